@@ -1,0 +1,26 @@
+"""The user's mistakes, told in one sentence."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used.
+
+    The message is one sentence: file, what, value got, values allowed, what to do.
+    """
+
+
+def exit_on_input_error(main: Callable[[], None]) -> None:
+    """Run ``main``; turn an `InputError` into its sentence and exit status 1.
+
+    A full disk, a missing or an unreadable file is the user's to mend, too. Every
+    other exception is a defect of the program and keeps its traceback.
+    """
+    try:
+        main()
+    except (InputError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.exit(1)

@@ -1,0 +1,64 @@
+"""Outputs appear whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary name beside ``path``; rename it to ``path`` on success.
+
+    A reader, or a run that is killed, never sees half a file. The name holds the
+    process id, so a process left over from a killed run cannot spoil its successor's
+    file, and it keeps the suffix, because some writers look at it.
+
+    Parameters
+    ----------
+    path : path-like
+        The final name; its folder is made when it is missing.
+
+    Yields
+    ------
+    pathlib.Path
+        Where to write.
+    """
+    final = Path(path)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    partial = final.with_name(f".{final.stem}.{os.getpid()}.part{final.suffix}")
+    try:
+        yield partial
+        os.replace(partial, final)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write ``text`` to ``path`` atomically."""
+    with atomic(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write ``value`` to ``path`` as JSON, atomically and in a stable layout."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def write_ids(path: str | os.PathLike[str], ids: Any) -> None:
+    """Write particle ids, one a line, in the manual's layout (``%12d``)."""
+    write_text(path, "".join(f"  {int(i):12d}\n" for i in ids))
+
+
+def read_ids(path: str | os.PathLike[str]) -> list[int]:
+    """Read a list of particle ids written by `write_ids` (or one integer a line)."""
+    return [int(line) for line in Path(path).read_text().split()]

@@ -1,0 +1,107 @@
+"""Work shared between MPI ranks so that the answer does not depend on their number.
+
+The unit of sharing is an *item* of fixed content (a block of images, a class of a
+run). Which rank does an item depends on the number of ranks; what an item computes, and
+the order in which results are put together, does not.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Team:
+    """The ranks that work on one job; a team of one needs no MPI.
+
+    Parameters
+    ----------
+    comm : mpi4py.MPI.Comm, optional
+        Communicator of the team; default: this process alone.
+    """
+
+    def __init__(self, comm: Any = None) -> None:
+        self._comm = comm
+        self.rank: int = comm.rank if comm is not None else 0
+        self.size: int = comm.size if comm is not None else 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this rank writes the files and the log."""
+        return self.rank == 0
+
+    def log(self, message: str) -> None:
+        """Print one line, on the leading rank alone."""
+        if self.leads:
+            print(message, flush=True)
+
+    def mine(self, n_items: int) -> range:
+        """Return the contiguous share of ``range(n_items)`` of this rank."""
+        return range(
+            n_items * self.rank // self.size, n_items * (self.rank + 1) // self.size
+        )
+
+    def map(
+        self, function: Callable[[Item], Result], items: Sequence[Item]
+    ) -> list[Result]:
+        """Return ``[function(item) for item in items]`` on every rank.
+
+        Items are dealt to the ranks in turn, so that neighbours of like cost are
+        spread; results come back in the order of the items.
+        """
+        if self.size == 1:
+            return [function(item) for item in items]
+        done = [function(item) for item in items[self.rank :: self.size]]
+        parts = self._comm.allgather(done)
+        return [parts[i % self.size][i // self.size] for i in range(len(items))]
+
+    def gather(self, share: Iterable[Result]) -> list[Result]:
+        """Join the ranks' lists, made over `mine`, to the whole list on every rank."""
+        if self.size == 1:
+            return list(share)
+        parts: list[list[Result]] = self._comm.allgather(list(share))
+        return [result for part in parts for result in part]
+
+    def from_leader(self, make: Callable[[], Result]) -> Result:
+        """Return ``make()``, computed by the leading rank, on every rank."""
+        if self.size == 1:
+            return make()
+        value: Result = self._comm.bcast(make() if self.leads else None, root=0)
+        return value
+
+    def barrier(self) -> None:
+        """Wait until every rank is here."""
+        if self.size > 1:
+            self._comm.Barrier()
+
+
+def world(expected: int) -> Team:
+    """Return the team of all ranks that the launcher started.
+
+    Parameters
+    ----------
+    expected : int
+        Number of ranks asked for. A launcher of another MPI than the one in use
+        starts that many teams of one, each of which would do all the work.
+
+    Raises
+    ------
+    SystemExit
+        If the number of ranks is another one.
+    """
+    if expected == 1:
+        return Team()
+    from mpi4py import MPI  # starts MPI; a single process does without
+
+    comm = MPI.COMM_WORLD
+    if comm.size != expected:
+        sys.exit(
+            f"error: started with {comm.size} MPI ranks, expected {expected}: the"
+            " launcher and mpi4py belong to different MPI libraries; set"
+            " resources.mpi in the profile to the launcher of the library in use."
+        )
+    return Team(comm)
