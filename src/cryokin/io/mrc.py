@@ -1,0 +1,229 @@
+"""MRC stacks, read through a memory map and written with the same bytes every time."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from mrcfile import dtypes, utils
+from mrcfile.mrcfile import MrcFile
+from numpy.typing import NDArray
+
+from cryokin.errors import InputError
+from cryokin.files import atomic
+
+HEADER_BYTES = 1024
+LABEL = b"cryokin"
+
+
+@dataclass(frozen=True)
+class StackHeader:
+    """What the header of an MRC file says.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Images, rows, columns.
+    dtype : numpy.dtype
+        Type of the pixels in the file, byte order included.
+    pixel_size : float or None
+        Angstrom per pixel; None where the header leaves it open, with 0 or with the
+        1 that RELION writes into its stacks.
+    offset : int
+        Bytes before the first pixel.
+    is_volume : bool
+        The header marks the data as a volume of equal sides. Many programs mark
+        stacks so as well; only the name can tell then.
+    """
+
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+    pixel_size: float | None
+    offset: int
+    is_volume: bool
+
+
+def read_stack_header(path: str | os.PathLike[str]) -> StackHeader:
+    """Read the header of an MRC file.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; modes 0, 1, 2, 6 and 12. A missing ``MAP`` mark or machine stamp is
+        accepted, RELION writes neither.
+
+    Raises
+    ------
+    InputError
+        If the file is no MRC file, or holds complex or packed pixels.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with MrcFile(path, permissive=True, header_only=True) as mrc:
+                header = mrc.header
+        dtype = utils.data_dtype_from_header(header)
+    except ValueError as error:
+        raise InputError(
+            f"{path}: no MRC stack ({error}); give another file."
+        ) from None
+    shape = (int(header.nz), int(header.ny), int(header.nx))
+    if dtype.kind == "c" or int(header.mode) == 101 or min(shape) < 1:
+        raise InputError(
+            f"{path}: MRC mode {int(header.mode)}, {shape[2]} x {shape[1]} x {shape[0]}"
+            " pixel; give a stack of mode 0, 1, 2, 6 or 12."
+        )
+    n, ny, nx = shape
+    step = float(header.cella.x) / int(header.mx) if int(header.mx) > 0 else 0.0
+    return StackHeader(
+        shape=shape,
+        dtype=dtype,
+        pixel_size=step if np.isfinite(step) and step > 0 and step != 1 else None,
+        offset=HEADER_BYTES + max(0, int(header.nsymbt)),
+        is_volume=int(header.ispg) == 1 and n == ny == nx > 1,
+    )
+
+
+def open_stack(path: str | os.PathLike[str]) -> NDArray[Any]:
+    """Map an MRC stack into memory.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    numpy.memmap
+        Images (n, y, x), read-only, in the pixel type of the file.
+
+    Raises
+    ------
+    InputError
+        If the file holds fewer images than its header promises.
+    """
+    header = read_stack_header(path)
+    n, ny, nx = header.shape
+    one = ny * nx * header.dtype.itemsize
+    there = max(0, os.path.getsize(path) - header.offset) // one
+    if there < n:
+        raise InputError(
+            f"{path}: broken off, {there} whole images are there and the header"
+            f" promises {n}; copy the file again or remake it."
+        )
+    return np.memmap(
+        path, dtype=header.dtype, mode="r", offset=header.offset, shape=header.shape
+    )
+
+
+class StackWriter:
+    """Write a float32 stack block by block.
+
+    The file has its full size from the start, so that several processes can open it
+    and fill blocks of their own. To let it appear whole or not at all, write to the
+    temporary name of `cryokin.files.atomic`.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    shape : tuple of int, optional
+        Images, rows, columns of a new file; without it an existing file is opened.
+    pixel_size : float, optional
+        Angstrom per pixel of a new file.
+
+    Examples
+    --------
+    >>> with StackWriter("s.mrcs", (100, 64, 64), 1.5) as stack:  # doctest: +SKIP
+    ...     stack.write(0, images)
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        shape: tuple[int, int, int] | None = None,
+        pixel_size: float | None = None,
+    ) -> None:
+        if shape is None:
+            self.shape = read_stack_header(path).shape
+        else:
+            self.shape = shape
+            with Path(path).open("wb") as handle:
+                handle.write(_header(shape, pixel_size or 0.0))
+                handle.truncate(HEADER_BYTES + 4 * int(np.prod(shape, dtype=np.int64)))
+        self._handle = Path(path).open("r+b")  # noqa: SIM115, closed by close()
+
+    def write(self, first: int, images: NDArray[Any]) -> None:
+        """Write images (n, y, x) to places ``first``, ``first + 1``, ... of the stack.
+
+        Raises
+        ------
+        ValueError
+            If an image has another size or a place lies outside the stack.
+        """
+        n, ny, nx = self.shape
+        if images.shape[1:] != (ny, nx) or not 0 <= first <= n - len(images):
+            raise ValueError(
+                f"images {images.shape} at {first} do not fit the stack {self.shape}"
+            )
+        self._handle.seek(HEADER_BYTES + 4 * first * ny * nx)
+        self._handle.write(np.ascontiguousarray(images, dtype="<f4").tobytes())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._handle.close()
+
+    def __enter__(self) -> StackWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def write_stack(
+    path: str | os.PathLike[str], images: NDArray[Any], pixel_size: float | None
+) -> None:
+    """Write a stack as float32: atomically, with the same bytes for same images.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    images : array (n, y, x)
+        The images.
+    pixel_size : float or None
+        Angstrom per pixel; None leaves it open.
+    """
+    n, ny, nx = images.shape
+    with atomic(path) as partial, StackWriter(partial, (n, ny, nx), pixel_size) as out:
+        out.write(0, images)
+
+
+def _header(shape: tuple[int, int, int], pixel_size: float) -> bytes:
+    """Return the header of a float32 image stack (MRC2014) without a date in it."""
+    n, ny, nx = shape
+    header = np.zeros((), dtype=dtypes.HEADER_DTYPE.newbyteorder("<"))
+    header["nx"], header["ny"], header["nz"] = nx, ny, n
+    header["mode"] = 2
+    header["mx"], header["my"], header["mz"] = nx, ny, 1
+    header["cella"] = (nx * pixel_size, ny * pixel_size, pixel_size)
+    header["cellb"] = (90.0, 90.0, 90.0)
+    header["mapc"], header["mapr"], header["maps"] = 1, 2, 3
+    # MRC2014: max < min, mean < both and rms < 0 say "not determined".
+    header["dmin"], header["dmax"], header["dmean"], header["rms"] = 0, -1, -2, -1
+    header["nversion"] = 20140
+    header["map"] = b"MAP "
+    header["machst"] = (0x44, 0x44, 0, 0)
+    header["nlabl"] = 1
+    header["label"][0] = LABEL
+    return header.tobytes()

@@ -1,0 +1,289 @@
+"""Blocks of particle images from stacks of any dialect, without pandas.
+
+The steps that run under MPI read their images here. What they need of the particle
+table (files, places in them, CTF) is one small file, written once by the import.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cryokin.errors import InputError
+from cryokin.files import atomic
+from cryokin.io.eman_hdf import EmanStack, is_hdf
+from cryokin.io.mrc import open_stack
+
+CTF_FIELDS = (
+    "defocus_u",
+    "defocus_v",
+    "defocus_angle",
+    "voltage",
+    "cs",
+    "amplitude_contrast",
+    "phase_shift",
+)
+"""Units: A, A, degree, kV, mm, fraction, degree."""
+
+CTF_DTYPE = np.dtype([(field, np.float64) for field in CTF_FIELDS])
+
+
+class Stack(Protocol):
+    """An open stack of images, whatever its dialect."""
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        ...
+
+    def __getitem__(self, index: int, /) -> NDArray[Any]:
+        """Return one image."""
+        ...
+
+    def shape(self, index: int) -> tuple[int, ...]:
+        """Return the shape of one image."""
+        ...
+
+
+class _MrcStack:
+    """A memory-mapped MRC stack."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._images = open_stack(path)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> NDArray[Any]:
+        image: NDArray[Any] = self._images[index]
+        return image
+
+    def shape(self, index: int) -> tuple[int, ...]:
+        if not 0 <= index < len(self):
+            raise InputError(
+                f"{self._path}: image {index + 1} asked for, but the stack holds"
+                f" {len(self)}; the table and the stack do not belong together."
+            )
+        return self._images.shape[1:]
+
+
+@contextmanager
+def open_images(path: str | os.PathLike[str]) -> Iterator[Stack]:
+    """Open a stack, MRC or EMAN2 HDF by its content.
+
+    Raises
+    ------
+    InputError
+        If the file is neither, or broken off.
+    """
+    if is_hdf(path):
+        with EmanStack(path) as stack:
+            yield stack
+    else:
+        yield _MrcStack(Path(path))
+
+
+@dataclass
+class ImageSource:
+    """Where the images of a particle table are, and what the CTF of each is.
+
+    Attributes
+    ----------
+    files : list of str
+        Absolute paths of the stacks.
+    file_index, image_index : array (n,) of int
+        Of each particle: which of `files`, and which image in it, from 0.
+    box : int
+        Side of the square images [pixel].
+    pixel_size : float
+        Angstrom per pixel.
+    sign : array (n,) float32
+        Factor of the pixels: -1 where cryoSPARC says that a stack is inverted.
+    ctf : structured array (n,) or None
+        Fields `CTF_FIELDS`; None if the table has no CTF.
+    """
+
+    files: list[str]
+    file_index: NDArray[np.int32]
+    image_index: NDArray[np.int32]
+    box: int
+    pixel_size: float
+    sign: NDArray[np.float32]
+    ctf: NDArray[Any] | None = None
+
+    @property
+    def n(self) -> int:
+        """Number of particles."""
+        return len(self.file_index)
+
+    @property
+    def has_ctf(self) -> bool:
+        """Whether the CTF of the particles is known."""
+        return self.ctf is not None
+
+    def read(self, ids: ArrayLike) -> NDArray[np.float32]:
+        """Read images; each file is opened once.
+
+        Parameters
+        ----------
+        ids : array-like (k,) of int
+            Particle ids in any order, from 0.
+
+        Returns
+        -------
+        array (k, box, box) float32
+
+        Raises
+        ------
+        InputError
+            If a stack changed since the import.
+        """
+        wanted = np.asarray(ids, dtype=np.int64).ravel()
+        images = np.empty((len(wanted), self.box, self.box), np.float32)
+        blocks = _by_file(self.file_index[wanted], self.image_index[wanted])
+        for file, rows, places in blocks:
+            with open_images(self.files[file]) as stack:
+                for row, place in zip(rows, places, strict=True):
+                    shape = stack.shape(place)
+                    if shape != (self.box, self.box):
+                        raise InputError(
+                            f"{image_name(self.files[file], place)}: {_size(shape)},"
+                            f" but {self.box} x {self.box} at the import; the stack"
+                            " has changed, run the import again."
+                        )
+                    images[row] = stack[place]
+        images *= self.sign[wanted, None, None]
+        return images
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write to an ``.npz`` file: atomically, same content, same bytes."""
+        arrays: dict[str, Any] = {
+            "files": np.array(self.files, dtype=np.str_),
+            "file_index": self.file_index.astype(np.int32),
+            "image_index": self.image_index.astype(np.int32),
+            "box": np.int64(self.box),
+            "pixel_size": np.float64(self.pixel_size),
+            "sign": self.sign.astype(np.float32),
+        }
+        if self.ctf is not None:
+            arrays |= {name: self.ctf[name] for name in CTF_FIELDS}
+        with atomic(path) as partial, partial.open("wb") as handle:
+            np.savez(handle, **arrays)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> ImageSource:
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as stored:
+            ctf = None
+            if "defocus_u" in stored:
+                ctf = np.zeros(len(stored["file_index"]), CTF_DTYPE)
+                for field in CTF_FIELDS:
+                    ctf[field] = stored[field]
+            return cls(
+                files=[str(file) for file in stored["files"]],
+                file_index=stored["file_index"],
+                image_index=stored["image_index"],
+                box=int(stored["box"]),
+                pixel_size=float(stored["pixel_size"]),
+                sign=stored["sign"],
+                ctf=ctf,
+            )
+
+
+@dataclass(frozen=True)
+class ImageReport:
+    """What a walk over all images found.
+
+    Attributes
+    ----------
+    box : int
+        Side of the square images [pixel].
+    excluded : list of dict
+        ``id``, ``image`` (1-based name) and ``reason`` of each image that cannot be
+        classified.
+    """
+
+    box: int
+    excluded: list[dict[str, Any]]
+
+
+def inspect_images(
+    files: Sequence[str | os.PathLike[str]],
+    file_index: NDArray[np.integer[Any]],
+    image_index: NDArray[np.integer[Any]],
+) -> ImageReport:
+    """Walk over all images once, one in memory at a time.
+
+    Parameters
+    ----------
+    files : sequence of path-like
+        The stacks.
+    file_index, image_index : array (n,) of int
+        As in `ImageSource`.
+
+    Raises
+    ------
+    InputError
+        If an image is missing, not square, of another size than the first particle's,
+        or a stack is broken off.
+    """
+    box: int | None = None
+    excluded = []
+    for file, rows, places in _by_file(file_index, image_index):
+        with open_images(files[file]) as stack:
+            for row, place in zip(rows, places, strict=True):
+                name = image_name(files[file], place)
+                shape = stack.shape(place)
+                if len(shape) != 2 or shape[0] != shape[1]:
+                    raise InputError(
+                        f"{name} (particle {row}): {_size(shape)}; give square images."
+                    )
+                if box is None:
+                    box, first = shape[0], name
+                if shape[0] != box:
+                    raise InputError(
+                        f"{name} (particle {row}): {_size(shape)}, but {first} is"
+                        f" {box} x {box}; give images of one size."
+                    )
+                image = np.asarray(stack[place])
+                if not np.isfinite(image).all():
+                    reason = "not finite"
+                elif image.min() == image.max():
+                    reason = "constant"
+                else:
+                    continue
+                excluded.append({"id": int(row), "image": name, "reason": reason})
+    if box is None:
+        raise InputError("The particle table holds no image; give one that does.")
+    return ImageReport(box, sorted(excluded, key=lambda entry: int(entry["id"])))
+
+
+def image_name(path: str | os.PathLike[str], index: int) -> str:
+    """Return RELION's name of an image: number from 1, ``@``, file."""
+    return f"{index + 1:06d}@{os.fspath(path)}"
+
+
+def _by_file(
+    file_index: NDArray[np.integer[Any]], image_index: NDArray[np.integer[Any]]
+) -> Iterator[tuple[int, list[int], list[int]]]:
+    """Yield file, positions in the given arrays, and images; each file once.
+
+    Files come in the order of their first particle, images in the order of the file.
+    """
+    order = np.lexsort((image_index, file_index))
+    ends = np.flatnonzero(np.diff(file_index[order])) + 1
+    groups = [rows for rows in np.split(order, ends) if len(rows)]
+    for rows in sorted(groups, key=lambda rows: int(rows.min())):
+        yield int(file_index[rows[0]]), rows.tolist(), image_index[rows].tolist()
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    """Return a shape as text, x first."""
+    return " x ".join(str(length) for length in reversed(shape)) + " pixel"
