@@ -29,6 +29,8 @@ from cryokin.io.stacks import (
     ImageSource,
     image_name,
     inspect_images,
+    open_images,
+    square_side,
 )
 from cryokin.io.star import Block, as_table, read_star, write_star
 
@@ -38,6 +40,12 @@ ACCEPTED = (
 )
 
 _PARTICLE_BLOCKS = ("particles", "images", "")
+# Where an optics group has its pixel size, in RELION's order of preference.
+_PIXEL_SIZES = (
+    "rlnImagePixelSize",
+    "rlnMicrographPixelSize",
+    "rlnMicrographOriginalPixelSize",
+)
 _OPTICS_COLUMNS = ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast")
 _CTF_COLUMNS = {
     "defocus_u": "rlnDefocusU",
@@ -129,7 +137,8 @@ class ParticleTable:
             If it is unknown, or the particles differ in pixel size or image size.
         """
         self._one_value("rlnImageSize", "image size", "pixel")
-        size = self._one_value("rlnImagePixelSize", "pixel size", "A")
+        column = next((c for c in _PIXEL_SIZES if c in self.optics), _PIXEL_SIZES[0])
+        size = self._one_value(column, "pixel size", "A")
         if size is None:
             raise InputError(
                 f"{self.source}: gives no pixel size (0 and 1 A in the header of a"
@@ -361,9 +370,14 @@ def canonical(table: ParticleTable, box: int) -> ParticleTable:
     ]
     particles = table.particles.assign(rlnImageName=pd.Series(names, dtype=object))
     optics = table.optics.copy()
-    for column, value in (("rlnImageSize", box), ("rlnImageDimensionality", 2)):
+    known = {
+        "rlnImagePixelSize": f"{table.pixel_size:.6f}",
+        "rlnImageSize": str(box),
+        "rlnImageDimensionality": "2",
+    }
+    for column, value in known.items():
         if column not in optics:
-            optics[column] = str(value)
+            optics[column] = value
     return replace(table, particles=particles, optics=optics)
 
 
@@ -378,7 +392,16 @@ def check_images(table: ParticleTable) -> ImageReport:
     return inspect_images(*table.locations)
 
 
-def image_source(table: ParticleTable, box: int) -> ImageSource:
+def image_box(table: ParticleTable) -> int:
+    """Return the side of the first image [pixel], without reading pixels."""
+    files, file_index, image_index = table.locations
+    with open_images(files[file_index[0]]) as stack:
+        return square_side(
+            stack, int(image_index[0]), image_name(files[0], int(image_index[0]))
+        )
+
+
+def image_source(table: ParticleTable, box: int, with_ctf: bool) -> ImageSource:
     """Return what the steps without pandas need to read the images of a table.
 
     Parameters
@@ -387,6 +410,13 @@ def image_source(table: ParticleTable, box: int) -> ImageSource:
         Any table.
     box : int
         Side of the images [pixel], from `check_images`.
+    with_ctf : bool
+        Whether the CTF will be needed.
+
+    Raises
+    ------
+    InputError
+        If the pixel size, or a CTF that is needed, is not known.
     """
     files, file_index, image_index = table.locations
     return ImageSource(
@@ -396,7 +426,7 @@ def image_source(table: ParticleTable, box: int) -> ImageSource:
         box=box,
         pixel_size=table.pixel_size,
         sign=table.sign,
-        ctf=table.ctf if has_ctf(table) else None,
+        ctf=table.ctf if with_ctf else None,
     )
 
 

@@ -240,17 +240,13 @@ def inspect_images(
         with open_images(files[file]) as stack:
             for row, place in zip(rows, places, strict=True):
                 name = image_name(files[file], place)
-                shape = stack.shape(place)
-                if len(shape) != 2 or shape[0] != shape[1]:
-                    raise InputError(
-                        f"{name} (particle {row}): {_size(shape)}; give square images."
-                    )
+                side = square_side(stack, place, name)
                 if box is None:
-                    box, first = shape[0], name
-                if shape[0] != box:
+                    box, first = side, name
+                if side != box:
                     raise InputError(
-                        f"{name} (particle {row}): {_size(shape)}, but {first} is"
-                        f" {box} x {box}; give images of one size."
+                        f"{name} (particle {row} from 0) is {side} x {side} pixel, but"
+                        f" {first} is {box} x {box}; give images of one size."
                     )
                 image = np.asarray(stack[place])
                 if not np.isfinite(image).all():
@@ -263,6 +259,29 @@ def inspect_images(
     if box is None:
         raise InputError("The particle table holds no image; give one that does.")
     return ImageReport(box, sorted(excluded, key=lambda entry: int(entry["id"])))
+
+
+def square_side(stack: Stack, index: int, name: str) -> int:
+    """Return the side of an image [pixel].
+
+    Parameters
+    ----------
+    stack : Stack
+        An open stack.
+    index : int
+        The image.
+    name : str
+        Its name in messages.
+
+    Raises
+    ------
+    InputError
+        If the image is missing or not square.
+    """
+    shape = stack.shape(index)
+    if len(shape) != 2 or shape[0] != shape[1]:
+        raise InputError(f"{name} is {_size(shape)} in size; give square images.")
+    return shape[0]
 
 
 def image_name(path: str | os.PathLike[str], index: int) -> str:

@@ -7,6 +7,7 @@ up a line that broke off; here each line must hold one value per column.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,9 @@ from cryokin.errors import InputError
 from cryokin.files import write_text
 
 Block: TypeAlias = pd.DataFrame | dict[str, str]
+
+# By this line RELION tells tables with optics groups from older ones.
+_VERSION = "# version 30001"
 
 # A quote closes a value only where the value ends, so that `it's.mrcs` is one value.
 _VALUE = re.compile(r""""(.*?)"(?!\S)|'(.*?)'(?!\S)|(\S+)""")
@@ -45,60 +49,19 @@ def read_star(path: str | os.PathLike[str]) -> dict[str, Block]:
         twice, or there is no block at all.
     """
     blocks: dict[str, Block] = {}
-    name: str | None = None
-    pairs: dict[str, str] = {}
-    columns: list[str] = []
-    rows: list[list[str]] = []
-    in_loop = False
-
-    def close() -> None:
+    for (_, name), numbered in itertools.groupby(_lines(path), lambda line: line[0]):
         if name is None:
-            return
+            _, number, line = next(numbered)
+            raise InputError(
+                f"{path}, line {number}: expected a block name such as data_particles"
+                f" before {line[:40]!r}; give a STAR file."
+            )
         if name in blocks:
             raise InputError(
                 f"{path}: the block data_{name} comes twice; merge or remove one of"
                 " the two."
             )
-        blocks[name] = _table(rows, columns) if in_loop else dict(pairs)
-
-    for number, line in _lines(path):
-        if line.startswith("data_"):
-            close()
-            name = line.split()[0].removeprefix("data_")
-            pairs, columns, rows, in_loop = {}, [], [], False
-        elif name is None:
-            raise InputError(
-                f"{path}, line {number}: expected a block name such as data_particles"
-                f" before {line[:40]!r}; give a STAR file."
-            )
-        elif line.split()[0] == "loop_":
-            in_loop = True
-        elif in_loop and (rows or not line.startswith("_")):
-            values = _values(line)
-            if len(values) != len(columns):
-                raise InputError(
-                    f"{path}, line {number}: {len(values)} values for the"
-                    f" {len(columns)} columns of data_{name}; the file is broken off"
-                    " or a value with blanks lacks its quotes."
-                )
-            rows.append(values)
-        elif in_loop:
-            column = line.split()[0][1:]
-            if column in columns:
-                raise InputError(
-                    f"{path}, line {number}: the column _{column} comes twice in"
-                    f" data_{name}; remove one of the two."
-                )
-            columns.append(column)
-        else:
-            values = _values(line)
-            if len(values) != 2 or not line.startswith("_"):
-                raise InputError(
-                    f"{path}, line {number}: expected a name and a value in"
-                    f" data_{name}, got {line[:60]!r}; repair the line."
-                )
-            pairs[values[0][1:]] = values[1]
-    close()
+        blocks[name] = _block(str(path), name, ((n, line) for _, n, line in numbered))
     if not blocks:
         raise InputError(
             f"{path}: no data_ block found; the file is empty or no STAR file."
@@ -119,7 +82,7 @@ def write_star(path: str | os.PathLike[str], blocks: Mapping[str, Block]) -> Non
     """
     parts = []
     for name, block in blocks.items():
-        parts.append(f"\ndata_{name}\n\n")
+        parts.append(f"\n{_VERSION}\n\ndata_{name}\n\n")
         if isinstance(block, dict):
             parts += [f"_{key} {_quoted(value)}\n" for key, value in block.items()]
             continue
@@ -137,18 +100,72 @@ def as_table(block: Block) -> pd.DataFrame:
     return block
 
 
-def _lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
-    """Yield line number and text of the lines that are not blank or a comment."""
+def _lines(
+    path: str | os.PathLike[str],
+) -> Iterator[tuple[tuple[int, str | None], int, str]]:
+    """Yield the block (its number, its name), line number and text of each line.
+
+    Blank lines and comments are left out. The line that names a block belongs to it.
+    """
+    block: tuple[int, str | None] = (0, None)
     try:
         with Path(path).open(encoding="utf-8") as handle:
             for number, line in enumerate(handle, start=1):
                 line = line.strip()
-                if line and not line.startswith("#"):
-                    yield number, line
+                if not line or line.startswith("#"):
+                    continue
+                if line.startswith("data_"):
+                    block = (block[0] + 1, line.split()[0].removeprefix("data_"))
+                yield block, number, line
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}: not readable as text ({error}); give a STAR file in UTF-8."
         ) from None
+
+
+def _block(path: str, name: str, numbered: Iterator[tuple[int, str]]) -> Block:
+    """Return a block from its lines, of which the first is its name."""
+    next(numbered)
+    first = next(numbered, None)
+    if first is None:
+        return {}
+    if first[1].split()[0] == "loop_":
+        return _loop(path, name, numbered)
+    pairs = {}
+    for number, line in itertools.chain([first], numbered):
+        values = _values(line)
+        if len(values) != 2 or not line.startswith("_"):
+            raise InputError(
+                f"{path}, line {number}: expected a name and a value in data_{name},"
+                f" got {line[:60]!r}; repair the line."
+            )
+        pairs[values[0][1:]] = values[1]
+    return pairs
+
+
+def _loop(path: str, name: str, numbered: Iterator[tuple[int, str]]) -> pd.DataFrame:
+    """Return the table of a loop from the lines after ``loop_``."""
+    columns: list[str] = []
+    rows: list[list[str]] = []
+    for number, line in numbered:
+        values = _values(line)
+        if line.startswith("_") and not rows:
+            if values[0][1:] in columns:
+                raise InputError(
+                    f"{path}, line {number}: the column {values[0]} comes twice in"
+                    f" data_{name}; remove one of the two."
+                )
+            columns.append(values[0][1:])
+            continue
+        if len(values) != len(columns):
+            raise InputError(
+                f"{path}, line {number}: {len(values)} values for the {len(columns)}"
+                f" columns of data_{name}; the file is broken off or a value with"
+                " blanks lacks its quotes."
+            )
+        rows.append(values)
+    # Python strings, not a dtype of pandas that would reinterpret them.
+    return pd.DataFrame(rows, columns=columns, dtype=object)
 
 
 def _values(line: str) -> list[str]:
@@ -172,8 +189,3 @@ def _quoted(value: object) -> str:
         if not re.search(rf"{quote}\s", text) and not re.search(r"[\r\n]", text):
             return f"{quote}{text}{quote}"
     raise ValueError(f"no STAR file can hold the value {text!r}")
-
-
-def _table(rows: list[list[str]], columns: list[str]) -> pd.DataFrame:
-    """Return a table of Python strings: no dtype that would reinterpret them."""
-    return pd.DataFrame(rows, columns=columns, dtype=object)
