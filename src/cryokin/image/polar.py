@@ -1,0 +1,276 @@
+"""Particles as rows of polar Fourier coefficients.
+
+A masked image, band-limited, is its Fourier transform on a polar grid of radii and
+directions. There a shift is a phase. After a Fourier series over the direction, into
+*angular orders* m, an in-plane rotation by ``a`` is a phase ``exp(i m a)``, the mirror is
+a complex conjugation and a low-pass a factor per radius: nothing is ever interpolated,
+and comparing images with references is matrix multiplication.
+
+Two forms are used:
+
+grid
+    ``(n, directions, radii)`` complex64, half a circle of directions, since the
+    transform of a real image obeys ``F(phi + pi) = conj F(phi)``. This is what is kept
+    on disk; one row per image.
+spectra
+    ``(2, orders, 2, radii, n)`` float32: parity of the order (even ``m = 0, 2, ...``;
+    odd ``m = 1, 3, ...``), order, real and imaginary part, radius, image. Real numbers
+    and this order of the axes let every product below be a plain real GEMM.
+
+Both are weighted so that the plain inner product of two rows is that of the images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Float32 = NDArray[np.float32]
+Complex64 = NDArray[np.complex64]
+
+
+@dataclass(frozen=True)
+class Band:
+    """How many radii, and orders of each parity, a comparison uses."""
+
+    radii: int
+    orders: int
+
+
+@dataclass(frozen=True)
+class PolarBasis:
+    """A polar grid in Fourier space for particles of one radius.
+
+    Parameters
+    ----------
+    radius : int
+        Radius of the circular mask around the centre of the box [pixel].
+    highest : float
+        Highest frequency of the grid [cycles/pixel].
+    inner : int, default=1
+        Innermost ring of pixels that is used [pixel].
+    step : int, default=1
+        Step between the radii of the grid, in units of ``1 / (2 radius + 2)``.
+    """
+
+    radius: int
+    highest: float
+    inner: int = 1
+    step: int = 1
+
+    @cached_property
+    def radii(self) -> NDArray[np.float64]:
+        """Frequencies of the radii, shape (n_radii,) [cycles/pixel]."""
+        spacing = 1.0 / (2 * self.radius + 2)
+        last = max(self.step, int(self.highest / spacing + 1e-6))
+        return np.arange(self.step, last + 1, self.step) * spacing
+
+    @cached_property
+    def n_orders(self) -> int:
+        """Number of orders of each parity; the grid has twice as many directions."""
+        # A disc of radius R holds angular orders up to about 2 pi R k. A little less
+        # suffices, because the rim is a small part of the disc's area.
+        return self._orders(float(self.radii[-1]))
+
+    def _orders(self, frequency: float) -> int:
+        highest = 0.875 * 2 * np.pi * self.radius * frequency
+        return max(4, 4 * int(np.ceil(highest / 8)))
+
+    @cached_property
+    def directions(self) -> NDArray[np.float64]:
+        """Directions of the half circle, shape (2 n_orders,) [radian]."""
+        n = 2 * self.n_orders
+        return np.arange(n) * (np.pi / n)
+
+    @cached_property
+    def frequencies(self) -> NDArray[np.float64]:
+        """Frequency vectors ``(x, y)``, shape (n_directions, n_radii, 2)."""
+        unit = np.stack([np.cos(self.directions), np.sin(self.directions)], axis=-1)
+        return unit[:, None, :] * self.radii[None, :, None]
+
+    def band(self, highest: float) -> Band:
+        """Return the radii and orders that hold frequencies up to ``highest``."""
+        n_radii = int(np.searchsorted(self.radii, highest + 1e-9))
+        n_radii = min(max(n_radii, 2), len(self.radii))
+        orders = min(self._orders(float(self.radii[n_radii - 1])), self.n_orders)
+        return Band(n_radii, orders)
+
+    @cached_property
+    def whole(self) -> Band:
+        """The band of all radii and orders."""
+        return Band(len(self.radii), self.n_orders)
+
+    # ------------------------------------------------------------- image -> grid
+    def mask(self, box: int) -> NDArray[np.bool_]:
+        """Return the mask of the particle in a box of ``box`` pixel, (box, box)."""
+        axis = np.arange(box) - box // 2
+        square = axis[:, None] ** 2 + axis[None, :] ** 2
+        return (square <= self.radius**2) & (square > (self.inner - 1) ** 2 - 1)
+
+    def analysis(self, box: int) -> tuple[NDArray[np.bool_], Float32]:
+        """Return the mask (box, box) and the matrix that takes its pixels to the grid.
+
+        The matrix has shape (pixels in the mask, 2 * directions * radii); its columns
+        are the real parts, then the imaginary parts.
+        """
+        inside = self.mask(box)
+        y, x = np.nonzero(inside)
+        points = np.stack([x, y], axis=-1) - box // 2
+        phase = -2 * np.pi * points @ self.frequencies.reshape(-1, 2).T
+        weight = np.tile(np.sqrt(self.radii), len(self.directions))
+        matrix = np.concatenate([np.cos(phase) * weight, np.sin(phase) * weight], axis=1)
+        return inside, matrix.astype(np.float32)
+
+    def grid(
+        self, images: ArrayLike, analysis: tuple[NDArray[np.bool_], Float32]
+    ) -> Complex64:
+        """Return images (n, box, box) as grid rows of unit length.
+
+        The mean inside the mask is removed first. A constant image gives zeros.
+
+        Parameters
+        ----------
+        images : array_like, shape (n, box, box)
+        analysis : tuple
+            From `analysis`, made once for all blocks of images.
+
+        Returns
+        -------
+        ndarray of complex64, shape (n, directions, radii)
+        """
+        inside, matrix = analysis
+        pixels = np.asarray(images, np.float32)[:, inside]
+        pixels = pixels - pixels.mean(axis=1, dtype=np.float64, keepdims=True)
+        parts = pixels.astype(np.float32) @ matrix
+        half = matrix.shape[1] // 2
+        rows = parts[:, :half] + 1j * parts[:, half:]
+        square = np.sum(parts.astype(np.float64) ** 2, axis=1)
+        length = np.sqrt(square / len(self.directions))
+        rows /= np.where(length > 0, length, 1.0)[:, None]
+        return rows.astype(np.complex64).reshape(
+            len(rows), len(self.directions), len(self.radii)
+        )
+
+    # ----------------------------------------------------------- grid -> spectra
+    @cached_property
+    def _series(self) -> tuple[Float32, Float32]:
+        """Matrices (2 * n_orders, directions) from grid values to even, odd orders.
+
+        Even orders see the real part of the half circle alone, odd orders the
+        imaginary part, because the other half is the conjugate of the first. The
+        weight sqrt(2) of orders m > 0 stands for the orders -m.
+        """
+        n = self.n_orders
+        scale = 1.0 / len(self.directions)
+        even = 2 * np.arange(n)[:, None] * self.directions
+        odd = (2 * np.arange(n)[:, None] + 1) * self.directions
+        weight = np.sqrt(np.where(np.arange(n) > 0, 2.0, 1.0))[:, None]
+        from_real = np.stack([np.cos(even) * weight, -np.sin(even) * weight], axis=1)
+        from_imaginary = np.stack([np.sin(odd), np.cos(odd)], axis=1) * np.sqrt(2.0)
+        return (
+            (scale * from_real).reshape(2 * n, -1).astype(np.float32),
+            (scale * from_imaginary).reshape(2 * n, -1).astype(np.float32),
+        )
+
+    def images_last(self, grid: Complex64) -> tuple[Float32, Float32]:
+        """Return real and imaginary parts of grid rows as (directions, radii, n)."""
+        moved = np.moveaxis(grid, 0, -1)
+        return np.ascontiguousarray(moved.real), np.ascontiguousarray(moved.imag)
+
+    def spectra(
+        self,
+        parts: tuple[Float32, Float32],
+        centres: ArrayLike | None = None,
+        band: Band | None = None,
+    ) -> Float32:
+        """Return the spectra of images after their ``centres`` are moved to the origin.
+
+        Parameters
+        ----------
+        parts : tuple of two ndarrays, shape (directions, radii, n)
+            From `images_last`.
+        centres : array_like, shape (..., n, 2), optional
+            Points ``(x, y)`` that become the origin [pixel]; leading axes stand for
+            several trials with the same images. Default: the centre of the box.
+        band : Band, optional
+            Default: all radii and orders.
+
+        Returns
+        -------
+        ndarray of float32, shape (..., 2, orders, 2, radii, n)
+        """
+        band = band or self.whole
+        real, imaginary = (part[:, : band.radii] for part in parts)
+        if centres is None:
+            lead: tuple[int, ...] = ()
+        else:
+            points = np.asarray(centres, np.float32)
+            lead = points.shape[:-2]
+            kx, ky = np.moveaxis(
+                (2 * np.pi * self.frequencies[:, : band.radii]).astype(np.float32), -1, 0
+            )
+            phase = kx[..., None] * points[..., None, None, :, 0]
+            phase += ky[..., None] * points[..., None, None, :, 1]
+            cos, sin = np.cos(phase), np.sin(phase)
+            real, imaginary = real * cos - imaginary * sin, real * sin + imaginary * cos
+        n_directions, n = len(self.directions), real.shape[-1]
+        flat = (*lead, n_directions, band.radii * n)
+        rows = 2 * band.orders
+        series = self._series
+        out = np.empty((*lead, 2, rows, band.radii * n), np.float32)
+        np.matmul(series[0][:rows], real.reshape(flat), out=out[..., 0, :, :])
+        np.matmul(series[1][:rows], imaginary.reshape(flat), out=out[..., 1, :, :])
+        return out.reshape(*lead, 2, band.orders, 2, band.radii, n)
+
+    def _grid_values(self, flat: Float32) -> tuple[Float32, Float32]:
+        """Return the grid's real and imaginary parts from spectra (2, rows, ...).
+
+        The series' rows are orthogonal, so their transpose is the inverse but for the
+        scale; even orders make the real part of the half circle, odd ones the rest.
+        """
+        rows, scale = flat.shape[1], np.float32(len(self.directions))
+        even, odd = self._series
+        return scale * (even[:rows].T @ flat[0]), scale * (odd[:rows].T @ flat[1])
+
+    def shifted(self, spectra: Float32, shifts: ArrayLike) -> Float32:
+        """Return spectra of images shifted so that ``shifts`` (s, 2) become the origin.
+
+        Parameters
+        ----------
+        spectra : ndarray, shape (2, orders, 2, radii, n)
+        shifts : array_like, shape (s, 2)
+            [pixel]
+
+        Returns
+        -------
+        ndarray of float32, shape (s, 2, orders, 2, radii, n)
+        """
+        _, orders, _, n_radii, n = spectra.shape
+        flat = spectra.reshape(2, 2 * orders, n_radii * n)
+        shape = (len(self.directions), n_radii, n)
+        real, imag = (part.reshape(shape) for part in self._grid_values(flat))
+        shifts = np.asarray(shifts, np.float32)
+        points = np.broadcast_to(shifts[:, None, :], (len(shifts), n, 2))
+        return self.spectra((real, imag), points, Band(n_radii, orders))
+
+    # ------------------------------------------------------------ back to pixels
+    def image(self, spectrum: Float32, box: int) -> Float32:
+        """Return the band-limited image (box, box) of one spectrum.
+
+        The grid is fine enough for the mask's disc, so the inverse transform is a sum
+        over it, with the area ``k dk dphi`` of each point.
+        """
+        _, orders, _, n_radii, n = spectrum.shape
+        real, imag = self._grid_values(spectrum.reshape(2, 2 * orders, n_radii * n))
+        weight = np.tile(np.sqrt(self.radii[:n_radii]), len(self.directions))
+        axis = np.arange(box) - box // 2
+        y, x = np.meshgrid(axis, axis, indexing="ij")
+        k = self.frequencies[:, :n_radii].reshape(-1, 2)
+        phase = 2 * np.pi * (np.stack([x, y], axis=-1).reshape(-1, 2) @ k.T)
+        values = np.cos(phase) @ (weight * real.reshape(-1)) - np.sin(phase) @ (
+            weight * imag.reshape(-1)
+        )
+        return values.reshape(box, box).astype(np.float32)

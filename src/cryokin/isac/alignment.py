@@ -1,0 +1,324 @@
+"""Comparing particles with class averages: all angles, both hands, a range of shifts.
+
+All functions take spectra as `cryokin.image.polar` defines them. An image with orders
+``A`` and a reference with orders ``B`` correlate, at the image's rotation ``a``, to ::
+
+    straight  c(a) = Re sum_m A_m conj(B_m) exp(i m a)
+    mirrored  c(a) = Re sum_m A_m      B_m  exp(i m a)
+
+The shifts are tried on the side of the references, in the frame of the class average,
+because there are fewer references than images.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cryokin.image.polar import Float32
+
+# Columns (references x shifts x images) correlated at a time: small enough that the
+# intermediate results stay in a core's cache.
+TILE_IMAGES = 128
+TILE_COLUMNS = 1152
+
+
+def shift_grid(xr: float, yr: float, ts: float) -> Float32:
+    """Return the trial shifts ``(x, y)`` up to ``xr, yr`` in steps of ``ts`` [pixel].
+
+    The unshifted trial comes first, so that it wins ties.
+    """
+    x = ts * np.arange(-int(xr / ts), int(xr / ts) + 1)
+    y = ts * np.arange(-int(yr / ts), int(yr / ts) + 1)
+    grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    order = np.argsort(np.sum(grid**2, axis=1), kind="stable")
+    return grid[order].astype(np.float32)
+
+
+def correlation_operand(references: Float32) -> Float32:
+    """Arrange references so that one product gives both hands' complex terms.
+
+    Parameters
+    ----------
+    references : ndarray, shape (..., 2, orders, 2, radii, r)
+
+    Returns
+    -------
+    ndarray, shape (..., 2, orders, 4 r, 2 radii)
+        Rows: real parts of the straight and the mirrored term, then imaginary parts;
+        columns: real and imaginary parts of an image.
+    """
+    real, imag = references[..., 0, :, :], references[..., 1, :, :]
+    rows = [(real, imag), (real, -imag), (-imag, real), (imag, real)]
+    stacked = np.stack([np.stack(pair, axis=-3) for pair in rows], axis=-4)
+    *lead, four, two, radii, r = stacked.shape
+    moved = np.moveaxis(stacked, -1, -3)  # (..., 4, r, 2, radii)
+    return np.ascontiguousarray(moved).reshape(*lead, four * r, two * radii)
+
+
+@lru_cache(maxsize=32)
+def _angle_matrices(orders: int, n_half: int) -> Float32:
+    """Matrices (2, n_half, 2 orders): terms of even, odd orders -> angles in [0, pi)."""
+    angles = np.arange(n_half) * (np.pi / n_half)
+    m = 2 * np.arange(orders) + np.arange(2)[:, None]
+    phase = angles[None, :, None] * m[:, None, :]
+    pairs = np.stack([np.cos(phase), -np.sin(phase)], axis=-1)
+    return pairs.reshape(2, n_half, 2 * orders).astype(np.float32)
+
+
+def best_scores(operand: Float32, images: Float32, n_shifts: int) -> Float32:
+    """Return every image's best correlation with every reference.
+
+    Parameters
+    ----------
+    operand : ndarray, shape (2, orders, 4 r, 2 radii)
+        From `correlation_operand` of ``r = references * n_shifts`` shifted references,
+        the shifts of a reference beside each other.
+    images : ndarray, shape (2, orders, 2, radii, n)
+    n_shifts : int
+
+    Returns
+    -------
+    ndarray of float32, shape (references, n)
+        Maximum over shifts, both hands and ``4 * orders`` angles; for rows of unit
+        length a correlation coefficient.
+    """
+    _, orders, rows, columns = operand.shape
+    n, n_rows = images.shape[-1], rows // 4
+    parts = operand.reshape(2, orders, 4, n_rows, columns)
+    flat = images.reshape(2, orders, columns, n)
+    angles = _angle_matrices(orders, 2 * orders)
+    tile_n = min(TILE_IMAGES, n)
+    tile_r = n_shifts * max(1, TILE_COLUMNS // (tile_n * n_shifts))
+    scores = np.empty((n_rows // n_shifts, n), np.float32)
+    for first in range(0, n, tile_n):
+        block = np.ascontiguousarray(flat[..., first : first + tile_n])
+        for start in range(0, n_rows, tile_r):
+            some = parts[:, :, :, start : start + tile_r]
+            some = some.reshape(2, orders, -1, columns)
+            terms = np.matmul(some, block).reshape(2, 2 * orders, -1)
+            even, odd = np.matmul(angles, terms)
+            # Half a turn changes the sign of the odd orders alone.
+            np.abs(odd, out=odd)
+            even += odd
+            best = even.max(axis=0).reshape(2, -1, n_shifts, block.shape[-1])
+            scores[
+                start // n_shifts : (start + tile_r) // n_shifts,
+                first : first + tile_n,
+            ] = best.max(axis=(0, 2))
+    return scores
+
+
+def search(
+    operand: Float32, images: Float32, n_shifts: int, angle_step: float = 0.0
+) -> tuple[Float32, NDArray[np.bool_], NDArray[np.intp]]:
+    """Find how each image lies best on one reference.
+
+    Parameters
+    ----------
+    operand : ndarray, shape (trials, 2, orders, 4 n_shifts, 2 radii)
+        From `correlation_operand` of the shifted reference of each trial.
+    images : ndarray, shape (trials, 2, orders, 2, radii, n)
+    n_shifts : int
+    angle_step : float, default=0
+        Try only multiples of this angle [radian]; 0: all angles, interpolated.
+
+    Returns
+    -------
+    angle : ndarray of float32, shape (trials, n)
+        [radian]
+    mirror : ndarray of bool, shape (trials, n)
+    shift : ndarray of int, shape (trials, n)
+        Index of the best trial shift.
+    """
+    trials, _, orders, rows, columns = operand.shape
+    n = images.shape[-1]
+    flat = images.reshape(trials, 2, orders, columns, n)
+    # (trials, 2, 2 orders, hand * shift * image): one row per order and part
+    terms = np.matmul(operand, flat).reshape(trials, 2, 2 * orders, rows // 2 * n)
+    if angle_step:
+        count = max(1, round(2 * np.pi / angle_step))
+        matrices = _coarse_matrices(orders, count)
+        curve = np.matmul(terms[:, 0].swapaxes(1, 2), matrices[0])
+        curve += np.matmul(terms[:, 1].swapaxes(1, 2), matrices[1])
+    else:
+        half = 3 * orders
+        count = 2 * half
+        matrices = _angle_matrices(orders, half).swapaxes(1, 2)
+        even, odd = np.moveaxis(np.matmul(terms.swapaxes(2, 3), matrices), 1, 0)
+        curve = np.concatenate([even + odd, even - odd], axis=-1)
+    curve = curve.reshape(trials, 2 * n_shifts, n, count)
+    index = curve.argmax(axis=-1)
+    peak = np.take_along_axis(curve, index[..., None], axis=-1)[..., 0]
+    best = peak.argmax(axis=1)[:, None, :]  # straight, and no shift, win ties
+    index = np.take_along_axis(index, best, axis=1)
+    if angle_step:
+        offset = np.zeros(index.shape)
+    else:
+        rows_of_best = np.take_along_axis(curve, best[..., None], axis=1)
+        left, middle, right = (
+            np.take_along_axis(rows_of_best, ((index + d) % count)[..., None], axis=-1)
+            for d in (-1, 0, 1)
+        )
+        offset = parabola(left, middle, right)[..., 0]
+    angle = (index + offset)[:, 0] * (2 * np.pi / count)
+    return (
+        angle.astype(np.float32),
+        (best >= n_shifts)[:, 0],
+        (best % n_shifts)[:, 0],
+    )
+
+
+@lru_cache(maxsize=8)
+def _coarse_matrices(orders: int, count: int) -> Float32:
+    """Matrices (2, 2 orders, count): terms of even, odd orders -> ``count`` angles."""
+    angles = np.arange(count) * (2 * np.pi / count)
+    m = 2 * np.arange(orders) + np.arange(2)[:, None]
+    phase = m[:, :, None] * angles
+    pairs = np.stack([np.cos(phase), -np.sin(phase)], axis=2)
+    return pairs.reshape(2, 2 * orders, count).astype(np.float32)
+
+
+def parabola(left: ArrayLike, middle: ArrayLike, right: ArrayLike) -> NDArray[np.float64]:
+    """Return the maximum of the parabola through three points, within half a step."""
+    left, middle, right = (np.asarray(v, float) for v in (left, middle, right))
+    curvature = left - 2 * middle + right
+    flat = curvature >= 0
+    offset = 0.5 * (left - right) / np.where(flat, 1.0, curvature)
+    return np.clip(np.where(flat, 0.0, offset), -0.5, 0.5)
+
+
+def best_shift(
+    operand: Float32,
+    images: Float32,
+    angle: Float32,
+    mirror: NDArray[np.bool_],
+    shifts: Float32,
+) -> Float32:
+    """Return the best shift of each image at a given angle and hand.
+
+    Parameters
+    ----------
+    operand : ndarray, shape (trials, 2, orders, 4 s, 2 radii)
+        The reference of each trial, shifted by each of ``shifts``.
+    images : ndarray, shape (trials, 2, orders, 2, radii, n)
+    angle, mirror : ndarray, shape (trials, n)
+    shifts : ndarray, shape (s, 2)
+        Trial shifts ``(x, y)`` [pixel], from `shift_grid`.
+
+    Returns
+    -------
+    ndarray of float32, shape (trials, n, 2)
+        Shifts in the frame of the reference [pixel], interpolated by a parabola on
+        each axis where the best trial has neighbours.
+    """
+    trials, _, orders, rows, columns = operand.shape
+    n, s = images.shape[-1], len(shifts)
+    flat = images.reshape(trials, 2, orders, columns, n)
+    terms = np.matmul(operand, flat).reshape(trials, 2 * orders, 2, 2, s, n)
+    hand = np.where(mirror[:, None, None, None, :], terms[:, :, :, 1], terms[:, :, :, 0])
+    cos, sin = order_phases(angle, orders)
+    flat_phases = (trials, 2 * orders, 1, n)
+    values = np.sum(hand[:, :, 0] * cos.reshape(flat_phases), axis=1)
+    values -= np.sum(hand[:, :, 1] * sin.reshape(flat_phases), axis=1)
+    best = values.argmax(axis=1)
+    found = shifts[best]
+    neighbours = _neighbours(tuple(map(tuple, shifts.tolist())))
+    step = np.zeros_like(found)
+    trial, image = np.indices(best.shape)
+    for axis in range(2):
+        low, high, width = neighbours[axis]
+        inside = (low[best] >= 0) & (high[best] >= 0)
+        offset = parabola(
+            values[trial, low[best], image],
+            values[trial, best, image],
+            values[trial, high[best], image],
+        )
+        step[..., axis] = np.where(inside, offset * width, 0.0)
+    return found + step
+
+
+@lru_cache(maxsize=8)
+def _neighbours(
+    shifts: tuple[tuple[float, float], ...],
+) -> list[tuple[NDArray[np.intp], NDArray[np.intp], float]]:
+    """For x and y: index of the trial shift one step below, above (-1: none), step."""
+    places = np.array(shifts)
+    found = []
+    for axis in range(2):
+        values = np.unique(places[:, axis])
+        width = float(values[1] - values[0]) if len(values) > 1 else 1.0
+        sides = []
+        for direction in (-1, 1):
+            target = places.copy()
+            target[:, axis] += direction * width
+            gap = np.abs(places[None] - target[:, None]).sum(axis=-1)
+            sides.append(np.where(gap.min(axis=1) < 1e-3, gap.argmin(axis=1), -1))
+        found.append((sides[0], sides[1], width))
+    return found
+
+
+_TURN = 2048  # steps of the table of phases; 0.18 degrees
+
+
+@lru_cache(maxsize=8)
+def _phase_table(orders: int) -> tuple[Float32, Float32]:
+    m = 2 * np.arange(orders) + np.arange(2)[:, None]
+    phase = m[..., None] * (np.arange(_TURN) * (2 * np.pi / _TURN))
+    return np.cos(phase).astype(np.float32), np.sin(phase).astype(np.float32)
+
+
+def order_phases(angle: Float32, orders: int) -> tuple[Float32, Float32]:
+    """Return ``cos(m a)`` and ``sin(m a)`` for angles (trials, n) [radian].
+
+    Returns
+    -------
+    two ndarrays of float32, shape (trials, 2, orders, n)
+        From a table of 2048 angles, 0.18 degrees apart.
+    """
+    index = np.rint(angle * (_TURN / (2 * np.pi))).astype(np.intp) % _TURN
+    cos, sin = _phase_table(orders)
+    return (
+        np.ascontiguousarray(np.moveaxis(cos[:, :, index], 2, 0)),
+        np.ascontiguousarray(np.moveaxis(sin[:, :, index], 2, 0)),
+    )
+
+
+def average(
+    images: Float32,
+    angle: Float32,
+    mirror: NDArray[np.bool_],
+    weight: Float32 | None = None,
+) -> Float32:
+    """Return the mean of rotated, mirrored images.
+
+    Parameters
+    ----------
+    images : ndarray, shape (trials, 2, orders, 2, radii, n)
+        Spectra at the images' centres.
+    angle : ndarray, shape (trials, n)
+        [radian]
+    mirror : ndarray of bool, shape (trials, n)
+    weight : ndarray, shape (trials, n), optional
+        Weights of the images, summing to 1; default: equal.
+
+    Returns
+    -------
+    ndarray of float32, shape (trials, 2, orders, 2, radii)
+    """
+    trials, _, orders, _, radii, n = images.shape
+    cos, sin = order_phases(angle, orders)
+    if weight is None:
+        share = np.float32(1.0 / n)
+        cos, sin = cos * share, sin * share
+    else:
+        cos, sin = (part * weight[:, None, None, :] for part in (cos, sin))
+    sign = np.where(mirror, -1, 1).astype(np.float32)[:, None, None, :]
+    columns = np.stack([cos, sin, sign * sin, sign * cos], axis=-1)
+    flat = images.reshape(trials, 2, orders, 2 * radii, n)
+    sums = np.matmul(flat, columns).reshape(trials, 2, orders, 2, radii, 4)
+    real = sums[..., 0, :, 0] - sums[..., 1, :, 1]
+    imag = sums[..., 0, :, 2] + sums[..., 1, :, 3]
+    return np.stack([real, imag], axis=3)

@@ -1,0 +1,220 @@
+"""Phase one of a generation: candidate classes, found in rounds.
+
+Each round classifies the particles that no candidate of the generation holds yet, in
+several independent runs from common starting averages, and keeps as candidates the
+classes that two runs agree on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryokin.image.geometry import Alignment
+from cryokin.image.polar import Float32
+from cryokin.isac.matching import match, unique
+from cryokin.isac.particles import Particles
+from cryokin.isac.sac import Run, SacOptions, sac, take
+from cryokin.parallel import Team
+from cryokin.random import stream
+
+FEWEST_CLASSES = 4  # fewer classes are not worth a classification
+IDLE_ROUNDS = 3  # rounds without a new candidate that end the phase
+
+
+@dataclass(frozen=True)
+class Class:
+    """A class: its members' ids and how they are aligned.
+
+    Attributes
+    ----------
+    members : ndarray of int, shape (k,)
+        Ids of the members, ascending.
+    alignment : Alignment
+        Shape (k,), in the working stack.
+    errors : ndarray, shape (k,)
+        Pixel error of each member [pixel of the working stack].
+    reproduction : float
+        Members over the mean size of the classes that were matched.
+    """
+
+    members: NDArray[np.intp]
+    alignment: Alignment
+    errors: NDArray[np.float64]
+    reproduction: float
+
+
+@dataclass(frozen=True)
+class IsacOptions:
+    """Options of a generation, under the manual's names."""
+
+    sac: SacOptions
+    img_per_grp: int
+    init_iter: int
+    main_iter: int
+    match_first: int
+    max_round: int
+    match_second: int
+    indep_run: int
+    thld_grp: int
+    rand_seed: int
+
+
+def n_classes(n_particles: int, img_per_grp: int) -> int:
+    """Return the number of classes, or 0 if there are too few particles for ISAC."""
+    count = n_particles // img_per_grp
+    return count if count >= FEWEST_CLASSES else 0
+
+
+def random_references(
+    particles: Particles, count: int, rng: np.random.Generator
+) -> Float32:
+    """Return ``count`` distinct particles as references (2, orders, 2, radii, count)."""
+    chosen = rng.choice(len(particles), count, replace=False)
+    return particles.images(np.sort(chosen))
+
+
+def run_class(
+    particles: Particles, run: Run, members: NDArray[np.intp], reproduction: float
+) -> Class:
+    """Return a class of particles (by index) as one run aligns them."""
+    return Class(
+        particles.ids[members],
+        take(run.alignment, members),
+        run.errors[members],
+        reproduction,
+    )
+
+
+def match_in_ring(
+    particles: Particles, runs: list[Run], order: NDArray[np.intp], ways: int, smallest: int
+) -> list[list[Class | None]]:
+    """Match every run with the next ``ways - 1`` runs of a ring.
+
+    Parameters
+    ----------
+    particles : Particles
+    runs : list of Run
+    order : ndarray of int
+        The ring: a permutation of the runs.
+    ways : int
+        Number of runs in a match.
+    smallest : int
+        Fewest members of a match.
+
+    Returns
+    -------
+    list of lists
+        For each place of the ring the classes of its run in their order: what is left
+        of each after the matching, or None.
+    """
+    n = len(particles)
+    labels = [run.labels(n) for run in runs]
+    blocks: list[list[Class | None]] = []
+    for place in range(len(runs)):
+        partners = [int(order[(place + w) % len(runs)]) for w in range(ways)]
+        run = runs[partners[0]]
+        block: list[Class | None] = [None] * len(run.members)
+        for found in match(np.stack([labels[p] for p in partners]), smallest):
+            sizes = [
+                len(runs[p].members[c])
+                for p, c in zip(partners, found.classes, strict=True)
+            ]
+            block[found.classes[0]] = run_class(
+                particles, run, found.members, len(found.members) / float(np.mean(sizes))
+            )
+        blocks.append(block)
+    return blocks
+
+
+def unique_classes(blocks: list[list[Class | None]]) -> list[Class]:
+    """Return the matched classes of all places once, those found repeatedly first."""
+    empty = np.empty(0, np.intp)
+    chosen = unique([[c.members if c else empty for c in block] for block in blocks])
+    kept = [blocks[b][i] for b, i in chosen]
+    return [c for c in kept if c is not None]
+
+
+def candidates_round(
+    team: Team,
+    particles: Particles,
+    generation: int,
+    round_number: int,
+    options: IsacOptions,
+) -> list[Class]:
+    """Find candidate classes among particles that are in none yet.
+
+    Parameters
+    ----------
+    team : Team
+    particles : Particles
+        Particles of the generation that no earlier round put into a candidate.
+    generation, round_number : int
+        From 1; they address the random streams.
+    options : IsacOptions
+
+    Returns
+    -------
+    list of Class
+        Candidates; empty if none was found or there are too few particles.
+    """
+    count = n_classes(len(particles), options.img_per_grp)
+    if not count:
+        return []
+    seed = options.rand_seed
+    address = (generation, 1, round_number)
+    start = random_references(particles, count, stream(seed, *address, 0))
+    references = sac(
+        team,
+        particles,
+        [start],
+        options.init_iter,
+        False,
+        options.sac,
+        lambda *work: stream(seed, *address, 1, *work),
+    )[0].references
+    starts = [references] * options.indep_run
+    for iteration in range(options.match_first):
+        runs = sac(
+            team,
+            particles,
+            starts,
+            options.main_iter,
+            True,
+            options.sac,
+            lambda *work, i=iteration: stream(seed, *address, 2, i, *work),
+        )
+        order = stream(seed, *address, 3, iteration).permutation(options.indep_run)
+        blocks = match_in_ring(particles, runs, order, 2, options.thld_grp)
+        if iteration < options.match_first - 1:
+            starts = [
+                restart(team, particles, block, run.references)
+                for block, run in zip(
+                    blocks, (runs[int(r)] for r in order), strict=True
+                )
+            ]
+    return unique_classes(blocks)
+
+
+def restart(
+    team: Team,
+    particles: Particles,
+    classes: list[Class | None],
+    fallback: Float32,
+) -> Float32:
+    """Return averages of matched classes; those of ``fallback`` where there is none."""
+    position = np.full(len(particles.coefficients), -1, np.intp)
+    position[particles.ids] = np.arange(len(particles))
+    filled = [k for k, c in enumerate(classes) if c is not None]
+
+    def mean(k: int) -> Float32:
+        found = classes[k]
+        assert found is not None
+        return particles.average(position[found.members], found.alignment)
+
+    references = fallback.copy()
+    for k, average in zip(filled, team.map(mean, filled), strict=True):
+        references[..., k] = average
+    return references

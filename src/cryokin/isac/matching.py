@@ -1,0 +1,178 @@
+"""Classes that independent runs agree on: matching of partitions.
+
+A partition is an array of labels, one per item, -1 for none. A match names one class of
+each partition; its members are the items that carry all these labels. The best matching
+has the largest number of members, no class being used twice.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import Bounds, LinearConstraint, linear_sum_assignment, milp
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+Labels = NDArray[np.integer]
+
+
+class Match(NamedTuple):
+    """One class as several partitions agree on it.
+
+    Attributes
+    ----------
+    classes : tuple of int
+        Label in each partition.
+    members : ndarray of int
+        Indices of the items, ascending.
+    """
+
+    classes: tuple[int, ...]
+    members: NDArray[np.intp]
+
+
+def label_tuples(partitions: Labels, smallest: int) -> list[Match]:
+    """Return all combinations of labels that at least ``smallest`` items carry.
+
+    Parameters
+    ----------
+    partitions : ndarray, shape (n_partitions, n_items)
+    smallest : int
+        At least 1.
+    """
+    labelled = np.flatnonzero(np.all(partitions >= 0, axis=0))
+    if not len(labelled):
+        return []
+    tuples, which, counts = np.unique(
+        partitions[:, labelled], axis=1, return_inverse=True, return_counts=True
+    )
+    order = np.argsort(which.ravel(), kind="stable")
+    members = np.split(labelled[order], np.cumsum(counts)[:-1])
+    return [
+        Match(tuple(int(c) for c in tuples[:, t]), np.sort(members[t]))
+        for t in np.flatnonzero(counts >= max(smallest, 1))
+    ]
+
+
+def match(partitions: Labels, smallest: int) -> list[Match]:
+    """Return the best matching of partitions.
+
+    Two partitions are matched by linear assignment, more of them by integer
+    programming over the combinations of labels that occur, one connected component
+    (combinations that share classes) at a time. Both are exact.
+
+    Parameters
+    ----------
+    partitions : ndarray, shape (n_partitions, n_items)
+        Labels; -1: none.
+    smallest : int
+        ``thld_grp``: fewest members of a match.
+
+    Returns
+    -------
+    list of Match
+        Sorted by class of the first partition.
+    """
+    candidates = label_tuples(np.asarray(partitions), smallest)
+    if not candidates:
+        return []
+    classes = np.array([c.classes for c in candidates])
+    weights = np.array([len(c.members) for c in candidates])
+    chosen = (
+        _assignment(classes, weights)
+        if len(partitions) == 2
+        else _set_packing(classes, weights)
+    )
+    return sorted((candidates[t] for t in chosen), key=lambda m: m.classes)
+
+
+def _assignment(classes: Labels, weights: Labels) -> list[int]:
+    """Choose pairs of classes of largest total weight, no class twice."""
+    table = np.zeros(classes.max(axis=0) + 1)
+    index = np.full(table.shape, -1)
+    table[classes[:, 0], classes[:, 1]] = weights
+    index[classes[:, 0], classes[:, 1]] = np.arange(len(classes))
+    pairs = index[linear_sum_assignment(table, maximize=True)]
+    return [int(t) for t in pairs if t >= 0]
+
+
+def _set_packing(classes: Labels, weights: Labels) -> list[int]:
+    """Choose tuples of classes of largest total weight, no class of a run twice."""
+    n, n_partitions = classes.shape
+    offsets = np.cumsum([0, *(classes.max(axis=0)[:-1] + 1)])
+    constraints, rows = np.unique(classes + offsets, return_inverse=True)
+    rows = rows.reshape(-1)
+    columns = np.repeat(np.arange(n), n_partitions)
+    uses = coo_array((np.ones(rows.size), (rows, columns)), (len(constraints), n))
+    graph = (uses.T @ uses).tocsr()
+    n_parts, part = connected_components(graph, directed=False)
+    incidence = uses.tocsr()
+    chosen: list[int] = []
+    for p in range(n_parts):
+        members = np.flatnonzero(part == p)
+        if len(members) == 1:
+            chosen.append(int(members[0]))
+            continue
+        table = incidence[:, members]
+        table = table[np.diff(table.indptr) > 0]
+        found = milp(
+            -weights[members].astype(float),
+            integrality=np.ones(len(members)),
+            bounds=Bounds(0, 1),
+            constraints=LinearConstraint(table, ub=1),
+        )
+        if found.x is None:
+            raise RuntimeError(f"matching failed: {found.message}")
+        chosen.extend(int(t) for t in members[found.x > 0.5])
+    return chosen
+
+
+def overlap_is_duplicate(a: Labels, b: Labels, share: float) -> bool:
+    """Whether two member lists share more than ``share`` of their mean length."""
+    common = len(np.intersect1d(a, b, assume_unique=True))
+    return common > share * (len(a) + len(b)) / 2
+
+
+def unique(
+    blocks: list[list[NDArray[np.integer]]], share: float = 0.45, fewest: int = 5
+) -> list[tuple[int, int]]:
+    """Choose from several lists of classes each class once.
+
+    Classes of different lists that share more than ``share`` of their mean size are
+    taken as the same. Those found in more than one list come first.
+
+    Parameters
+    ----------
+    blocks : list of lists of ndarray
+        Members of the classes of each list.
+    share : float, default=0.45
+    fewest : int, default=5
+        Classes with fewer members are left out.
+
+    Returns
+    -------
+    list of (block, index)
+    """
+    entries = [
+        (b, i, members)
+        for b, block in enumerate(blocks)
+        for i, members in enumerate(block)
+        if len(members) >= fewest
+    ]
+    kept: list[int] = []
+    repeated: set[int] = set()
+    for e, (block, _, members) in enumerate(entries):
+        twins = [
+            k
+            for k in kept
+            if entries[k][0] != block
+            and overlap_is_duplicate(entries[k][2], members, share)
+        ]
+        if twins:
+            repeated.update(twins)
+        else:
+            kept.append(e)
+    order = sorted(kept, key=lambda e: (e not in repeated, e))
+    return [entries[e][:2] for e in order]

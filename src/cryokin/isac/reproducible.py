@@ -1,0 +1,178 @@
+"""Phase two of a generation: classes that all independent runs reproduce."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cryokin.image.geometry import centre
+from cryokin.image.polar import Float32
+from cryokin.isac.candidates import (
+    Class,
+    IsacOptions,
+    match_in_ring,
+    n_classes,
+    random_references,
+    restart,
+    unique_classes,
+)
+from cryokin.isac.matching import match
+from cryokin.isac.particles import Particles
+from cryokin.isac.sac import Run, align_group, sac, take
+from cryokin.parallel import Team
+from cryokin.random import stream
+
+
+def ways(iteration: int, match_second: int, indep_run: int) -> int:
+    """Return how many runs are matched after an iteration (from 1) of phase two.
+
+    Two in the first half, three in the second, all (at most four) in the last.
+    """
+    if iteration == match_second:
+        return min(4, indep_run)
+    return min(2 if iteration <= match_second // 2 else 3, indep_run)
+
+
+def reproducible_classes(
+    team: Team,
+    particles: Particles,
+    candidates: list[Class],
+    generation: int,
+    options: IsacOptions,
+) -> list[Class]:
+    """Find the reproducible classes of a generation.
+
+    Parameters
+    ----------
+    team : Team
+    particles : Particles
+        All particles of the generation.
+    candidates : list of Class
+        From phase one.
+    generation : int
+        From 1.
+    options : IsacOptions
+
+    Returns
+    -------
+    list of Class
+        Disjoint classes of at least ``thld_grp`` stable members, largest first.
+    """
+    count = n_classes(len(particles), options.img_per_grp)
+    if not count or not candidates:
+        return []
+    seed, n_runs = options.rand_seed, options.indep_run
+    address = (generation, 2)
+    blocks: list[list[Class | None]] = [list(candidates)] * n_runs
+    for iteration in range(1, options.match_second + 1):
+        starts = _starts(team, particles, blocks, count, (*address, iteration), options)
+        runs = sac(
+            team,
+            particles,
+            starts,
+            options.main_iter,
+            True,
+            options.sac,
+            lambda *work, i=iteration: stream(seed, *address, i, 1, *work),
+        )
+        if iteration == options.match_second:
+            break
+        order = stream(seed, *address, iteration, 2).permutation(n_runs)
+        n_ways = ways(iteration, options.match_second, n_runs)
+        blocks = match_in_ring(particles, runs, order, n_ways, options.thld_grp)
+        if iteration == options.match_second // 2:
+            blocks = [list(unique_classes(blocks))] * n_runs
+        team.log(
+            f"iteration {iteration}: {n_ways}-way matching leaves"
+            f" {[sum(c is not None for c in b) for b in blocks]} of {count} classes"
+        )
+    return _confirmed(team, particles, runs, address, options)
+
+
+def _starts(
+    team: Team,
+    particles: Particles,
+    blocks: list[list[Class | None]],
+    count: int,
+    address: tuple[int, ...],
+    options: IsacOptions,
+) -> list[Float32]:
+    """Return the starting averages of each run, ``count`` of them.
+
+    What the classes at hand leave over is classified first; its averages, and then
+    random particles, take the places that no class holds.
+    """
+    seed = options.rand_seed
+    filled = [[c for c in block if c is not None][:count] for block in blocks]
+    held = np.concatenate([[-1], *(c.members for b in filled for c in b)])
+    left = np.flatnonzero(~np.isin(particles.ids, held))
+    empty = max(count - len(block) for block in filled)
+    spare_count = min(n_classes(len(left), options.img_per_grp), empty)
+    fillings = [
+        random_references(particles, count, stream(seed, *address, 3, run))
+        for run in range(len(blocks))
+    ]
+    if spare_count:
+        rest = particles.subset(left)
+        spare = sac(
+            team,
+            rest,
+            [
+                random_references(rest, spare_count, stream(seed, *address, 4, run))
+                for run in range(len(blocks))
+            ],
+            options.init_iter,
+            False,
+            options.sac,
+            lambda *work: stream(seed, *address, 5, *work),
+        )
+    starts = []
+    for run, block in enumerate(filled):
+        references = fillings[run]
+        if spare_count:
+            first = len(block)
+            some = spare[run].references[..., : count - first]
+            references[..., first : first + some.shape[-1]] = some
+        padded: list[Class | None] = [*block, *[None] * (count - len(block))]
+        starts.append(restart(team, particles, padded, references))
+    return starts
+
+
+def _confirmed(
+    team: Team,
+    particles: Particles,
+    runs: list[Run],
+    address: tuple[int, ...],
+    options: IsacOptions,
+) -> list[Class]:
+    """Match all runs, realign each match and keep its stable members."""
+    n = len(particles)
+    matches = match(np.stack([r.labels(n) for r in runs]), options.thld_grp)
+
+    def realign(index: int) -> Class:
+        found = matches[index]
+        members = found.members
+        aligned, stable, errors = align_group(
+            particles,
+            members,
+            centre(take(runs[0].alignment, members)),
+            max(options.sac.stab_ali, 2),
+            options.sac,
+            stream(options.rand_seed, *address, 0, index),
+        )
+        sizes = [
+            len(run.members[k]) for run, k in zip(runs, found.classes, strict=True)
+        ]
+        return Class(
+            particles.ids[members[stable]],
+            take(aligned, stable),
+            errors[stable],
+            len(members) / float(np.mean(sizes)),
+        )
+
+    classes = team.map(realign, range(len(matches)))
+    kept = [c for c in classes if len(c.members) >= options.thld_grp]
+    team.log(
+        f"{len(matches)} classes matched in {len(runs)} runs,"
+        f" {len(kept)} of them stable"
+    )
+    return sorted(kept, key=lambda c: (-len(c.members), int(c.members[0])))

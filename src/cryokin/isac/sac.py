@@ -1,0 +1,357 @@
+"""Stable alignment and clustering (SAC).
+
+Equal-size K-means with alignment: every image is compared with every class average,
+classes of equal size are formed, each is aligned ab initio and, if wanted, pruned to the
+images that repeated alignments place alike. Several independent runs advance side by
+side, so that any number of ranks has work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryokin.image.filters import band_end, tangent_lowpass
+from cryokin.image.geometry import Alignment, centre, flip, from_centre
+from cryokin.image.polar import Band, Float32
+from cryokin.isac.alignment import (
+    average,
+    best_scores,
+    best_shift,
+    correlation_operand,
+    search,
+    shift_grid,
+)
+from cryokin.isac.assignment import assign_equal_size
+from cryokin.isac.particles import Particles
+from cryokin.isac.stability import stability
+from cryokin.isac.within_group import Refinement, refine
+from cryokin.parallel import Team
+
+CUTOFF_STEP = 0.05  # rise of the low-pass between two assignments [cycles/pixel]
+FEWEST_FOR_AVERAGE = 5  # fewer stable images do not make a reference on their own
+
+
+@dataclass(frozen=True)
+class SacOptions:
+    """Options of SAC, under the manual's names.
+
+    Attributes
+    ----------
+    refinement : Refinement
+        Options of the within-group alignment; its ``xr, yr, ts, FH, FF`` hold here too.
+    FL : float
+        Low-pass cut-off of the first class averages [cycles/pixel].
+    stab_ali : int
+        Alignments of the stability test.
+    iter_reali : int
+        A stability test follows every so many passes.
+    thld_err : float
+        Pixel error below which an image is stable [pixel].
+    """
+
+    refinement: Refinement
+    FL: float
+    stab_ali: int
+    iter_reali: int
+    thld_err: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """State of one independent run over n particles and K classes.
+
+    Attributes
+    ----------
+    references : ndarray, shape (2, orders, 2, radii, K)
+    members : list of K ndarrays of int
+        Indices of the class members, ascending: all images of the class or, after a
+        stability test, the stable ones.
+    alignment : Alignment
+        Of all particles, shape (n,), each to its own class.
+    errors : ndarray, shape (n,)
+        Pixel error at the last stability test [pixel]; inf where there was none.
+    """
+
+    references: Float32
+    members: list[NDArray[np.intp]]
+    alignment: Alignment
+    errors: NDArray[np.float64]
+
+    def labels(self, n: int) -> NDArray[np.intp]:
+        """Return the class of each particle, -1 for those that are no members."""
+        labels = np.full(n, -1, np.intp)
+        for k, members in enumerate(self.members):
+            labels[members] = k
+        return labels
+
+
+def unaligned(n: int) -> Alignment:
+    """Return identity alignments of n particles."""
+    return Alignment(np.zeros(n), np.zeros((n, 2)), np.zeros(n, bool))
+
+
+def put(target: Alignment, indices: NDArray[np.intp], part: Alignment) -> None:
+    """Store alignments of some particles in place."""
+    for whole, piece in zip(target, part, strict=True):
+        whole[indices] = piece
+
+
+def take(alignment: Alignment, indices: NDArray[np.intp]) -> Alignment:
+    """Return the alignments of some particles."""
+    return Alignment(*(field[indices] for field in alignment))
+
+
+def sac(
+    team: Team,
+    particles: Particles,
+    references: Sequence[Float32],
+    passes: int,
+    check: bool,
+    options: SacOptions,
+    draw: Callable[..., np.random.Generator],
+) -> list[Run]:
+    """Run SAC several times, each run from its own references.
+
+    Parameters
+    ----------
+    team : Team
+    particles : Particles
+    references : sequence of ndarray, shape (2, orders, 2, radii, K)
+        Starting class averages of each run.
+    passes : int
+        Number of passes: assignments with a rising low-pass, then one within-group
+        alignment.
+    check : bool
+        Whether to test stability.
+    options : SacOptions
+    draw : callable
+        ``draw(run, pass, class)`` returns the random stream of that piece of work.
+
+    Returns
+    -------
+    list of Run
+    """
+    n = len(particles)
+    runs = [
+        Run(r, [], unaligned(n), np.full(n, np.inf)) for r in references
+    ]
+    cutoff = options.refinement.FH
+    for turn in range(passes):
+        rising = options.FL
+        while True:
+            runs = _reassign(team, particles, runs, cutoff, options)
+            cutoff = rising
+            rising += CUTOFF_STEP
+            if rising >= options.refinement.FH - 1e-9:
+                break
+        # The last pass is always tested, whatever the interval.
+        test = check and (passes - 1 - turn) % options.iter_reali == 0
+        runs = _regroup(team, particles, runs, turn, test, options, draw)
+        cutoff = options.refinement.FH
+    return runs
+
+
+def _prepared(
+    particles: Particles, references: Float32, cutoff: float, options: SacOptions
+) -> tuple[Float32, Band]:
+    """Return low-passed references of unit length in the band that is left."""
+    basis = particles.basis
+    fall_off = options.refinement.FF
+    band = basis.band(band_end(cutoff, fall_off))
+    kept = references[:, : band.orders, :, : band.radii]
+    gain = tangent_lowpass(basis.radii[: band.radii], cutoff, fall_off)
+    kept = kept * gain.astype(np.float32)[:, None]
+    length = np.sqrt(np.sum(kept**2, axis=(0, 1, 2, 3)))
+    return kept / np.where(length > 0, length, 1), band
+
+
+def _shifted_operand(
+    particles: Particles, references: Float32, shifts: Float32
+) -> Float32:
+    """Return the operand of references (..., r) at all shifts, shifts fastest."""
+    moved = np.moveaxis(particles.basis.shifted(references, shifts), 0, -1)
+    return correlation_operand(moved.reshape(*moved.shape[:4], -1))
+
+
+def _reassign(
+    team: Team,
+    particles: Particles,
+    runs: list[Run],
+    cutoff: float,
+    options: SacOptions,
+) -> list[Run]:
+    """Compare all images with all references, form equal classes, average them."""
+    n = len(particles)
+    refinement = options.refinement
+    shifts = shift_grid(refinement.xr, refinement.yr, refinement.ts)
+    prepared = [_prepared(particles, r.references, cutoff, options) for r in runs]
+    blocks = particles.blocks(team)
+    scores: list[Float32] = []
+    for run, (references, band) in zip(runs, prepared, strict=True):
+        operand = _shifted_operand(particles, references, shifts)
+        centres = centre(run.alignment).astype(np.float32)
+        shares = [np.empty((references.shape[-1], 0), np.float32)]
+        for block in blocks:
+            images = particles.basis.spectra(
+                particles.parts(block), centres[block], band
+            )
+            shares.append(best_scores(operand, images, len(shifts)))
+        scores.append(np.concatenate(shares, axis=1))
+    labels = assign_equal_size(team, scores, n)
+    items = [(r, k) for r in range(len(runs)) for k in range(scores[r].shape[0])]
+    members = [
+        [np.flatnonzero(labels[r] == k) for k in range(scores[r].shape[0])]
+        for r in range(len(runs))
+    ]
+
+    def update(item: tuple[int, int]) -> tuple[Alignment, Float32]:
+        r, k = item
+        references, band = prepared[r]
+        return _align_class(
+            particles,
+            members[r][k],
+            centre(take(runs[r].alignment, members[r][k])).astype(np.float32),
+            references[..., k : k + 1],
+            band,
+            shifts,
+            refinement,
+        )
+
+    updated = iter(team.map(update, items))
+    renewed = []
+    for r in range(len(runs)):
+        alignment = unaligned(n)
+        averages = []
+        for indices in members[r]:
+            part, mean = next(updated)
+            put(alignment, indices, part)
+            averages.append(mean)
+        renewed.append(
+            Run(
+                np.stack(averages, axis=-1), members[r], alignment, np.full(n, np.inf)
+            )
+        )
+    return renewed
+
+
+def _align_class(
+    particles: Particles,
+    members: NDArray[np.intp],
+    centres: Float32,
+    reference: Float32,
+    band: Band,
+    shifts: Float32,
+    refinement: Refinement,
+) -> tuple[Alignment, Float32]:
+    """Align the images of one class to its reference; return their average too."""
+    parts = particles.parts(members)
+    images = particles.basis.spectra(parts, centres[None], band)
+    operand = _shifted_operand(particles, reference, shifts)[None]
+    angle, mirror, _ = search(operand, images, len(shifts))
+    offset = best_shift(operand, images, angle, mirror, shifts)
+    start = from_centre(angle[0], centres, mirror[0])
+    moved = Alignment(angle[0], start.shift + flip(mirror[0], offset[0]), mirror[0])
+    # A class whose members drift to one side is brought back as a whole.
+    drift = flip(mirror[0], moved.shift).mean(axis=0)
+    moved = moved._replace(shift=moved.shift - flip(mirror[0], drift[None]))
+    limit = refinement.max_shift
+    limited = np.clip(centre(moved), -limit, limit)
+    aligned = from_centre(angle[0], limited, mirror[0])
+    return aligned, particles.average(members, aligned)
+
+
+def _regroup(
+    team: Team,
+    particles: Particles,
+    runs: list[Run],
+    turn: int,
+    test: bool,
+    options: SacOptions,
+    draw: Callable[..., np.random.Generator],
+) -> list[Run]:
+    """Align every class ab initio and, in a test, keep the stable images alone."""
+    items = [(r, k) for r, run in enumerate(runs) for k in range(len(run.members))]
+
+    def update(
+        item: tuple[int, int],
+    ) -> tuple[NDArray[np.intp], NDArray[np.float64], Alignment, Float32]:
+        r, k = item
+        members = runs[r].members[k]
+        aligned, stable, errors = align_group(
+            particles,
+            members,
+            centre(take(runs[r].alignment, members)),
+            options.stab_ali if test else 1,
+            options,
+            draw(r, turn, k),
+        )
+        kept = stable if len(stable) >= FEWEST_FOR_AVERAGE else np.arange(len(members))
+        mean = particles.average(members[kept], take(aligned, kept))
+        return stable, errors, aligned, mean
+
+    updated = iter(team.map(update, items))
+    renewed = []
+    for run in runs:
+        alignment = unaligned(len(particles))
+        errors = np.full(len(particles), np.inf)
+        members, averages = [], []
+        for indices in run.members:
+            stable, found, part, mean = next(updated)
+            put(alignment, indices, part)
+            errors[indices] = found
+            members.append(indices[stable])
+            averages.append(mean)
+        renewed.append(Run(np.stack(averages, axis=-1), members, alignment, errors))
+    return renewed
+
+
+def align_group(
+    particles: Particles,
+    members: NDArray[np.intp],
+    centres: NDArray[np.floating],
+    repeats: int,
+    options: SacOptions,
+    rng: np.random.Generator,
+) -> tuple[Alignment, NDArray[np.intp], NDArray[np.float64]]:
+    """Align one group ab initio ``repeats`` times and test its stability.
+
+    Parameters
+    ----------
+    particles : Particles
+    members : ndarray of int, shape (k,)
+    centres : ndarray, shape (k, 2)
+        Where the particles' centres are searched around [pixel].
+    repeats : int
+        1: no test.
+    options : SacOptions
+    rng : numpy.random.Generator
+        Draws the angles and hands that the repeats start from.
+
+    Returns
+    -------
+    alignment : Alignment
+        Shape (k,): mean over the repeats, in the frame of the last.
+    stable : ndarray of int
+        Indices into ``members`` of the stable images; all without a test.
+    errors : ndarray, shape (k,)
+        Pixel errors; inf without a test.
+    """
+    k = len(members)
+    start = np.broadcast_to(centres.astype(np.float32), (repeats, k, 2))
+    found = refine(
+        particles.basis,
+        particles.parts(members),
+        start,
+        rng.uniform(0, 2 * np.pi, (repeats, k)).astype(np.float32),
+        rng.random((repeats, k)) < 0.5,
+        options.refinement,
+    )
+    if repeats == 1:
+        single = Alignment(*(field[0] for field in found))
+        return single, np.arange(k), np.full(k, np.inf)
+    outcome = stability(found, particles.basis.radius, options.thld_err)
+    return outcome.mean, outcome.stable, outcome.error

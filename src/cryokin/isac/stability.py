@@ -1,0 +1,215 @@
+"""How well repeated alignments of one group agree: the pixel error.
+
+Repeated alignments of the same images agree at best up to a common transformation of
+each whole set. It is found here, and what is left is the error of each image: the root
+mean square distance, over the particle's disc and over the repeats, between where the
+repeats move a point and where their mean does.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryokin.image.geometry import Alignment
+
+OUTLIER = 3.0  # images beyond this multiple of the threshold do not steer the fit
+TOLERANCE = 1e-9
+MAX_STEPS = 200
+
+
+class Stability(NamedTuple):
+    """Outcome of the test of one group of n images.
+
+    Attributes
+    ----------
+    stable : ndarray of int
+        Indices of the stable images, ascending.
+    error : ndarray, shape (n,)
+        Pixel error of each image [pixel]; inf where the hand is not reproduced or the
+        image was set aside as an outlier.
+    mean : Alignment
+        Mean alignment of each image over the repeats, shape (n,), in the frame of the
+        last repeat.
+    mirror_rate : float
+        Fraction of the images whose hand is the same in all repeats.
+    """
+
+    stable: NDArray[np.intp]
+    error: NDArray[np.float64]
+    mean: Alignment
+    mirror_rate: float
+
+
+def consistent_hands(
+    mirror: NDArray[np.bool_],
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Choose a flip of each repeat so that most images keep their hand throughout.
+
+    Parameters
+    ----------
+    mirror : ndarray of bool, shape (repeats, n)
+
+    Returns
+    -------
+    flips : ndarray of bool, shape (repeats,)
+        Whether the hands of a repeat are to be flipped; never for the last.
+    same : ndarray of bool, shape (n,)
+        Images whose hand then agrees in all repeats.
+    """
+    repeats = len(mirror)
+    relative = mirror[:-1] ^ mirror[-1]
+    best_flips = np.zeros(repeats, bool)
+    best_same = np.zeros(mirror.shape[1], bool)
+    for trial in product((False, True), repeat=repeats - 1):
+        same = np.all(relative == np.array(trial, bool)[:, None], axis=0)
+        if same.sum() > best_same.sum():
+            best_flips = np.array([*trial, False])
+            best_same = same
+    return best_flips, best_same
+
+
+def _unmirrored(
+    alignment: Alignment,
+) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+    """Rotations and shifts as complex numbers in the frame after the mirror.
+
+    An alignment sends the image's point z = x + i y to ``turn z + move``, or, with the
+    mirror, to ``turn conj(z) + move``. A common transformation of a repeat multiplies
+    and shifts all of them alike, whatever their hand, so no case is to be made.
+    """
+    angle = np.asarray(alignment.angle, float)
+    shift = alignment.shift[..., 0] + 1j * alignment.shift[..., 1]
+    turn = np.where(alignment.mirror, -np.exp(1j * angle), np.exp(-1j * angle))
+    move = np.where(alignment.mirror, -np.conj(shift), shift)
+    return turn, move
+
+
+def _alignment(
+    turn: NDArray[np.complex128],
+    move: NDArray[np.complex128],
+    mirror: NDArray[np.bool_],
+) -> Alignment:
+    """Undo `_unmirrored`."""
+    angle = np.where(mirror, np.angle(-turn), -np.angle(turn))
+    shift = np.where(mirror, -np.conj(move), move)
+    return Alignment(
+        np.mod(angle, 2 * np.pi), np.stack([shift.real, shift.imag], axis=-1), mirror
+    )
+
+
+def _fit(
+    turn: NDArray[np.complex128],
+    move: NDArray[np.complex128],
+    use: NDArray[np.bool_],
+    radius: float,
+    common: NDArray[np.complex128],
+) -> NDArray[np.complex128]:
+    """Find the common transformation of each repeat that makes the repeats agree best.
+
+    The mean over the used images of ``radius^2 (1 - rho) + Var(move)`` is minimised by
+    turns: given the images' means, each repeat's rotation is a Procrustes problem with
+    a closed solution, and shifts are differences of means.
+
+    Parameters
+    ----------
+    turn, move : ndarray, shape (repeats, n)
+    use : ndarray of bool, shape (n,)
+    radius : float
+    common : ndarray, shape (repeats, 2)
+        Start: rotation and shift of each repeat.
+
+    Returns
+    -------
+    ndarray, shape (repeats, 2)
+        The last repeat's is the identity.
+    """
+    turn, move = turn[:, use], move[:, use]
+    rotation, shift = common[:, 0], common[:, 1]
+    centred = move - move.mean(axis=1, keepdims=True)
+    previous = np.inf
+    for _ in range(MAX_STEPS):
+        mean_turn = (rotation[:, None] * turn).mean(axis=0)
+        moved = rotation[:, None] * move + shift[:, None]
+        mean_move = moved.mean(axis=0)
+        length = np.abs(mean_turn)
+        value = radius**2 * (1 - length.mean()) + np.mean(np.abs(moved - mean_move) ** 2)
+        if previous - value < TOLERANCE:
+            break
+        previous = value
+        direction = mean_turn / np.maximum(length, 1e-12)
+        target = mean_move - mean_move.mean()
+        pull = radius**2 * (turn.conj() @ direction) + 2 * (centred.conj() @ target)
+        rotation = pull / np.maximum(np.abs(pull), 1e-12)
+        shift = mean_move.mean() - rotation * move.mean(axis=1)
+    back = rotation[-1].conj()
+    return np.stack([back * rotation, back * (shift - shift[-1])], axis=1)
+
+
+def _errors(
+    turn: NDArray[np.complex128],
+    move: NDArray[np.complex128],
+    radius: float,
+    common: NDArray[np.complex128],
+) -> tuple[
+    NDArray[np.float64], NDArray[np.complex128], NDArray[np.complex128]
+]:
+    """Return pixel errors, mean rotations (not of unit length) and mean shifts, (n,)."""
+    rotation, shift = common[:, :1], common[:, 1:]
+    mean_turn = (rotation * turn).mean(axis=0)
+    moved = rotation * move + shift
+    mean_move = moved.mean(axis=0)
+    spread = np.mean(np.abs(moved - mean_move) ** 2, axis=0)
+    square = radius**2 * np.maximum(1 - np.abs(mean_turn), 0.0) + spread
+    return np.sqrt(square), mean_turn, mean_move
+
+
+def stability(alignments: Alignment, radius: float, threshold: float) -> Stability:
+    """Test which images of a group are aligned alike in all repeats.
+
+    Parameters
+    ----------
+    alignments : Alignment
+        Of shape (repeats, n); each repeat has an arbitrary frame of its own.
+    radius : float
+        Radius of the particle [pixel].
+    threshold : float
+        ``thld_err``: an image is stable if its error is below this [pixel].
+
+    Returns
+    -------
+    Stability
+    """
+    mirror = np.asarray(alignments.mirror, bool)
+    repeats, n = mirror.shape
+    flips, same = consistent_hands(mirror)
+    turn, move = _unmirrored(alignments)
+    turn = np.where(flips[:, None], -turn.conj(), turn)
+    move = np.where(flips[:, None], -move.conj(), move)
+    error = np.full(n, np.inf)
+    hand = mirror[-1]
+    nobody = Stability(
+        np.empty(0, np.intp), error, _alignment(turn[-1], move[-1], hand), same.mean()
+    )
+    if same.sum() < 2:
+        return nobody
+    rotation = np.sum(turn[:, same].conj() * turn[-1, same], axis=1)
+    rotation /= np.maximum(np.abs(rotation), 1e-12)
+    shift = np.mean(move[-1, same] - rotation[:, None] * move[:, same], axis=1)
+    common = np.stack([rotation, shift], axis=1)
+    first, _, _ = _errors(turn, move, radius, common)
+    use = same & (first <= OUTLIER * threshold)
+    if use.sum() < 2:
+        return nobody
+    common = _fit(turn, move, use, radius, common)
+    found, mean_turn, mean_move = _errors(turn, move, radius, common)
+    error[use] = found[use]
+    return Stability(
+        np.flatnonzero(error < threshold),
+        error,
+        _alignment(mean_turn, mean_move, hand),
+        float(same.mean()),
+    )

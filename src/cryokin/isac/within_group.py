@@ -1,0 +1,137 @@
+"""Ab-initio, reference-free alignment of one group of images.
+
+Started from random angles and hands again and again, a homogeneous group ends in the
+same relative alignment every time; a mixed one does not. That is what the stability
+test (`cryokin.isac.stability`) measures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cryokin.image.filters import band_end, tangent_lowpass
+from cryokin.image.geometry import Alignment, centre, flip, from_centre
+from cryokin.image.polar import Float32, PolarBasis
+from cryokin.isac.alignment import (
+    average,
+    best_shift,
+    correlation_operand,
+    search,
+    shift_grid,
+)
+
+# Passes between two searches of the shifts. At other passes the angle and the hand
+# alone are searched, at the shift found last, which costs a ninth and loses nothing:
+# angles converge within a few passes at a fixed shift.
+PASSES_PER_SHIFT = 4
+LOWEST_CUTOFF = 0.1  # where the ramp of the low-pass starts [cycles/pixel]
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """Options of the within-group alignment, under the manual's names.
+
+    Attributes
+    ----------
+    xr, yr, ts : float
+        Range and step of the shift search [pixel].
+    maxit : int
+        Number of averages; one less alignment passes.
+    dst : float
+        Step of the discrete angles of every fourth early pass [degree]; 0: none.
+    FH, FF : float
+        Cut-off at the end of the low-pass ramp [cycles/pixel] and its fall-off.
+    max_shift : float
+        Largest distance of a particle's centre from the centre of its box [pixel].
+    """
+
+    xr: float
+    yr: float
+    ts: float
+    maxit: int
+    dst: float
+    FH: float
+    FF: float
+    max_shift: float
+
+    def cutoff(self, iteration: int) -> float:
+        """Return the cut-off of the average of one iteration [cycles/pixel]."""
+        share = iteration / max(self.maxit - 1, 1)
+        return LOWEST_CUTOFF + (self.FH - LOWEST_CUTOFF) * share
+
+    def is_discrete(self, iteration: int) -> bool:
+        """Whether a pass tries multiples of ``dst`` alone."""
+        early = iteration + 1 <= self.maxit - 10
+        return self.dst > 0 and iteration % 4 == 0 and early
+
+
+def lowpass(
+    basis: PolarBasis, references: Float32, cutoff: float, fall_off: float
+) -> Float32:
+    """Return reference spectra (..., radii) or (..., radii, n) low-passed."""
+    n = references.shape[4 if references.ndim == 5 else 3]
+    gain = tangent_lowpass(basis.radii[:n], cutoff, fall_off).astype(np.float32)
+    return references * gain[:, None] if references.ndim == 5 else references * gain
+
+
+def refine(
+    basis: PolarBasis,
+    parts: tuple[Float32, Float32],
+    centres: Float32,
+    angle: Float32,
+    mirror: np.ndarray,
+    options: Refinement,
+) -> Alignment:
+    """Align a group to its own average, several trials side by side.
+
+    Parameters
+    ----------
+    basis : PolarBasis
+    parts : tuple of two ndarrays, shape (directions, radii, n)
+        The group's images, from `PolarBasis.images_last`.
+    centres : ndarray, shape (trials, n, 2)
+        Where each trial starts: centres [pixel], ...
+    angle, mirror : ndarray, shape (trials, n)
+        ... random angles [radian] and hands.
+    options : Refinement
+
+    Returns
+    -------
+    Alignment
+        Of shape (trials, n); each trial has its own, arbitrary frame.
+    """
+    shifts = shift_grid(options.xr, options.yr, options.ts)
+    passes = max(options.maxit - 1, 1)
+    for first in range(0, passes, PASSES_PER_SHIFT):
+        stage = range(first, min(first + PASSES_PER_SHIFT, passes))
+        band = basis.band(band_end(options.cutoff(stage[-1]), options.FF))
+        images = basis.spectra(parts, centres, band)
+        for iteration in stage:
+            reference = average(images, angle, mirror)
+            gain = tangent_lowpass(
+                basis.radii[: band.radii], options.cutoff(iteration), options.FF
+            )
+            reference = reference * gain.astype(np.float32)
+            step = np.radians(options.dst) if options.is_discrete(iteration) else 0.0
+            operand = correlation_operand(reference[..., None])
+            angle, mirror, _ = search(operand, images, 1, step)
+        moved = basis.shifted(np.moveaxis(reference, 0, -1), shifts)
+        operand = correlation_operand(np.moveaxis(moved, (-1, 0), (0, -1)))
+        offset = best_shift(operand, images, angle, mirror, shifts)
+        centres = _limit(_move(angle, mirror, centres, offset), options.max_shift)
+    return from_centre(angle, centres, mirror)
+
+
+def _move(
+    angle: Float32, mirror: np.ndarray, centres: Float32, offset: Float32
+) -> Float32:
+    """Return the centres after shifts ``offset`` in the frame of the reference."""
+    start = from_centre(angle, centres, mirror)
+    moved = Alignment(angle, start.shift + flip(mirror, offset), mirror)
+    return centre(moved).astype(np.float32)
+
+
+def _limit(centres: Float32, largest: float) -> Float32:
+    return np.clip(centres, -largest, largest)
