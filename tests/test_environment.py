@@ -1,0 +1,61 @@
+"""All lists of versions say the same."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def normal(name):
+    """Return the name of a package as all indexes know it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@pytest.fixture(scope="module")
+def locked():
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    return {normal(name): version for name, version in pins.items()}
+
+
+def needed(*extras):
+    """Return the requirements of the package with some of its extras."""
+    texts = list(PROJECT["dependencies"])
+    for extra in extras:
+        texts += PROJECT["optional-dependencies"][extra]
+    return [Requirement(text) for text in texts]
+
+
+def test_the_lock_satisfies_the_project(locked):
+    extras = set(PROJECT["optional-dependencies"]) - {"all"}
+    (everything,) = PROJECT["optional-dependencies"]["all"]
+    assert Requirement(everything).extras == extras
+    for requirement in needed(*extras):
+        assert requirement.specifier.contains(locked[normal(requirement.name)])
+
+
+def test_the_lock_names_no_place():
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    for line in lines:
+        assert line.startswith("#") or re.fullmatch(r"[\w.-]+==[\w.]+", line)
+
+
+@pytest.mark.parametrize(
+    ("name", "extras"), [("core", ["mpi"]), ("report", ["report"])]
+)
+def test_the_conda_environments_have_the_locked_versions(locked, name, extras):
+    listed = yaml.safe_load((ROOT / "envs" / f"{name}.yaml").read_text())
+    pins = dict(pin.split("=") for pin in listed["dependencies"])
+    python = pins.pop("python")
+    assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(python)
+    assert pins == {key: locked[key] for key in pins}
+    names = {requirement.name for requirement in needed(*extras)}
+    if name == "report":
+        names -= {"mpi4py"}
+    assert names <= set(pins)
