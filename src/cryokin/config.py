@@ -1,0 +1,280 @@
+"""The configuration: checked against its schema, with its defaults filled in."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cryokin.errors import InputError
+
+#: Endings of the files that `particles` may name.
+PARTICLE_SUFFIXES = (
+    ".star",
+    ".mrcs",
+    ".mrc",
+    ".st",
+    ".hdf",
+    ".hdf5",
+    ".h5",
+    ".cs",
+)
+
+#: What was an option of sxisac and is a property of a workflow: what to do instead.
+WORKFLOW_FLAGS = {
+    "stop_after_candidates": "ask for the target candidates",
+    "restart_section": "ask for the file or force the rule to start from",
+    "use_latest_master_directory": "a run is continued by the same command again",
+    "new": "sxisac ignored it",
+    "debug": "every rule keeps a log below results/<run>/logs",
+    "stack_file": "give the images as particles",
+    "output_directory": "outputs go to results/<run>, and the name of the run is yours",
+}
+
+
+def load_runs(
+    config: Mapping[str, Any],
+    schema_path: str | os.PathLike[str],
+    source: str = "config/config.yaml",
+) -> dict[str, dict[str, Any]]:
+    """Check a configuration and return its runs, complete.
+
+    Parameters
+    ----------
+    config : mapping
+        The configuration as it was read; values given as text, as the command line
+        gives them, are understood.
+    schema_path : path-like
+        The schema, ``workflow/schemas/config.schema.yaml``.
+    source : str, optional
+        The name of the configuration in messages.
+
+    Returns
+    -------
+    dict of dict
+        Name of the run to its options: every option of its method, in the order of
+        the schema. Two ways to write the same value, and an option that is left out
+        or given its default, make no difference. ``yr`` is never -1.
+
+    Raises
+    ------
+    InputError
+        At the first key or value that cannot be used.
+    """
+    schema = yaml.safe_load(Path(schema_path).read_text(encoding="utf-8"))
+    _refuse_unknown(config, schema["properties"], f"{source}: ", "key of the top level")
+    runs = config.get("runs")
+    if not isinstance(runs, Mapping) or not runs:
+        raise InputError(
+            f"{source}: runs = {_shown(runs)} cannot be used, it must name at least one"
+            " run with its options, e.g. 'runs: {demo: {method: isac, ...}}'."
+        )
+    pattern = schema["properties"]["runs"]["propertyNames"]["pattern"]
+    return {
+        name: _load_run(name, run, schema, pattern, source)
+        for name, run in runs.items()
+    }
+
+
+def working_box(target_nx: int, xr: int) -> int:
+    """Return the box of the working images [pixel], as the manual of sxisac has it."""
+    return target_nx + max(xr - 1, 0)
+
+
+def _load_run(
+    name: Any, run: Any, schema: Mapping[str, Any], pattern: str, source: str
+) -> dict[str, Any]:
+    """Return the options of one run, checked and complete."""
+    if not isinstance(name, str) or not re.fullmatch(pattern.strip("^$"), name):
+        raise InputError(
+            f"{source}: {_shown(name)} cannot be the name of a run, which is made of"
+            " letters, digits, _ and - (a number or yes/no in quotation marks)."
+        )
+    where = f"{source}: runs.{name}"
+    if not isinstance(run, Mapping):
+        raise InputError(
+            f"{where} = {_shown(run)} cannot be used, it must be a mapping of options,"
+            " e.g. 'method: isac'."
+        )
+    methods = schema["properties"]["runs"]["additionalProperties"]["properties"]
+    method = _value(run, "method", methods["method"], where)
+    options = schema["$defs"][method]["properties"]
+    _refuse_unknown(run, options, f"{where}.", f"option of method {method}")
+    values = {key: _value(run, key, option, where) for key, option in options.items()}
+    _CHECKS[method](values, where)
+    return values
+
+
+def _refuse_unknown(
+    given: Mapping[Any, Any], known: Iterable[str], where: str, kind: str
+) -> None:
+    """Raise `InputError` if a key is not known, with the key that may be meant."""
+    spelling = {key.lower(): key for key in known}
+    for key in map(str, given):
+        if key in spelling.values():
+            continue
+        sentence = f"{where}{key} is no {kind}"
+        near = difflib.get_close_matches(key.lower(), spelling, n=1)
+        if key in WORKFLOW_FLAGS:
+            sentence += f": {WORKFLOW_FLAGS[key]}; see config/README.md."
+        elif near:
+            sentence += f", did you mean {spelling[near[0]]}?"
+        else:
+            sentence += "; config/README.md lists all that there are."
+        raise InputError(sentence)
+
+
+def _value(
+    run: Mapping[str, Any], key: str, option: Mapping[str, Any], where: str
+) -> Any:
+    """Return the value of an option, or its default, as the type of the option."""
+    if key not in run:
+        if "default" in option:
+            return _as_type(option["default"], option)
+        what = re.split(r"[:;.(]", option["description"])[0].strip()
+        raise InputError(
+            f"{where}.{key} is missing: give {what[0].lower()}{what[1:]},"
+            f" {_allowed(option)}."
+        )
+    from jsonschema import Draft202012Validator  # comes with Snakemake
+
+    value = _as_type(run[key], option)
+    finite = not isinstance(value, float) or math.isfinite(value)
+    if finite and Draft202012Validator(option).is_valid(value):
+        return value
+    raise InputError(
+        f"{where}.{key} = {_shown(run[key])} cannot be used, it must be"
+        f" {_allowed(option)}."
+    )
+
+
+def _as_type(value: Any, option: Mapping[str, Any]) -> Any:
+    """Return a value as the type of its option; as it is where that is impossible."""
+    kind = _kind(option)
+    if isinstance(value, str) and kind not in ("string", ""):
+        # 1e-3 is text in YAML 1.1, and so is whatever stands on the command line.
+        value = _number_or_word(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    if kind == "integer" and math.isfinite(value) and value == int(value):
+        return int(value)
+    return float(value) if kind == "number" else value
+
+
+def _number_or_word(text: str) -> Any:
+    """Return text as the number or the YAML word it spells; else as it is."""
+    words = {"true": True, "false": False, "null": None}
+    if text.strip().lower() in words:
+        return words[text.strip().lower()]
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _kind(option: Mapping[str, Any]) -> str:
+    """Return the name of the type of an option, without the null it may also be."""
+    kind = option.get("type", "")
+    return str(kind if isinstance(kind, str) else kind[0])
+
+
+def _allowed(option: Mapping[str, Any]) -> str:
+    """Return the values that an option may have, in words."""
+    if "enum" in option:
+        return "one of " + ", ".join(map(str, option["enum"]))
+    if _kind(option) == "boolean":
+        return "true or false"
+    if _kind(option) == "string":
+        return "the path of a file"
+    bounds = [
+        f"{words} {option[keyword]:g}"
+        for keyword, words in (
+            ("minimum", "at least"),
+            ("exclusiveMinimum", "above"),
+            ("maximum", "at most"),
+            ("exclusiveMaximum", "below"),
+        )
+        if keyword in option
+    ]
+    noun = "an integer" if _kind(option) == "integer" else "a number"
+    return f"{noun} {' and '.join(bounds)}".strip()
+
+
+def _shown(value: Any) -> str:
+    """Return a value as it would be written, cut where it is long."""
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _check_isac(run: dict[str, Any], where: str) -> None:
+    """Fill in ``yr``, and raise `InputError` for options that contradict each other."""
+    if run["yr"] == -1:
+        run["yr"] = run["xr"]
+    _check_particles(run, where)
+    box, reach = working_box(run["target_nx"], run["xr"]), max(run["xr"], run["yr"])
+    smallest = 2 * (run["target_radius"] + reach + 1)
+    for fits, key, sentence in (
+        (
+            run["main_iter"] % run["iter_reali"] == 0,
+            "iter_reali",
+            f"must divide main_iter = {run['main_iter']}",
+        ),
+        (
+            run["FL"] < run["FH"],
+            "FL",
+            f"must be below FH = {run['FH']:g}",
+        ),
+        (
+            run["ir"] < run["target_radius"],
+            "ir",
+            f"must be below target_radius = {run['target_radius']}",
+        ),
+        (
+            run["thld_grp"] <= run["img_per_grp"],
+            "thld_grp",
+            f"must be at most img_per_grp = {run['img_per_grp']}, or no class could"
+            " ever be large enough",
+        ),
+        (
+            box >= smallest,
+            "target_nx",
+            f"must be at least {smallest - box + run['target_nx']}, so that a particle"
+            f" of target_radius = {run['target_radius']} stays inside the box when the"
+            f" search shifts it by {reach} pixel",
+        ),
+    ):
+        if not fits:
+            raise InputError(
+                f"{where}.{key} = {_shown(run[key])} cannot be used, it {sentence}."
+            )
+
+
+def _check_particles(run: dict[str, Any], where: str) -> None:
+    """Raise `InputError` for particles of a kind that cannot be read."""
+    particles = run["particles"]
+    what = f"{where}.particles = {_shown(particles)}"
+    if particles.startswith("bdb:"):
+        name = re.split(r"[:/#]", particles)[-1]
+        raise InputError(
+            f"{what} is a BDB database, which only EMAN2 can read: convert it by"
+            f" 'e2proc2d.py {particles} {name}.hdf' and give {name}.hdf."
+        )
+    if not particles.lower().endswith(PARTICLE_SUFFIXES):
+        raise InputError(
+            f"{what} cannot be read, its name must end in one of"
+            f" {', '.join(PARTICLE_SUFFIXES)}."
+        )
+    run["particles"] = os.path.normpath(os.path.expanduser(particles))
+
+
+#: What no schema can say, by method.
+_CHECKS: dict[str, Callable[[dict[str, Any], str], None]] = {"isac": _check_isac}

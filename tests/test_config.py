@@ -1,0 +1,274 @@
+"""The configuration: defaults, refusals, and the documents that describe it."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cryokin.config import PARTICLE_SUFFIXES, load_runs, working_box
+from cryokin.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[1]
+SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
+OPTIONS = yaml.safe_load(SCHEMA.read_text())["$defs"]["isac"]["properties"]
+
+# The manual of sxisac: every option that is no property of a workflow.
+MANUAL = {
+    **{"img_per_grp": 100, "CTF": False, "xr": 1, "yr": -1, "ts": 1.0},
+    **{"thld_err": 0.7, "target_radius": 29, "target_nx": 76, "ir": 1, "rs": 1},
+    **{"maxit": 30, "center_method": -1, "dst": 90.0, "FL": 0.2, "FH": 0.3},
+    **{"FF": 0.2, "init_iter": 3, "main_iter": 3, "iter_reali": 1},
+    **{"match_first": 1, "max_round": 20, "match_second": 5, "stab_ali": 5},
+    **{"indep_run": 4, "thld_grp": 10, "n_generations": 10},
+    **{"skip_prealignment": False},
+}
+
+
+def load(run=None, /, **options):
+    """Return the options of one run, complete."""
+    given = {"method": "isac", "particles": "p.star", "radius": 30} | options
+    config = {"runs": {"a": given if run is None else run}}
+    return load_runs(config, SCHEMA, "my.yaml")["a"]
+
+
+def sentence(call, *args, **options):
+    """Return the sentence of a refusal."""
+    with pytest.raises(InputError) as caught:
+        call(*args, **options)
+    text = str(caught.value)
+    assert text.startswith("my.yaml: ")
+    assert "\n" not in text
+    return text.removeprefix("my.yaml: ")
+
+
+class TestDefaults:
+    def test_are_those_of_the_manual(self):
+        run = load()
+        assert {key: OPTIONS[key]["default"] for key in MANUAL} == MANUAL
+        assert {key: run[key] for key in MANUAL} == MANUAL | {"yr": 1}
+
+    def test_every_option_is_filled_in_the_order_of_the_schema(self):
+        assert list(load()) == list(OPTIONS)
+
+    def test_a_default_written_out_makes_no_difference(self):
+        written = {
+            key: option["default"]
+            for key, option in OPTIONS.items()
+            if "default" in option
+        }
+        assert repr(load(**written)) == repr(load())
+
+    def test_the_example_is_complete(self):
+        config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+        assert load_runs(config, SCHEMA)["demo"]["radius"] == 25
+
+    def test_negative_yr_means_as_xr(self):
+        assert load(xr=3)["yr"] == 3
+        assert load(xr=3, yr=-1)["yr"] == 3
+        assert load(xr=3, yr=0)["yr"] == 0
+
+
+class TestValues:
+    @pytest.mark.parametrize(("xr", "box"), [(0, 76), (1, 76), (3, 78)])
+    def test_the_working_box_is_that_of_the_manual(self, xr, box):
+        assert working_box(76, xr) == box
+
+    @pytest.mark.parametrize(
+        ("key", "given", "value"),
+        [
+            ("radius", "30", 30),
+            ("radius", 30.0, 30),
+            ("ts", 1, 1.0),
+            ("ts", "0.5", 0.5),
+            ("thld_err", "1e-1", 0.1),
+            ("CTF", "true", True),
+            ("CTF", "False", False),
+            ("pixel_size", "null", None),
+            ("pixel_size", "1.5", 1.5),
+            ("rand_seed", "123456789012345678901", 123456789012345678901),
+            ("particles", "./a//b.star", "a/b.star"),
+        ],
+    )
+    def test_mean_the_same_however_they_are_written(self, key, given, value):
+        got = load(**{key: given})[key]
+        assert got == value
+        assert type(got) is type(value)
+
+    @pytest.mark.parametrize("suffix", PARTICLE_SUFFIXES)
+    def test_particles_of_every_kind(self, suffix):
+        assert load(particles=f"p{suffix}")["particles"] == f"p{suffix}"
+
+    def test_the_home_folder_is_found(self, monkeypatch):
+        monkeypatch.setenv("HOME", "/somewhere")
+        assert load(particles="~/p.star")["particles"] == "/somewhere/p.star"
+
+    def test_of_every_run(self):
+        first = {"method": "isac", "particles": "p.star", "radius": 30}
+        runs = load_runs({"runs": {"a": first, "b-2": first | {"xr": 2}}}, SCHEMA)
+        assert (runs["a"]["xr"], runs["b-2"]["xr"]) == (1, 2)
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("options", "expected"),
+        [
+            ({"raduis": 3}, "runs.a.raduis is no option of method isac, did you mean"
+             " radius?"),
+            ({"ctf": True}, "runs.a.ctf is no option of method isac, did you mean"
+             " CTF?"),
+            ({"colour": 3}, "runs.a.colour is no option of method isac;"
+             " config/README.md lists all that there are."),
+            ({"stop_after_candidates": True}, "runs.a.stop_after_candidates is no"
+             " option of method isac: ask for the target candidates; see"
+             " config/README.md."),
+            ({"radius": "wide"}, 'runs.a.radius = "wide" cannot be used, it must be'
+             " an integer at least 1."),
+            ({"radius": True}, "runs.a.radius = true cannot be used, it must be an"
+             " integer at least 1."),
+            ({"radius": 0}, "runs.a.radius = 0 cannot be used, it must be an integer"
+             " at least 1."),
+            ({"radius": 2.5}, "runs.a.radius = 2.5 cannot be used, it must be an"
+             " integer at least 1."),
+            ({"radius": None}, "runs.a.radius = null cannot be used, it must be an"
+             " integer at least 1."),
+            ({"center_method": 8}, "runs.a.center_method = 8 cannot be used, it must"
+             " be an integer at least -1 and at most 7."),
+            ({"indep_run": 5}, "runs.a.indep_run = 5 cannot be used, it must be an"
+             " integer at least 2 and at most 4."),
+            ({"ts": 0}, "runs.a.ts = 0 cannot be used, it must be a number above 0."),
+            ({"ts": float("nan")}, "runs.a.ts = NaN cannot be used, it must be a"
+             " number above 0."),
+            ({"FH": "inf"}, 'runs.a.FH = "inf" cannot be used, it must be a number'
+             " above 0 and at most 0.5."),
+            ({"CTF": "maybe"}, 'runs.a.CTF = "maybe" cannot be used, it must be true'
+             " or false."),
+            ({"CTF": 1}, "runs.a.CTF = 1 cannot be used, it must be true or false."),
+            ({"rand_seed": -1}, "runs.a.rand_seed = -1 cannot be used, it must be an"
+             " integer at least 0."),
+            ({"particles": ["a"]}, 'runs.a.particles = ["a"] cannot be used, it must'
+             " be the path of a file."),
+            ({"particles": "a.txt"}, 'runs.a.particles = "a.txt" cannot be read, its'
+             " name must end in one of " + ", ".join(PARTICLE_SUFFIXES) + "."),
+            ({"particles": "bdb:d#set"}, 'runs.a.particles = "bdb:d#set" is a BDB'
+             " database, which only EMAN2 can read: convert it by 'e2proc2d.py"
+             " bdb:d#set set.hdf' and give set.hdf."),
+            ({"main_iter": 4, "iter_reali": 3}, "runs.a.iter_reali = 3 cannot be"
+             " used, it must divide main_iter = 4."),
+            ({"FL": 0.3}, "runs.a.FL = 0.3 cannot be used, it must be below FH ="
+             " 0.3."),
+            ({"ir": 29}, "runs.a.ir = 29 cannot be used, it must be below"
+             " target_radius = 29."),
+            ({"img_per_grp": 5}, "runs.a.thld_grp = 10 cannot be used, it must be at"
+             " most img_per_grp = 5, or no class could ever be large enough."),
+            ({"target_nx": 60}, "runs.a.target_nx = 60 cannot be used, it must be at"
+             " least 62, so that a particle of target_radius = 29 stays inside the"
+             " box when the search shifts it by 1 pixel."),
+            ({"xr": 9, "yr": 20}, "runs.a.target_nx = 76 cannot be used, it must be"
+             " at least 92, so that a particle of target_radius = 29 stays inside"
+             " the box when the search shifts it by 20 pixel."),
+        ],
+    )  # fmt: skip
+    def test_say_what_and_what_to_do(self, options, expected):
+        assert sentence(load, **options) == expected
+
+    @pytest.mark.parametrize("xr", range(6))
+    def test_the_smallest_box_named_is_accepted(self, xr):
+        options = {"xr": xr, "target_radius": 20}
+        refusal = sentence(load, **options, target_nx=12)
+        least = int(re.search(r"at least (\d+)", refusal)[1])
+        assert load(**options, target_nx=least)["target_nx"] == least
+        assert "at least" in sentence(load, **options, target_nx=least - 1)
+
+    @pytest.mark.parametrize(
+        ("run", "expected"),
+        [
+            ({}, "runs.a.method is missing: give the method of the run, one of isac."),
+            ({"method": "cpa"}, 'runs.a.method = "cpa" cannot be used, it must be one'
+             " of isac."),
+            ({"method": ["isac"]}, 'runs.a.method = ["isac"] cannot be used, it must'
+             " be one of isac."),
+            ({"method": "isac"}, "runs.a.particles is missing: give particle images,"
+             " the path of a file."),
+            ({"method": "isac", "particles": "p.star"}, "runs.a.radius is missing:"
+             " give particle radius [pixel of the input images], an integer at least"
+             " 1."),
+            (5, "runs.a = 5 cannot be used, it must be a mapping of options, e.g."
+             " 'method: isac'."),
+        ],
+    )  # fmt: skip
+    def test_of_an_incomplete_run(self, run, expected):
+        assert sentence(load, run) == expected
+
+    @pytest.mark.parametrize("name", ["a b", "a/b", "-a", "", "ä", "a\n", 7, True])
+    def test_of_the_name_of_a_run(self, name):
+        run = {"method": "isac", "particles": "p.star", "radius": 30}
+        text = sentence(load_runs, {"runs": {name: run}}, SCHEMA, "my.yaml")
+        assert "cannot be the name of a run" in text
+
+    @pytest.mark.parametrize("runs", [None, {}, [], "demo"])
+    def test_of_no_runs(self, runs):
+        text = sentence(load_runs, {"runs": runs}, SCHEMA, "my.yaml")
+        assert "must name at least one run" in text
+
+    def test_of_a_key_beside_the_runs(self):
+        text = sentence(load_runs, {"run": {}}, SCHEMA, "my.yaml")
+        assert text == "run is no key of the top level, did you mean runs?"
+
+    def test_are_of_the_same_particles_as_the_reader_refuses(self, tmp_path):
+        particles = pytest.importorskip("cryokin.io.particles")
+        path = tmp_path / "p.txt"
+        path.touch()
+        with pytest.raises(InputError):
+            particles.read_particles(path)
+
+
+class TestSchema:
+    def test_is_a_schema_that_the_example_passes(self):
+        jsonschema = pytest.importorskip("jsonschema")
+        schema = yaml.safe_load(SCHEMA.read_text())
+        jsonschema.Draft202012Validator.check_schema(schema)
+        config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+        jsonschema.Draft202012Validator(schema).validate(config)
+        config["runs"]["demo"]["raduis"] = 1
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.Draft202012Validator(schema).validate(config)
+
+    @pytest.mark.parametrize("key", OPTIONS)
+    def test_describes_every_option(self, key):
+        option = OPTIONS[key]
+        assert len(option["description"]) > 20
+        assert ("default" in option) == (key not in ("method", "particles", "radius"))
+        if key not in ("method", "particles", "pixel_size"):
+            assert f"(sxisac: --{key}" in re.sub(r"\s+", " ", option["description"])
+
+
+@pytest.fixture(scope="module")
+def defaults():
+    """Default of every key in the tables of the manual, as text."""
+    text = (ROOT / "config" / "README.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|.*\|$", text, flags=re.MULTILINE)
+    assert len(rows) == len(dict(rows))
+    return {key: default.strip() for key, default in rows}
+
+
+class TestManual:
+    def test_has_exactly_the_options_of_the_schema(self, defaults):
+        assert set(defaults) == set(OPTIONS)
+
+    @pytest.mark.parametrize("key", OPTIONS)
+    def test_has_the_same_defaults(self, defaults, key):
+        default = OPTIONS[key].get("default", "must be given")
+        shown = default if isinstance(default, str) else json.dumps(default)
+        assert defaults[key] == shown
+
+
+def test_the_core_does_not_need_the_workflow():
+    code = (
+        "import sys, cryokin.config;"
+        "assert not {'jsonschema', 'snakemake'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
