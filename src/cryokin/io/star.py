@@ -21,7 +21,7 @@ from cryokin.files import write_text
 
 Block: TypeAlias = pd.DataFrame | dict[str, str]
 
-# By this line RELION tells tables with optics groups from older ones.
+# RELION's mark of the dialect with optics groups, before every block.
 _VERSION = "# version 30001"
 
 # A quote closes a value only where the value ends, so that `it's.mrcs` is one value.
@@ -50,8 +50,9 @@ def read_star(path: str | os.PathLike[str]) -> dict[str, Block]:
     """
     blocks: dict[str, Block] = {}
     for (_, name), numbered in itertools.groupby(_lines(path), lambda line: line[0]):
+        lines = ((number, line) for _, number, line in numbered)
         if name is None:
-            _, number, line = next(numbered)
+            number, line = next(lines)
             raise InputError(
                 f"{path}, line {number}: expected a block name such as data_particles"
                 f" before {line[:40]!r}; give a STAR file."
@@ -61,7 +62,7 @@ def read_star(path: str | os.PathLike[str]) -> dict[str, Block]:
                 f"{path}: the block data_{name} comes twice; merge or remove one of"
                 " the two."
             )
-        blocks[name] = _block(str(path), name, ((n, line) for _, n, line in numbered))
+        blocks[name] = _block(str(path), name, lines)
     if not blocks:
         raise InputError(
             f"{path}: no data_ block found; the file is empty or no STAR file."
