@@ -44,13 +44,14 @@ def cryosparc_particles(path: Path) -> pd.DataFrame:
         If the file is no ``.cs`` file or has no images.
     """
     try:
-        rows = np.load(path, allow_pickle=False)
+        with path.open("rb") as handle:
+            rows = np.lib.format.read_array(handle, allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise InputError(
             f"{path}: not readable as a cryoSPARC table ({error}); give the .cs file"
             " of a job."
         ) from None
-    names = rows.dtype.names if isinstance(rows, np.ndarray) else None
+    names = rows.dtype.names
     if not names or "blob/path" not in names or "blob/idx" not in names:
         raise InputError(
             f"{path}: has no fields blob/path and blob/idx; give the particles file of"

@@ -171,9 +171,9 @@ class ParticleTable:
         file_index = np.zeros(self.n, np.int32)
         image_index = np.zeros(self.n, np.int32)
         for row, name in enumerate(names):
-            number, at, file = str(name).rpartition("@")
+            number, at, file = str(name).partition("@")
             if not at:
-                number = "1"  # a file that holds one image
+                number, file = "1", number  # a file that holds one image
             if not number.isdecimal() or int(number) < 1:
                 raise InputError(
                     f"{self.source}: rlnImageName of particle {row} is {name!r}; give"
@@ -281,18 +281,15 @@ class ParticleTable:
 
     def _resolved(self, file: str) -> Path:
         """Return the absolute path of a stack."""
-        places = [Path(file)] if os.path.isabs(file) else []
-        places = places or [folder / file for folder in self.folders]
-        for place in places:
-            if place.is_file():
-                return Path(os.path.abspath(place))
-        tried = " nor ".join(str(Path(os.path.abspath(place))) for place in places)
+        # Joining an absolute name to a folder gives the absolute name.
+        tried = [os.path.abspath(folder / file) for folder in self.folders]
+        for place in tried:
+            if os.path.isfile(place):
+                return Path(place)
         raise InputError(
-            f"{self.source}: the stack {file} is missing (neither {tried} exists); run"
-            " in the folder the names are relative to, or give absolute names."
-            if len(places) > 1
-            else f"{self.source}: the stack {tried} is missing; give the table with"
-            " the right names or bring the stack there."
+            f"{self.source}: the stack {file} is not there (looked for"
+            f" {' and '.join(dict.fromkeys(tried))}); run in the folder the names are"
+            " relative to, or bring the stack there."
         )
 
 

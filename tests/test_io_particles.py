@@ -1,0 +1,615 @@
+"""The particle table of every dialect: read, or refused with the reason."""
+
+import shutil
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+from cryokin.errors import InputError
+from cryokin.io.eman_hdf import write_images
+from cryokin.io.eman_particles import relion_ctf
+from cryokin.io.mrc import open_stack, write_stack
+from cryokin.io.particles import (
+    canonical,
+    check_images,
+    has_ctf,
+    image_box,
+    image_source,
+    read_images,
+    read_particles,
+    write_particles,
+)
+from cryokin.io.star import read_star, write_star
+
+NEW_STAR = """data_optics
+loop_
+_rlnOpticsGroup
+_rlnVoltage
+_rlnSphericalAberration
+_rlnAmplitudeContrast
+_rlnImagePixelSize
+_rlnMyOptics
+1 300 2.7 0.1 1.50000 "two words"
+
+data_particles
+loop_
+_rlnImageName
+_rlnDefocusU
+_rlnDefocusV
+_rlnDefocusAngle
+_rlnOpticsGroup
+_rlnUnknown
+2@a.mrcs 10000.0 9000.0 30.0 1 0010
+000001@a.mrcs 10001.0 9001.0 31.0 1 nan
+3@b.mrcs 10002.0 9002.0 32.0 1 "x y"
+"""
+
+OLD_STAR = """data_images
+loop_
+_rlnImageName
+_rlnDefocusU
+_rlnVoltage
+_rlnSphericalAberration
+_rlnAmplitudeContrast
+_rlnDetectorPixelSize
+_rlnMagnification
+1@a.mrcs 10000 300 2.7 0.1 5 50000
+2@a.mrcs 10000 300 2.7 0.1 5 50000
+"""
+
+
+def noise(n=3, ny=8, nx=8, seed=1):
+    return np.random.default_rng(seed).normal(size=(n, ny, nx)).astype(np.float32)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two stacks and the tables that name them."""
+    write_stack(tmp_path / "a.mrcs", noise(seed=1), 1.5)
+    write_stack(tmp_path / "b.mrcs", noise(seed=2), 1.5)
+    (tmp_path / "new.star").write_text(NEW_STAR)
+    (tmp_path / "old.star").write_text(OLD_STAR)
+    return tmp_path
+
+
+def refused(path, pattern):
+    with pytest.raises(InputError, match=pattern) as caught:
+        read_particles(path)
+    return str(caught.value)
+
+
+# --- RELION -------------------------------------------------------------------------
+
+
+def test_relion_with_optics_groups(folder):
+    table = read_particles(folder / "new.star")
+    assert table.n == 3
+    assert table.pixel_size == 1.5
+    assert table.images == [
+        (folder / "a.mrcs", 1),
+        (folder / "a.mrcs", 0),
+        (folder / "b.mrcs", 2),
+    ]
+    assert table.ctf["defocus_v"].tolist() == [9000, 9001, 9002]
+    assert table.ctf["voltage"].tolist() == [300, 300, 300]
+    assert table.ctf["phase_shift"].tolist() == [0, 0, 0]
+    assert table.text("rlnMyOptics").tolist() == ["two words"] * 3
+    assert table.text("rlnNothing") is None
+    assert table.sign.tolist() == [1, 1, 1]
+
+
+def test_images_come_in_the_order_asked_for(folder):
+    table = read_particles(folder / "new.star")
+    a, b = noise(seed=1), noise(seed=2)
+    found = read_images(table, [2, 0, 1, 0])
+    np.testing.assert_array_equal(found, [b[2], a[1], a[0], a[1]])
+    assert found.dtype == np.float32
+
+
+def test_relion_before_3_1_gets_an_optics_group(folder):
+    table = read_particles(folder / "old.star")
+    assert table.pixel_size == 1.0
+    assert list(table.particles["rlnOpticsGroup"]) == ["1", "1"]
+    assert table.optics["rlnVoltage"].tolist() == ["300"]
+    assert list(table.particles["rlnMagnification"]) == ["50000"] * 2
+    assert table.ctf["defocus_v"].tolist() == [10000, 10000]
+
+
+def test_settings_of_an_old_table_become_groups(folder):
+    text = OLD_STAR + "3@a.mrcs 10000 200 2.7 0.1 5 25000\n"
+    (folder / "old.star").write_text(text)
+    table = read_particles(folder / "old.star")
+    assert list(table.particles["rlnOpticsGroup"]) == ["1", "1", "2"]
+    assert table.ctf["voltage"].tolist() == [300, 300, 200]
+    with pytest.raises(InputError, match=r"1.0+ in group 1, 2.0+ in group 2"):
+        _ = table.pixel_size
+
+
+def test_pixel_size_of_the_user_comes_first(folder):
+    table = read_particles(folder / "new.star", pixel_size=2.5)
+    assert table.pixel_size == 2.5
+
+
+def test_unknown_pixel_size_is_refused_where_it_is_needed(folder):
+    text = OLD_STAR.replace("DetectorPixelSize", "Other")
+    (folder / "old.star").write_text(text)
+    table = read_particles(folder / "old.star")
+    with pytest.raises(InputError, match=r"gives no pixel size .* set pixel_size"):
+        _ = table.pixel_size
+    assert read_particles(folder / "old.star", pixel_size=2).pixel_size == 2
+
+
+def test_groups_of_two_image_sizes_are_named(folder):
+    text = NEW_STAR.replace("_rlnMyOptics", "_rlnImageSize").replace(
+        '"two words"', "64\n2 300 2.7 0.1 1.5 128\n3 300 2.7 0.1 9.9 999"
+    )
+    text = text.replace("32.0 1", "32.0 2")  # nobody uses group 3
+    (folder / "new.star").write_text(text)
+    with pytest.raises(InputError, match="64 in group 1, 128 in group 2"):
+        _ = read_particles(folder / "new.star").pixel_size
+
+
+def test_unknown_group_is_refused(folder):
+    (folder / "new.star").write_text(NEW_STAR.replace("32.0 1", "32.0 7"))
+    with pytest.raises(InputError, match="rlnOpticsGroup 7 of the particles"):
+        _ = read_particles(folder / "new.star").ctf
+
+
+def test_missing_ctf_columns_are_named(folder):
+    (folder / "new.star").write_text(NEW_STAR.replace("rlnDefocusU", "rlnOther"))
+    table = read_particles(folder / "new.star")
+    assert not has_ctf(table)
+    with pytest.raises(InputError, match="the columns rlnDefocusU are missing; set"):
+        _ = table.ctf
+
+
+@pytest.mark.parametrize("value", ["nan", "soon", "inf"])
+def test_a_defocus_that_is_no_number_is_refused(folder, value):
+    (folder / "new.star").write_text(NEW_STAR.replace("10001.0", value))
+    with pytest.raises(InputError, match=f"rlnDefocusU of particle 1 is '{value}'"):
+        _ = read_particles(folder / "new.star").ctf
+
+
+@pytest.mark.parametrize(
+    "column", ["rlnCtfDataArePhaseFlipped", "rlnCtfDataAreCtfPremultiplied"]
+)
+def test_images_are_not_flipped_twice(folder, column):
+    text = NEW_STAR.replace("rlnMyOptics", column).replace('"two words"', "1")
+    (folder / "new.star").write_text(text)
+    table = read_particles(folder / "new.star")
+    assert not has_ctf(table)
+    with pytest.raises(InputError, match=f"{column} says .* set CTF: false"):
+        _ = table.ctf
+
+
+def test_working_folder_comes_before_the_folder_of_the_table(folder, monkeypatch):
+    (folder / "jobs").mkdir()
+    shutil.copy(folder / "new.star", folder / "jobs")
+    shutil.copy(folder / "b.mrcs", folder / "jobs")
+    monkeypatch.chdir(folder)
+    table = read_particles("jobs/new.star")
+    assert table.images[0][0] == folder / "a.mrcs"
+    shutil.copy(folder / "b.mrcs", folder / "jobs" / "a.mrcs")
+    assert read_particles("jobs/new.star").images[0][0] == folder / "a.mrcs"
+    monkeypatch.chdir(folder.parent)
+    nearby = read_particles(folder / "jobs" / "new.star", search="/")
+    assert nearby.images[0][0] == folder / "jobs" / "a.mrcs"
+
+
+def test_a_missing_stack_names_both_places(folder, monkeypatch):
+    (folder / "b.mrcs").unlink()
+    (folder / "elsewhere").mkdir()
+    monkeypatch.chdir(folder / "elsewhere")
+    with pytest.raises(InputError) as caught:
+        _ = read_particles(folder / "new.star").images
+    assert f"{folder}/elsewhere/b.mrcs and {folder}/b.mrcs" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["0@a.mrcs", "x@a.mrcs", "-1@a.mrcs"])
+def test_image_numbers_start_at_one(folder, name):
+    (folder / "new.star").write_text(NEW_STAR.replace("000001@a.mrcs", name))
+    with pytest.raises(InputError, match=f"particle 1 is '{name}'"):
+        _ = read_particles(folder / "new.star").images
+
+
+def test_canonical_table_keeps_every_other_value(folder):
+    table = read_particles(folder / "new.star")
+    write_particles(folder / "out" / "p.star", canonical(table, 8))
+    again = read_particles(folder / "out" / "p.star")
+    assert list(again.particles["rlnUnknown"]) == ["0010", "nan", "x y"]
+    before = table.particles.drop(columns="rlnImageName")
+    pd.testing.assert_frame_equal(again.particles.drop(columns="rlnImageName"), before)
+    assert again.particles["rlnImageName"][0] == f"000002@{folder}/a.mrcs"
+    assert again.images == table.images
+    assert again.optics["rlnImageSize"].tolist() == ["8"]
+    assert again.optics["rlnMyOptics"].tolist() == ["two words"]
+    np.testing.assert_array_equal(again.ctf, table.ctf)
+
+
+def test_other_blocks_are_kept(folder):
+    (folder / "new.star").write_text(NEW_STAR + "\ndata_mine\n_key 'a value'\n")
+    table = read_particles(folder / "new.star")
+    write_particles(folder / "p.star", canonical(table, 8))
+    assert read_star(folder / "p.star")["mine"] == {"key": "a value"}
+
+
+def test_star_files_without_particles_are_refused(tmp_path):
+    write_star(tmp_path / "a.star", {"movies": {"a": "1"}})
+    refused(tmp_path / "a.star", "no block of particles, but data_movies")
+    write_star(tmp_path / "b.star", {"particles": {"rlnMicrographName": "x"}})
+    refused(tmp_path / "b.star", "no column _rlnImageName")
+    write_star(
+        tmp_path / "c.star",
+        {"particles": pd.DataFrame(columns=["rlnImageName"], dtype=object)},
+    )
+    refused(tmp_path / "c.star", "holds no particle")
+
+
+# --- subtomograms -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("block", "columns", "reason"),
+    [
+        ("optics", {"rlnImageDimensionality": "3"}, "rlnImageDimensionality is 3"),
+        ("optics", {"rlnTomoSubTomosAre2DStacks": "1"}, "tilted views"),
+        ("general", {"rlnTomoSubTomosAre2DStacks": "1"}, "tilted views"),
+        ("particles", {"rlnCtfImage": "c.mrc"}, "subtomograms"),
+        ("particles", {"rlnTomoName": "t1"}, "subtomograms"),
+    ],
+)
+def test_subtomograms_are_refused(tmp_path, block, columns, reason):
+    blocks = {
+        "general": {"rlnNote": "x"},
+        "optics": {"rlnOpticsGroup": "1"},
+        "particles": {"rlnImageName": "1@a.mrcs", "rlnOpticsGroup": "1"},
+    }
+    blocks[block] |= columns
+    write_star(tmp_path / "a.star", blocks)
+    refused(tmp_path / "a.star", f"{reason}.*ISAC needs")
+
+
+# --- stacks without a table ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".mrcs", ".mrc", ".st"])
+def test_a_stack_alone(tmp_path, suffix):
+    path = tmp_path / f"s{suffix}"
+    write_stack(path, noise(), 1.25)
+    table = read_particles(path)
+    assert table.images == [(path, 0), (path, 1), (path, 2)]
+    assert table.pixel_size == 1.25
+    assert not has_ctf(table)
+    np.testing.assert_array_equal(read_images(table, [0, 1, 2]), noise())
+
+
+def test_a_volume_is_not_taken_for_a_stack(shared):
+    path = shared / "data/subtomograms/focussed_classification_mask_ribo.mrc"
+    refused(path, r"a volume of 100 x 100 x 100 .* rename it to \.mrcs")
+
+
+# --- EMAN2 and SPARX ----------------------------------------------------------------
+
+CTF = "E1.5 0.2 20 0 10 300 2.7 1.25 -1 0 0"
+
+
+def test_eman_stack(tmp_path):
+    attributes = [
+        {
+            "apix_x": 1.25,
+            "ctf": CTF,
+            "ptcl_source_image": "mic 1.mrc",
+            "ID": i,
+            "ptcl_source_coord": [3, 4 + i],
+        }
+        for i in range(3)
+    ]
+    attributes[2]["extra"] = 7
+    write_images(tmp_path / "s.hdf", noise(), attributes)
+    table = read_particles(tmp_path / "s.hdf")
+    assert table.pixel_size == 1.25
+    assert table.images[2] == (tmp_path / "s.hdf", 2)
+    assert table.ctf[0].tolist() == (16000, 14000, 115, 300, 2.7, 0.1, 0)
+    assert list(table.particles["eman_ptcl_source_image"]) == ["mic 1.mrc"] * 3
+    assert list(table.particles["eman_ptcl_source_coord"]) == [
+        "[3,4]",
+        "[3,5]",
+        "[3,6]",
+    ]
+    assert list(table.particles["eman_extra"]) == ["None", "None", "7"]
+    assert not any("sigma" in column for column in table.particles)
+    np.testing.assert_array_equal(read_images(table, [2, 0]), noise()[[2, 0]])
+
+
+def test_eman_astigmatism_is_that_of_relion():
+    """Both conventions give one defocus at every azimuth."""
+    azimuth = np.linspace(0, 2 * np.pi, 37)
+    for defocus, astigmatism, angle in [(1.5, 0.2, 20), (2.0, -0.3, 100), (1, 0, 0)]:
+        theirs = 1e4 * (
+            defocus - astigmatism / 2 * np.sin(2 * (azimuth + np.radians(angle)))
+        )
+        columns = relion_ctf(f"E{defocus} {astigmatism} {angle} 0 10 300 2.7 1 -1 0 0")
+        u, v, s = (float(columns[f"rlnDefocus{part}"]) for part in ("U", "V", "Angle"))
+        ours = (u + v) / 2 + (u - v) / 2 * np.cos(2 * (azimuth - np.radians(s)))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "text", ["O-1.5 0 0 0.1", "E1.5 0", "Esome text in 8 words a b"]
+)
+def test_other_ctf_texts_are_refused(tmp_path, text):
+    write_images(tmp_path / "s.hdf", noise(1), [{"ctf": text}])
+    refused(tmp_path / "s.hdf", "the ctf attribute of image 0 is")
+
+
+def test_eman_stack_after_ctf_correction(tmp_path):
+    write_images(tmp_path / "s.hdf", noise(1), [{"ctf": CTF, "ctf_applied": 1}])
+    with pytest.raises(InputError, match="eman_ctf_applied says"):
+        _ = read_particles(tmp_path / "s.hdf").ctf
+
+
+def test_compressed_eman_stack(tmp_path):
+    with h5py.File(tmp_path / "s.hdf", "w") as file:
+        top = file.create_group("/MDF/images")
+        top.attrs["imageid_max"] = 0
+        group = top.create_group("0")
+        group["image"] = np.array([[0, 255], [51, 0]], np.uint8)
+        group.attrs["EMAN.stored_renderbits"] = 8
+        group.attrs["EMAN.stored_rendermin"] = -1.0
+        group.attrs["EMAN.stored_rendermax"] = 4.0
+    table = read_particles(tmp_path / "s.hdf")
+    np.testing.assert_allclose(read_images(table, [0])[0], [[-1, 4], [0, -1]])
+
+
+def test_bdb_is_refused_with_the_command_that_converts():
+    refused("bdb:stack", r"e2proc2d\.py bdb:stack particles\.hdf")
+
+
+# --- cryoSPARC ----------------------------------------------------------------------
+
+
+def cs_rows(n=3, sign=-1.0):
+    rows = np.zeros(
+        n,
+        [
+            ("uid", "<u8"),
+            ("blob/path", "S20"),
+            ("blob/idx", "<u4"),
+            ("blob/shape", "<u4", (2,)),
+            ("blob/psize_A", "<f4"),
+            ("blob/sign", "<f4"),
+            ("ctf/df1_A", "<f4"),
+            ("ctf/df2_A", "<f4"),
+            ("ctf/df_angle_rad", "<f4"),
+            ("ctf/phase_shift_rad", "<f4"),
+            ("ctf/accel_kv", "<f4"),
+            ("ctf/cs_mm", "<f4"),
+            ("ctf/amp_contrast", "<f4"),
+        ],
+    )
+    rows["uid"] = 2**63 + np.arange(n, dtype=np.uint64)
+    rows["blob/path"] = b">J1/imported/s.mrc"
+    rows["blob/idx"] = np.arange(n)[::-1]
+    rows["blob/psize_A"] = 1.31
+    rows["blob/sign"] = sign
+    rows["ctf/df1_A"], rows["ctf/df2_A"] = 15000.25, 14000
+    rows["ctf/df_angle_rad"], rows["ctf/phase_shift_rad"] = np.pi / 6, np.pi / 2
+    rows["ctf/accel_kv"], rows["ctf/cs_mm"], rows["ctf/amp_contrast"] = 300, 2.7, 0.1
+    return rows
+
+
+def save_cs(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as handle:
+        np.save(handle, rows)
+
+
+def test_cryosparc(tmp_path):
+    save_cs(tmp_path / "J2" / "p.cs", cs_rows())
+    (tmp_path / "J1" / "imported").mkdir(parents=True)
+    write_stack(tmp_path / "J1" / "imported" / "s.mrc", noise(), 1.31)
+    table = read_particles(tmp_path / "J2" / "p.cs")
+    assert table.images[0] == (tmp_path / "J1/imported/s.mrc", 2)
+    assert table.pixel_size == pytest.approx(1.31)
+    assert table.ctf[0].tolist() == pytest.approx(
+        (15000.25, 14000, 30, 300, 2.7, 0.1, 90), rel=1e-6
+    )
+    assert table.particles["cryosparc_uid"][1] == str(2**63 + 1)
+    assert table.particles["cryosparc_blob_shape"][0] == "[0,0]"
+    np.testing.assert_array_equal(read_images(table, [0]), -noise()[[2]])
+    write_particles(tmp_path / "p.star", canonical(table, 8))
+    again = read_particles(tmp_path / "p.star")
+    np.testing.assert_array_equal(read_images(again, [0]), -noise()[[2]])
+
+
+def test_cryosparc_tables_without_images_are_refused(tmp_path):
+    save_cs(tmp_path / "p.cs", cs_rows()[["uid", "ctf/df1_A"]])
+    refused(tmp_path / "p.cs", "not its passthrough file")
+    (tmp_path / "q.cs").write_bytes(b"hello")
+    refused(tmp_path / "q.cs", "not readable as a cryoSPARC table")
+
+
+# --- anything else ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a.xml", "a.em", "a.tbl", "a.hdf", "a"])
+def test_other_files_are_refused_with_what_is_accepted(tmp_path, name):
+    (tmp_path / name).write_text("hello")
+    refused(tmp_path / name, r"give a RELION table \(\.star\).*cryoSPARC")
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    refused(tmp_path / "a.star", "no such file")
+
+
+# --- images -------------------------------------------------------------------------
+
+
+def test_images_that_hold_nothing_are_listed_not_refused(folder):
+    pixels = noise(seed=1)
+    pixels[1, 2, 3] = np.nan
+    write_stack(folder / "a.mrcs", pixels, 1.5)
+    pixels = noise(seed=2)
+    pixels[2] = 4.0
+    write_stack(folder / "b.mrcs", pixels, 1.5)
+    report = check_images(read_particles(folder / "new.star"))
+    assert report.box == 8
+    assert report.excluded == [
+        {"id": 0, "image": f"000002@{folder}/a.mrcs", "reason": "not finite"},
+        {"id": 2, "image": f"000003@{folder}/b.mrcs", "reason": "constant"},
+    ]
+
+
+def test_odd_sizes_are_read(tmp_path):
+    write_stack(tmp_path / "s.mrcs", noise(2, 7, 7), 1.5)
+    table = read_particles(tmp_path / "s.mrcs")
+    assert check_images(table).box == image_box(table) == 7
+    np.testing.assert_array_equal(read_images(table, [1]), noise(2, 7, 7)[[1]])
+
+
+def test_images_that_are_not_square_are_refused(tmp_path):
+    write_stack(tmp_path / "s.mrcs", noise(2, 6, 7), 1.5)
+    with pytest.raises(InputError, match=r"000001@.*s\.mrcs is 7 x 6 pixel"):
+        check_images(read_particles(tmp_path / "s.mrcs"))
+
+
+def test_images_of_two_sizes_are_refused(folder):
+    write_stack(folder / "b.mrcs", noise(3, 9, 9), 1.5)
+    with pytest.raises(
+        InputError, match=r"000003@.*b\.mrcs \(particle 2 from 0\) is 9"
+    ):
+        check_images(read_particles(folder / "new.star"))
+
+
+def test_a_number_beyond_the_stack_is_refused(folder):
+    (folder / "new.star").write_text(NEW_STAR.replace("3@b", "4@b"))
+    with pytest.raises(InputError, match=r"b\.mrcs: image 4 .* the stack holds 3"):
+        check_images(read_particles(folder / "new.star"))
+
+
+def test_a_broken_off_stack_is_refused(folder):
+    path = folder / "b.mrcs"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match="2 whole images are there"):
+        check_images(read_particles(folder / "new.star"))
+
+
+# --- real files ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "n", "box", "pixel_size", "ctf"),
+    [
+        ("empiar_10076_7.cs", 7, 320, 1.31, True),
+        ("empiar_10076_7.mrc", 7, 320, None, False),
+        ("empiar_10076_7.star", 7, 320, 1.31, True),
+        ("hand.5.mrcs", 5, 64, None, False),
+        ("relion31.mrcs", 5, 256, None, False),
+        ("relion31.star", 5, 256, 2.806, True),
+        ("sample.mrcs", 17, 200, None, False),
+    ],
+)
+def test_real_particles(shared, monkeypatch, tmp_path, name, n, box, pixel_size, ctf):
+    folder = shared / "data" / "particles"
+    if name == "relion31.star":  # the stack has another name now
+        text = (folder / name).read_text()
+        stacks = {
+            word.partition("@")[2]
+            for word in text.split()
+            if "@Extract" in word or "@relion31" in word
+        }
+        for stack in stacks:
+            (tmp_path / stack).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / stack).symlink_to(folder / "relion31.mrcs")
+    monkeypatch.chdir(tmp_path)
+    table = read_particles(folder / name)
+    assert table.n == n
+    report = check_images(table)
+    assert (report.box, report.excluded) == (box, [])
+    assert has_ctf(table) == ctf
+    if pixel_size is None:
+        table = read_particles(folder / name, pixel_size=1.5)
+    else:
+        assert table.pixel_size == pytest.approx(pixel_size, abs=1e-4)
+    stack = folder / ("relion31.mrcs" if "relion31" in name else name)
+    if "empiar" in name:
+        stack = folder / "empiar_10076_7.mrc"
+    sign = -1 if name.endswith(".cs") else 1
+    source = image_source(table, box, with_ctf=ctf)
+    np.testing.assert_array_equal(source.read([n - 1]), sign * open_stack(stack)[[-1]])
+    np.testing.assert_array_equal(read_images(table, [n - 1]), source.read([n - 1]))
+
+
+def test_cryosparc_and_star_of_one_data_set_agree(shared):
+    """cryoSPARC imported this STAR file: same CTF, same pixels up to the sign."""
+    folder = shared / "data" / "particles"
+    theirs = read_particles(folder / "empiar_10076_7.cs")
+    ours = read_particles(folder / "empiar_10076_7.star")
+    for field in ours.ctf.dtype.names:
+        np.testing.assert_allclose(theirs.ctf[field], ours.ctf[field], rtol=1e-6)
+    np.testing.assert_array_equal(
+        read_images(theirs, range(7)), -read_images(ours, range(7))
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "n", "groups"),
+    [
+        ("FinalRefinement-OriginalParticles-PfCRT.star", 5, 1),
+        ("cryosparc_J2_particles_exported.cs", 22, 1),
+        ("cryosparc_P12_J24_001_particles.cs", 2019, 1),
+        ("pytom_relion_with_optics_group.star", 60, 1),
+        ("relion31.6opticsgroups.star", 139, 6),
+        ("relion31.v2.star", 5, 1),
+        ("relion5.star", 17, 1),
+        ("sta_testing_bin8.star", 219, 1),
+        ("toy_projections.star", 1000, 1),
+    ],
+)
+def test_real_tables(shared, monkeypatch, tmp_path, name, n, groups):
+    monkeypatch.chdir(tmp_path)
+    table = read_particles(shared / "data" / "tables" / name)
+    assert (table.n, len(table.optics)) == (n, groups)
+    if name.startswith("FinalRefinement"):
+        assert table.missing_ctf == ["rlnAmplitudeContrast"]
+    else:
+        assert len(table.ctf) == n
+    with pytest.raises(InputError, match=r"the stack .* is not there \(looked for"):
+        _ = table.images
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("pytom_subtomo_format.star", "holds subtomograms"),
+        ("pytom_pickpos_format.xml", "not a particle table known here"),
+    ],
+)
+def test_real_tables_of_other_kinds(shared, name, reason):
+    refused(shared / "data" / "tables" / name, reason)
+
+
+def test_real_groups_of_two_pixel_sizes(shared):
+    table = read_particles(shared / "data/tables/relion31.6opticsgroups.star")
+    with pytest.raises(InputError, match=r"1.250000 in group 1, 1.240000 in group 2"):
+        _ = table.pixel_size
+
+
+def test_a_single_image_needs_no_number(folder):
+    write_stack(folder / "one.mrc", noise(1, seed=3), 1.5)
+    (folder / "new.star").write_text(NEW_STAR.replace("3@b.mrcs", "one.mrc"))
+    table = read_particles(folder / "new.star")
+    np.testing.assert_array_equal(read_images(table, [2]), noise(1, seed=3))
+
+
+def test_a_stack_may_have_any_name(folder):
+    (folder / "a #2").mkdir()
+    shutil.copy(folder / "b.mrcs", folder / "a #2" / "it's@home.mrcs")
+    text = NEW_STAR.replace("3@b.mrcs", f'"3@{folder}/a #2/it\'s@home.mrcs"')
+    (folder / "new.star").write_text(text)
+    table = read_particles(folder / "new.star")
+    write_particles(folder / "p.star", canonical(table, 8))
+    again = read_particles(folder / "p.star")
+    np.testing.assert_array_equal(read_images(again, [2]), noise(seed=2)[[2]])
