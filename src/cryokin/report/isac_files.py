@@ -1,0 +1,224 @@
+"""Read the files of an ISAC run into the report about it."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryokin.errors import InputError
+from cryokin.files import read_json
+from cryokin.io.eman_hdf import read_headers, read_images
+from cryokin.io.mrc import open_stack
+from cryokin.io.star import as_table, read_star
+from cryokin.provenance import provenance
+from cryokin.report.isac_page import Benchmark, ClassAverage, IsacReport
+
+
+@dataclass(frozen=True)
+class IsacFiles:
+    """The files of an ISAC run that its report is made of.
+
+    Attributes
+    ----------
+    imported : Path
+        ``import/import.json``.
+    working_stack : Path
+        ``working_stack.json``.
+    averages, classes, members, frc : Path
+        ``class_averages.mrcs``, ``classes.star``, ``class_averages.hdf``,
+        ``frc.json``.
+    status : sequence of Path
+        ``status.json`` of the generations, in any order.
+    prealigned, shifts : Path or None
+        ``2dalignment/aqfinal.hdf``, ``2dalignment/initial2Dparams.txt``.
+    benchmarks : Path or None
+        Folder of the ``.tsv`` files that Snakemake writes; may be missing.
+    """
+
+    imported: Path
+    working_stack: Path
+    averages: Path
+    classes: Path
+    members: Path
+    frc: Path
+    status: Sequence[Path]
+    prealigned: Path | None = None
+    shifts: Path | None = None
+    benchmarks: Path | None = None
+
+
+def read_report(
+    run: str,
+    options: Mapping[str, Any],
+    files: IsacFiles,
+    schema: Mapping[str, Mapping[str, Any]] | None = None,
+) -> IsacReport:
+    """Read all that the report of a run shows.
+
+    Parameters
+    ----------
+    run : str
+        Name of the run.
+    options : mapping
+        Option of the run to its value.
+    files : IsacFiles
+        Where things stand.
+    schema : mapping, optional
+        Option to its entry in the configuration schema.
+
+    Raises
+    ------
+    InputError
+        If the files contradict each other.
+    OSError
+        If a file cannot be read.
+    """
+    imported = read_json(files.imported)
+    working = read_json(files.working_stack)
+    curves = read_json(files.frc)
+    classes = _read_classes(files, curves["frc"])
+    box = int(working["box"])
+    averages = np.zeros((0, box, box), np.float32)
+    if classes:  # an MRC file holds at least one image
+        averages = np.asarray(open_stack(files.averages), dtype=np.float32)
+    generations = sorted(map(read_json, files.status), key=lambda s: s["generation"])
+    prealigned = shifts = None
+    if files.prealigned is not None:
+        prealigned = read_images(files.prealigned)[0][0]
+    if files.shifts is not None:
+        shifts = read_shifts(files.shifts)
+    made_by = provenance(options.get("rand_seed"), [])
+    made_by["inputs"] = [{"path": imported["source"], "sha256": imported["sha256"]}]
+    return IsacReport(
+        run=run,
+        options=options,
+        imported=imported,
+        generations=generations,
+        averages=averages,
+        classes=classes,
+        frequency=np.asarray(curves["frequency"], dtype=np.float64),
+        pixel_size=_number(working.get("pixel_size")),
+        radius=float(working["target_radius"]),
+        prealigned=prealigned,
+        prealigned_radius=float(working["radius"]),
+        shifts=shifts,
+        benchmarks=read_benchmarks(files.benchmarks) if files.benchmarks else [],
+        provenance=made_by,
+        schema=schema or {},
+    )
+
+
+def read_shifts(path: str | os.PathLike[str]) -> NDArray[np.float64]:
+    """Read the shifts (x, y) of ``initial2Dparams.txt``, shape (n, 2) [pixel].
+
+    A row holds angle, x shift, y shift, mirror.
+    """
+    table = np.loadtxt(path, ndmin=2)
+    if table.shape[1] < 3:
+        raise InputError(
+            f"{path}: {table.shape[1]} columns, expected the four of angle, x shift,"
+            " y shift, mirror; remake the prealignment."
+        )
+    return table[:, 1:3]
+
+
+def read_benchmarks(folder: str | os.PathLike[str]) -> list[Benchmark]:
+    """Read what the jobs of a run took, sorted by the names of their files.
+
+    Parameters
+    ----------
+    folder : path-like
+        Holds ``<rule>.tsv`` and, for a rule with several jobs, files named after the
+        rule and the job, in folders or not. A repeated benchmark has several rows.
+    """
+    folder = Path(folder)
+    jobs = []
+    for path in sorted(folder.rglob("*.tsv")):
+        rule = _rule(path.relative_to(folder).with_suffix(""))
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file, delimiter="\t"):
+                seconds = _number(row.get("s"))
+                if math.isfinite(seconds):  # a row may be cut off by a kill
+                    jobs.append(Benchmark(rule, seconds, _number(row.get("max_rss"))))
+    return jobs
+
+
+def _rule(name: Path) -> str:
+    """Name of the rule in the name of a benchmark, without generation and round.
+
+    Examples
+    --------
+    >>> _rule(Path("isac_candidates_round/generation_0001_round_0002"))
+    'isac_candidates_round'
+    >>> _rule(Path("isac_reproducible_generation_0001"))
+    'isac_reproducible'
+    """
+    job = r"(generation|round)?[._-]?\d+.*"
+    parts = [part for part in name.parts if not re.fullmatch(job, part)]
+    first = parts[0] if parts else name.name
+    return re.sub(r"[._-](generation)?[._-]?\d.*$", "", first)
+
+
+def _read_classes(
+    files: IsacFiles, curves: Sequence[Sequence[float | None]]
+) -> list[ClassAverage]:
+    """Read the classes; `InputError` where the tables disagree on one."""
+    rows = _class_table(files.classes)
+    headers = read_headers(files.members)
+    for path, n in ((files.members, len(headers)), (files.frc, len(curves))):
+        if n != len(rows):
+            raise InputError(
+                f"{path}: holds {n} classes, but {files.classes} holds {len(rows)};"
+                " remake the two together."
+            )
+    classes = []
+    for row, header, curve in zip(rows, headers, curves, strict=True):
+        number = int(row["rlnClassNumber"])
+        members = np.sort(np.atleast_1d(header["members"]).astype(np.int64))
+        told = {int(row["cryokinMembers"]), int(np.ravel(header["n_objects"])[0])}
+        if told != {len(members)}:
+            raise InputError(
+                f"{files.members}: class {number} lists {len(members)} members, but its"
+                f" n_objects and the cryokinMembers of {files.classes} say"
+                f" {sorted(told)}; remake the two together."
+            )
+        classes.append(
+            ClassAverage(
+                number=number,
+                members=members,
+                generation=int(row["cryokinGeneration"]),
+                pixel_error=_number(row["cryokinPixelError"]),
+                reproduction=_number(row["cryokinReproduction"]),
+                resolution=_number(row["cryokinResolution"]),
+                frc=np.array([_number(value) for value in curve], dtype=np.float64),
+            )
+        )
+    return classes
+
+
+def _class_table(path: Path) -> list[dict[str, str]]:
+    """Rows of the block of ``classes.star`` that numbers classes."""
+    for block in read_star(path).values():
+        table = as_table(block)
+        if "rlnClassNumber" in table.columns:
+            return [dict(row) for _, row in table.iterrows()]
+    raise InputError(
+        f"{path}: no block with the column rlnClassNumber; remake the class averages."
+    )
+
+
+def _number(value: Any) -> float:
+    """Return a number, NaN for what is none (missing, '-', 'NA', null)."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan

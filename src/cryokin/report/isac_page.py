@@ -1,0 +1,490 @@
+"""The page of an ISAC run: one HTML file that needs no server and no network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from cryokin.errors import InputError
+from cryokin.report import figures
+from cryokin.report.gallery import Caption, gallery
+from cryokin.report.images import data_uri, reduce_to, stretch
+
+TEMPLATES = Path(__file__).parent / "templates"
+LARGEST_IMAGE = 512  # an image that only has to be looked at [pixel]
+FRC_LEVELS = (0.5, 0.143)
+NONE = "\N{EN DASH}"
+
+
+@dataclass(frozen=True)
+class ClassAverage:
+    """What is known of one class beside its image.
+
+    Attributes
+    ----------
+    number : int
+        From 1, in the order of ``class_averages.mrcs``.
+    members : ndarray of int, shape (n,)
+        Rows of the input table, from 0, ascending.
+    generation : int
+        The generation that found the class, from 1.
+    pixel_error : float
+        Mean over the members [pixel of the working image]; NaN if unknown.
+    reproduction : float
+        Part of the class that the independent runs agree on, 0 to 1; NaN if unknown.
+    resolution : float
+        Where the FRC of the halves falls below 0.5 [A]; NaN if unknown.
+    frc : ndarray, shape (m,)
+        Correlation of the halves at the frequencies of the report; may be empty.
+    """
+
+    number: int
+    members: NDArray[np.int64]
+    generation: int
+    pixel_error: float
+    reproduction: float
+    resolution: float
+    frc: NDArray[np.float64]
+
+    @property
+    def size(self) -> int:
+        """Number of members."""
+        return len(self.members)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What one job of the workflow took.
+
+    Attributes
+    ----------
+    rule : str
+        Name of the rule.
+    seconds : float
+        Time from start to end [s].
+    memory : float
+        Largest resident memory [MiB]; NaN if it was not measured.
+    """
+
+    rule: str
+    seconds: float
+    memory: float
+
+
+@dataclass(frozen=True)
+class IsacReport:
+    """Everything that the page of an ISAC run shows.
+
+    Attributes
+    ----------
+    run : str
+        Name of the run.
+    options : mapping
+        Option of the run to its value.
+    imported : mapping
+        ``import.json``: n, box, pixel_size, has_ctf, source, sha256, excluded.
+    generations : sequence of mapping
+        ``status.json`` of each generation: generation, accounted, unaccounted,
+        classes, candidates, stop.
+    averages : ndarray, shape (n, y, x)
+        Class averages at the working size; with n = 0 the size must still be told.
+    classes : sequence of ClassAverage, length n
+        In the order of the averages.
+    frequency : ndarray, shape (m,)
+        Frequencies of the FRC curves [1/pixel of the working image].
+    pixel_size : float
+        Of the working images [A]; NaN if unknown.
+    radius : float
+        Of the mask in the working images [pixel].
+    prealigned : ndarray, shape (y, x), or None
+        Average of the prealigned particles at the input size.
+    prealigned_radius : float
+        Of the mask in that image [pixel].
+    shifts : ndarray, shape (k, 2), or None
+        Shifts (x, y) of the prealignment [pixel of the input image].
+    benchmarks : sequence of Benchmark
+        One per job; may be empty.
+    provenance : mapping
+        As `cryokin.provenance.provenance` gives it; may be empty.
+    schema : mapping
+        Option to its entry in the configuration schema (``description`` with the
+        unit in brackets, ``default``); an option may be missing.
+
+    Raises
+    ------
+    InputError
+        If the parts contradict each other.
+    """
+
+    run: str
+    options: Mapping[str, Any]
+    imported: Mapping[str, Any]
+    generations: Sequence[Mapping[str, Any]]
+    averages: NDArray[np.float32]
+    classes: Sequence[ClassAverage]
+    frequency: NDArray[np.float64]
+    pixel_size: float
+    radius: float
+    prealigned: NDArray[np.float32] | None = None
+    prealigned_radius: float = 0.0
+    shifts: NDArray[np.float64] | None = None
+    benchmarks: Sequence[Benchmark] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    schema: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_counts(self)
+        for image, c in zip(self.averages, self.classes, strict=True):
+            if not np.isfinite(image).all():
+                raise InputError(
+                    f"run {self.run}: the average of class {c.number} (generation"
+                    f" {c.generation}) holds pixels that are not finite; remake"
+                    " class_averages.mrcs."
+                )
+
+    @property
+    def particles(self) -> int:
+        """Number of particles that took part: all but those left out on import."""
+        if not self.generations:
+            return int(self.imported["n"])
+        first = self.generations[0]
+        return int(first["accounted"]) + int(first["unaccounted"])
+
+    @property
+    def accounted(self) -> int:
+        """Number of particles that are members of a class."""
+        return sum(c.size for c in self.classes)
+
+    @property
+    def box(self) -> int:
+        """Width of the class averages [pixel]."""
+        return int(self.averages.shape[-1])
+
+    def by_size(self) -> list[int]:
+        """Return positions of the classes from the largest; ties as numbered."""
+        return sorted(
+            range(len(self.classes)), key=lambda i: (-self.classes[i].size, i)
+        )
+
+
+def contact_sheet(report: IsacReport) -> bytes:
+    """Draw the class averages of a run, from the largest class, as PNG."""
+    order = report.by_size()
+    n = len(order)
+    note = (
+        f"{n:,} class averages, {report.accounted:,} of {report.particles:,} particles."
+        " Below each: number, generation g, members n, pixel error, resolution"
+        " (FRC 0.5)."
+    )
+    return gallery(
+        report.averages[order],
+        [_caption(report.classes[i]) for i in order],
+        title=report.run,
+        note=note,
+        radius=report.radius,
+    )
+
+
+def page(report: IsacReport) -> str:
+    """Return the page of a run as HTML.
+
+    The page holds its style, its script and all its images; a browser is told to load
+    nothing else and to run no other script. Without scripts it still shows everything
+    but the details of a class. The same report gives the same text.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        count=_count, duration=_duration, memory=_memory, quantity=_quantity
+    )
+    script = (TEMPLATES / "isac.js").read_text(encoding="utf-8")
+    grey = stretch(report.averages, report.radius)
+    return environment.get_template("isac.html").render(
+        report=report,
+        style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=_hash(script),
+        data=_json(_class_data(report)),
+        tiles=[(report.classes[i], data_uri(grey[i])) for i in report.by_size()],
+        summary=_summary(report),
+        generations=_generations(report),
+        sizes=_size_figure(report),
+        prealigned=_prealigned(report),
+        shifts=None if report.shifts is None else figures.shift_figure(report.shifts),
+        mask=figures.mask_circle(report.box, report.radius),
+        options=_options(report),
+        rules=_rules(report.benchmarks),
+    )
+
+
+def crossing(
+    frequency: NDArray[np.float64], frc: NDArray[np.float64], level: float
+) -> float:
+    """Return the frequency at which an FRC curve first falls below ``level``.
+
+    Parameters
+    ----------
+    frequency : ndarray, shape (m,)
+        Ascending [any unit].
+    frc : ndarray, shape (m,)
+        Correlation at each frequency.
+    level : float
+        E.g. 0.143 or 0.5.
+
+    Returns
+    -------
+    float
+        Interpolated between the two neighbours; NaN if the curve never falls below
+        the level, or lies below it from the start.
+    """
+    below = np.flatnonzero(np.asarray(frc) < level)
+    if below.size == 0 or below[0] == 0:
+        return math.nan
+    i = int(below[0])
+    part = (frc[i - 1] - level) / (frc[i - 1] - frc[i])
+    return float(frequency[i - 1] + part * (frequency[i] - frequency[i - 1]))
+
+
+def _check_counts(report: IsacReport) -> None:
+    """Raise `InputError` if images, members and status disagree."""
+    run, n = report.run, len(report.classes)
+    if len(report.averages) != n:
+        raise InputError(
+            f"run {run}: {len(report.averages)} class averages, but {n} classes in the"
+            " table; remake class_averages.mrcs and classes.star together."
+        )
+    members = np.concatenate([np.empty(0, int), *(c.members for c in report.classes)])
+    if len(np.unique(members)) != len(members):
+        raise InputError(
+            f"run {run}: a particle is a member of two classes, it must be of one at"
+            " most; remake class_averages.hdf."
+        )
+    accounted = sum(int(status["accounted"]) for status in report.generations)
+    if accounted != len(members):
+        raise InputError(
+            f"run {run}: the classes have {len(members)} members, but the generations"
+            f" account for {accounted} particles; remake class_averages.hdf and the"
+            " status.json of the generations."
+        )
+    left = report.particles
+    for status in report.generations:
+        given, left = left, int(status["unaccounted"])
+        if int(status["accounted"]) + left != given:
+            raise InputError(
+                f"run {run}: generation {status['generation']} accounts for"
+                f" {status['accounted']} particles and leaves {left}, together they"
+                f" must be the {given} that it was given; remake its status.json."
+            )
+
+
+def _caption(c: ClassAverage) -> Caption:
+    return Caption(
+        str(c.number),
+        f"g{c.generation}",
+        f"n = {c.size:,}",
+        _quantity(c.pixel_error, "px", 2),
+        _quantity(c.resolution, "Å", 1),
+    )
+
+
+def _class_data(report: IsacReport) -> dict[str, Any]:
+    """Return what the script of the page needs, short names for a small page.
+
+    Members are differences of ascending ids, correlations are in thousandths.
+    """
+    classes = []
+    for c in report.classes:
+        at = [crossing(report.frequency, c.frc, level) for level in FRC_LEVELS]
+        classes.append(
+            {
+                "k": c.number,
+                "g": c.generation,
+                "e": _finite(c.pixel_error, 4),
+                "r": _finite(c.reproduction, 4),
+                "d": _finite(c.resolution, 2),
+                "d143": _finite(report.pixel_size / at[1], 2),
+                "m": np.diff(np.sort(c.members), prepend=0).tolist(),
+                "f": [_finite(1000 * value, 0) for value in c.frc],
+                "x": [_finite(value, 5) for value in at],
+            }
+        )
+    return {
+        "run": report.run,
+        "pixel": _finite(report.pixel_size, 6),
+        "frequency": [_finite(value, 6) for value in report.frequency],
+        "classes": classes,
+    }
+
+
+def _summary(report: IsacReport) -> dict[str, Any]:
+    """Return the numbers at the head of the page."""
+    median = {
+        name: _median(getattr(c, name) for c in report.classes)
+        for name in ("size", "pixel_error", "resolution", "reproduction")
+    }
+    return {
+        "percent": 100 * report.accounted / max(report.particles, 1),
+        "unaccounted": report.particles - report.accounted,
+        "excluded": report.imported.get("excluded") or [],
+        "median": median,
+    }
+
+
+def _generations(report: IsacReport) -> list[dict[str, Any]]:
+    """Return a row of the table per generation, with its bar."""
+    rows = []
+    before = 0
+    for status in report.generations:
+        found = int(status["accounted"])
+        label = (
+            f"Generation {status['generation']}: {found} particles accounted for,"
+            f" {status['unaccounted']} left"
+        )
+        bar = figures.generation_bar(before, found, report.particles, label)
+        rows.append({**status, "bar": bar})
+        before += found
+    return rows
+
+
+def _size_figure(report: IsacReport) -> Markup | None:
+    if not report.classes:
+        return None
+    limits = (report.options.get(key) for key in ("thld_grp", "img_per_grp"))
+    smallest, largest = (None if v is None else float(v) for v in limits)
+    return figures.size_histogram([c.size for c in report.classes], smallest, largest)
+
+
+def _prealigned(report: IsacReport) -> dict[str, Any] | None:
+    if report.prealigned is None:
+        return None
+    box = report.prealigned.shape[-1]
+    shown = reduce_to(report.prealigned, LARGEST_IMAGE)
+    shrink = shown.shape[-1] / box
+    return {
+        "box": box,
+        "uri": data_uri(stretch(shown, report.prealigned_radius * shrink)),
+        "circle": figures.mask_circle(box, report.prealigned_radius),
+    }
+
+
+def _options(report: IsacReport) -> list[dict[str, Any]]:
+    """Return name, value, unit, meaning of each option, and whether it was changed.
+
+    The schema writes the unit in brackets and the name in the old program in
+    parentheses at the end of the description.
+    """
+    rows = []
+    options = report.options
+    for name, value in options.items():
+        entry = report.schema.get(name, {})
+        default = entry.get("default", value)
+        if name == "yr" and default == -1:
+            default = options.get("xr")  # which is what -1 stands for
+        text = re.sub(r"\s*\(sxisac:[^()]*\)", "", entry.get("description", ""))
+        unit = re.search(r"\s*\[([^]]*)\]", text)
+        rows.append(
+            {
+                "name": name,
+                "value": _value(value),
+                "unit": unit[1].replace("A", "Å") if unit else "",
+                "meaning": text.replace(unit[0], "", 1) if unit else text,
+                "default": _value(default),
+                "changed": value != default,
+            }
+        )
+    return rows
+
+
+def _rules(benchmarks: Iterable[Benchmark]) -> list[dict[str, Any]]:
+    """Add up the jobs of each rule, in the order in which rules first come."""
+    jobs: dict[str, list[Benchmark]] = defaultdict(list)
+    for job in benchmarks:
+        jobs[job.rule].append(job)
+    return [
+        {
+            "name": name,
+            "jobs": len(done),
+            "seconds": sum(job.seconds for job in done),
+            "longest": max(job.seconds for job in done),
+            "memory": max((j.memory for j in done if j.memory > 0), default=math.nan),
+        }
+        for name, done in jobs.items()
+    ]
+
+
+def _json(value: Any) -> Markup:
+    """Return JSON that cannot end the script element it stands in."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def _hash(script: str) -> str:
+    """Return the name of a script in a content security policy."""
+    digest = hashlib.sha256(script.encode("utf-8")).digest()
+    return "sha256-" + base64.b64encode(digest).decode("ascii")
+
+
+def _finite(value: float, digits: int) -> float | int | None:
+    """Round; None, which is JSON, for what is not finite."""
+    if not math.isfinite(value):
+        return None
+    return round(float(value), digits) if digits else round(float(value))
+
+
+def _median(values: Iterable[float]) -> float:
+    known = [value for value in values if math.isfinite(value)]
+    return float(np.median(known)) if known else math.nan
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return NONE if value is None else str(value)
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def _quantity(value: float | None, unit: str, digits: int) -> str:
+    if value is None or not math.isfinite(value):
+        return NONE
+    return f"{value:.{digits}f}\N{NO-BREAK SPACE}{unit}"
+
+
+def _duration(seconds: float) -> str:
+    """Return a time with its two leading units."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _memory(mebibytes: float) -> str:
+    if not math.isfinite(mebibytes):
+        return NONE
+    if mebibytes < 1024:
+        return f"{mebibytes:.0f} MiB"
+    return f"{mebibytes / 1024:.1f} GiB"

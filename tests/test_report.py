@@ -1,0 +1,520 @@
+"""The report of an ISAC run: gallery, page, provenance."""
+
+import base64
+import dataclasses
+import hashlib
+import io
+import json
+import math
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import mrcfile
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from cryokin.errors import InputError
+from cryokin.files import write_json
+from cryokin.io.eman_hdf import write_images
+from cryokin.io.star import write_star
+from cryokin.provenance import provenance
+from cryokin.report import figures
+from cryokin.report.gallery import Caption, Layout, gallery
+from cryokin.report.images import data_uri, png, reduce_to, stretch
+from cryokin.report.isac_files import read_benchmarks
+from cryokin.report.isac_page import (
+    Benchmark,
+    ClassAverage,
+    IsacReport,
+    contact_sheet,
+    crossing,
+    page,
+)
+
+HOSTILE = """"><script>alert(1)</script>&amp;'</script><!--<img src=x onerror=a()>"""
+
+
+def make_report(n_classes=7, box=24, radius=9.0, **changes):
+    """Report of classes with 10, 11, 12, ... members, the last one the largest."""
+    rng = np.random.default_rng(5)
+    sizes = 10 + np.arange(n_classes) % 50
+    n = int(sizes.sum()) + 30
+    ids = np.split(rng.permutation(n), np.cumsum(sizes))[:n_classes]
+    frequency = np.arange(1, box // 2 + 1) / box
+    classes = [
+        ClassAverage(
+            number=i + 1,
+            members=np.sort(members),
+            generation=1 + i % 2,
+            pixel_error=0.1 + 0.01 * i,
+            reproduction=0.9,
+            resolution=math.nan if i == 2 else 20.0 + i,
+            frc=np.linspace(1, 0, len(frequency)),
+        )
+        for i, members in enumerate(ids)
+    ]
+    generations = []
+    left = n
+    for g in (1, 2):
+        found = sum(c.size for c in classes if c.generation == g)
+        left -= found
+        generations.append(
+            {
+                "generation": g,
+                "accounted": found,
+                "unaccounted": left,
+                "classes": sum(c.generation == g for c in classes),
+                "candidates": 9,
+                "stop": g == 2,
+            }
+        )
+    values = {
+        "run": "demo",
+        "options": {"radius": 30, "img_per_grp": 50, "thld_grp": 10, "yr": 1, "xr": 1},
+        "imported": {
+            "n": n,
+            "box": 64,
+            "pixel_size": 3.0,
+            "has_ctf": False,
+            "source": "particles.star",
+            "sha256": "0" * 64,
+            "excluded": [],
+        },
+        "generations": generations,
+        "averages": rng.normal(size=(n_classes, box, box)).astype(np.float32),
+        "classes": classes,
+        "frequency": frequency,
+        "pixel_size": 9.0,
+        "radius": radius,
+        "prealigned": rng.normal(size=(64, 64)).astype(np.float32),
+        "prealigned_radius": 30.0,
+        "shifts": rng.normal(0, 3, (n, 2)),
+        "benchmarks": [
+            Benchmark("isac_sac", 90.0, 2048.0),
+            Benchmark("isac_sac", 5, 9),
+        ],
+        "provenance": provenance(3, []),
+        "schema": {
+            "img_per_grp": {"description": "Images a class [images].", "default": 100},
+            "yr": {"description": "Range [pixel] (sxisac: --yr).", "default": -1},
+        },
+    }
+    return IsacReport(**(values | changes))
+
+
+class Elements(HTMLParser):
+    """Start tags of a page with their attributes, and the text of each script."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.scripts = [], []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        if self.tags and self.tags[-1][0] == "script" and data.strip():
+            self.scripts.append(data)
+
+    def named(self, tag, kind=None):
+        return [
+            attributes
+            for name, attributes in self.tags
+            if name == tag and (kind is None or attributes.get("class") == kind)
+        ]
+
+
+def data_of(html):
+    return json.loads(Elements(html).scripts[0])
+
+
+def text_of(html, element_id):
+    return re.search(rf'id="{element_id}"[^>]*>(.*?)</dd>', html)[1]
+
+
+def test_page_shows_every_class_once_from_the_largest():
+    report = make_report()
+    tiles = Elements(page(report)).named("button", "tile")
+    numbers = [int(tile["data-class"]) for tile in tiles]
+    assert numbers == [7, 6, 5, 4, 3, 2, 1]
+
+
+def test_counts_of_the_page_are_those_of_the_tables():
+    report = make_report()
+    html = page(report)
+    data = data_of(html)
+    members = [np.cumsum(c["m"]) for c in data["classes"]]
+    for shown, c in zip(members, report.classes, strict=True):
+        np.testing.assert_array_equal(shown, c.members)
+    assert text_of(html, "n-classes") == str(len(report.classes))
+    assert text_of(html, "n-particles") == str(report.imported["n"])
+    percent = 100 * sum(map(len, members)) / report.imported["n"]
+    assert text_of(html, "n-accounted").startswith(f"{percent:.1f}<")
+    assert len(Elements(html).named("tbody")) >= 1
+    for status in report.generations:
+        assert f'<td class="number">{status["unaccounted"]}</td>' in html
+
+
+def test_images_of_the_page_are_the_stretched_averages():
+    report = make_report(3)
+    found = Elements(page(report)).named("img")[0]["src"]
+    grey = np.asarray(Image.open(io.BytesIO(base64.b64decode(found.split(",")[1]))))
+    largest = report.averages[2]
+    np.testing.assert_array_equal(grey, stretch(largest, report.radius))
+
+
+def test_same_report_same_bytes():
+    assert page(make_report()) == page(make_report())
+    assert contact_sheet(make_report()) == contact_sheet(make_report())
+
+
+def test_page_asks_for_nothing_outside_itself():
+    html = page(make_report())
+    elements = Elements(html)
+    for _, attributes in elements.tags:
+        for name in ("src", "href"):
+            assert attributes.get(name, "#").startswith(("data:image/png", "#"))
+    assert "url(" not in html and "@import" not in html
+    assert not elements.named("link")
+
+
+def test_page_allows_its_own_script_alone():
+    elements = Elements(page(make_report()))
+    policy = next(m["content"] for m in elements.named("meta") if "http-equiv" in m)
+    digest = hashlib.sha256(elements.scripts[1].encode()).digest()
+    assert f"script-src 'sha256-{base64.b64encode(digest).decode()}'" in policy
+    assert "default-src 'none'" in policy
+    assert len(elements.named("script")) == 2
+
+
+def test_hostile_texts_stay_texts():
+    harmless = make_report()
+    excluded = [{"id": 3, "image": HOSTILE, "reason": HOSTILE}]
+    hostile = make_report(
+        run=HOSTILE,
+        options={**harmless.options, "particles": HOSTILE},
+        imported={**harmless.imported, "source": HOSTILE, "excluded": excluded},
+        schema={"radius": {"description": HOSTILE, "default": HOSTILE}},
+        benchmarks=[Benchmark(HOSTILE, 1.0, 1.0)],
+        provenance={
+            "seed": 1,
+            "versions": {"numpy": HOSTILE},
+            "machine": {"system": HOSTILE},
+            "inputs": [{"path": HOSTILE, "sha256": HOSTILE}],
+        },
+    )
+    html = page(hostile)
+    assert len(Elements(html).named("script")) == 2
+    assert "<img src=x" not in html
+    assert data_of(html)["run"] == HOSTILE
+    contact_sheet(hostile)
+
+
+def test_page_of_a_thousand_classes_stays_small():
+    n = 1000
+    report = make_report(n, box=76, radius=29.0)
+    assert len(page(report).encode()) < 20e6
+
+
+def test_no_class_is_told_in_words():
+    report = make_report(0)
+    html = page(report)
+    assert "No reproducible class was found" in html
+    assert not Elements(html).named("button")
+    assert text_of(html, "n-classes") == "0"
+    Image.open(io.BytesIO(contact_sheet(report))).verify()
+
+
+def test_what_was_not_measured_is_left_out():
+    report = make_report(
+        prealigned=None, shifts=None, benchmarks=[], provenance={}, pixel_size=math.nan
+    )
+    html = page(report)
+    assert 'id="prealignment"' not in html
+    assert "nan" not in re.sub(r"base64,\S+", "", html).lower().replace(
+        "provenance", ""
+    )
+    data = data_of(html)
+    assert data["pixel"] is None
+    assert data["classes"][2]["d"] is None
+
+
+def test_options_show_unit_and_change():
+    html = page(make_report())
+    row = re.search(r"<tr[^>]*><th[^>]*><code>img_per_grp.*?</tr>", html)[0]
+    assert 'class="changed"' in row
+    assert '<td class="unit">images</td><td class="meaning">Images a class.</td>' in row
+    row = re.search(r"<tr[^>]*><th[^>]*><code>yr.*?</tr>", html)[0]
+    assert "changed" not in row  # -1 stands for the value of xr
+    assert "sxisac" not in row
+
+
+def test_rules_add_up_their_jobs():
+    row = re.search(r"<tr><th[^>]*><code>isac_sac.*?</tr>", page(make_report()))[0]
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", row)
+    assert cells == ["2", "1 min 35 s", "1 min 30 s", "2.0 GiB"]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda r: {"averages": r.averages[:-1]}, "6 class averages, but 7 classes"),
+        (
+            lambda r: {"classes": [r.classes[0], r.classes[0], *r.classes[2:]]},
+            "a member of two classes",
+        ),
+        (lambda r: {"generations": r.generations[:1]}, "account for"),
+        (
+            lambda r: {
+                "generations": [
+                    r.generations[0],
+                    {**r.generations[1], "unaccounted": 1},
+                ]
+            },
+            "generation 2 accounts for",
+        ),
+        (lambda r: {"averages": r.averages * np.nan}, r"class 1 \(generation 1\)"),
+    ],
+)
+def test_contradictions_are_refused(change, sentence):
+    report = make_report()
+    with pytest.raises(InputError, match=sentence):
+        dataclasses.replace(report, **change(report))
+
+
+def test_gallery_has_a_tile_for_each_image():
+    n = 11
+    grey = np.zeros((n, 16, 16))
+    grey[:, :8] = 1.0  # white above black
+    captions = [Caption("", "", "", "", "")] * n
+    sheet = np.asarray(Image.open(io.BytesIO(gallery(grey, captions))))
+    assert sheet.dtype == np.uint8 and sheet.ndim == 2
+    layout = Layout(n)
+    assert sheet.shape == layout.sheet[::-1]
+    for i in range(n):
+        x, y = layout.corner(i)
+        tile = sheet[y : y + layout.tile, x : x + layout.tile]
+        assert (tile[: layout.tile // 3] == 255).all()
+        assert (tile[-layout.tile // 3 :] == 0).all()
+    below = sheet[layout.corner(n - 1)[1] : -layout.margin // 2]
+    x = layout.corner(n - 1)[0] + layout.tile
+    assert (below[: layout.tile, x:] == 255).all()  # and no tile more
+
+
+@pytest.mark.parametrize("n", [1, 2, 20, 137, 1000])
+def test_captions_fit_below_their_tiles(n):
+    layout = Layout(n)
+    first = layout.bold.getlength(f"{n} ") + layout.small.getlength("g10")
+    assert first + layout.plain.getlength("n = 117") < layout.tile
+    width = layout.small.getlength("0.45 px") + layout.small.getlength("14.2 Å")
+    assert width < layout.tile
+    assert 2 * layout.line < layout.pitch - layout.tile
+
+
+def test_gallery_refuses_another_number_of_captions():
+    with pytest.raises(ValueError, match="2 images but 1 captions"):
+        gallery(np.zeros((2, 8, 8)), [Caption("1", "", "", "", "")])
+
+
+def test_png_holds_nothing_but_the_image():
+    grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    encoded = png(grey)
+    chunks = re.findall(rb"[a-zI][A-Z][A-Z][A-Z]", encoded)
+    assert [c for c in chunks if c in (b"tIME", b"tEXt", b"iTXt", b"zTXt")] == []
+    np.testing.assert_array_equal(Image.open(io.BytesIO(encoded)), grey)
+    assert data_uri(grey).startswith("data:image/png;base64,")
+
+
+def test_contrast_is_that_of_the_mask():
+    rng = np.random.default_rng(1)
+    image = rng.normal(size=(32, 32))
+    bright = image.copy()
+    bright[0, 0] = 1e6  # outside the circle
+    inside = stretch(image, 10)
+    np.testing.assert_array_equal(stretch(bright, 10).ravel()[1:], inside.ravel()[1:])
+    np.testing.assert_array_equal(stretch(3 * image + 2, 10), inside)
+    assert inside.min() == 0 and inside.max() == 255
+    np.testing.assert_array_equal(stretch(np.ones((8, 8)), 3), 128)
+    with pytest.raises(ValueError, match="finite"):
+        stretch(np.full((8, 8), np.nan))
+
+
+def test_reduced_image_keeps_its_mean():
+    image = np.random.default_rng(2).normal(size=(60, 60)).astype(np.float32)
+    small = reduce_to(image, 20)
+    assert small.shape == (20, 20)
+    np.testing.assert_allclose(small.mean(), image.mean(), atol=1e-6)
+    assert reduce_to(image, 60).shape == (60, 60)
+
+
+def test_crossing_of_a_straight_line():
+    frequency = np.linspace(0, 0.5, 11)
+    frc = 1 - 2 * frequency
+    for level in (0.5, 0.143, 0.9):
+        assert crossing(frequency, frc, level) == pytest.approx((1 - level) / 2)
+    assert math.isnan(crossing(frequency, np.ones(11), 0.5))
+    assert math.isnan(crossing(frequency, np.zeros(11), 0.5))
+    assert math.isnan(crossing(frequency[:0], np.zeros(0), 0.5))
+
+
+def test_size_histogram_counts_every_class():
+    sizes = [3, 10, 10, 57, 99, 100]
+    svg = str(figures.size_histogram(sizes, 10, 100))
+    heights = [float(h) for h in re.findall(r'height="([\d.]+)" class="mark"', svg)]
+    unit = min(heights)
+    assert sum(round(h / unit) for h in heights) == len(sizes)
+    assert "thld_grp" in svg and "img_per_grp" in svg
+
+
+@pytest.mark.parametrize("shifts", [np.zeros((4, 2)), [[0.2, -31.0]], [[900, 1]]])
+def test_shift_figure_draws_any_shifts(shifts):
+    svg = str(figures.shift_figure(shifts))
+    assert "nan" not in svg and "inf" not in svg
+    assert svg.count('class="mark"') >= 1
+
+
+@pytest.mark.parametrize("pieces", [4, 6, 16])
+@pytest.mark.parametrize("span", [0.3, 1, 7, 99, 100, 101, 12345])
+def test_nice_step_is_fine_and_not_too_fine(span, pieces):
+    step = figures.nice_step(span, pieces)
+    assert span / pieces * (1 - 1e-6) <= step <= 2.5 * span / pieces
+    assert f"{step:e}"[0] in "125"
+
+
+def test_provenance_is_of_the_software_and_the_inputs(tmp_path):
+    path = tmp_path / "a.star"
+    path.write_bytes(b"abc")
+    made_by = provenance(7, [path])
+    assert made_by == provenance(7, [path])
+    assert made_by["seed"] == 7
+    assert made_by["versions"]["numpy"] == np.__version__
+    assert made_by["inputs"] == [
+        {"path": str(path), "sha256": hashlib.sha256(b"abc").hexdigest()}
+    ]
+    json.dumps(made_by)
+
+
+def test_benchmarks_belong_to_their_rules(tmp_path):
+    header = "s\th:m:s\tmax_rss\n"
+    for name, row in {
+        "isac_import": "1.5\t0:00:01\t10.0",
+        "isac_candidates_round/generation_0001_round_0002": "2\t0:00:02\t20",
+        "isac_candidates_round_0001_0003": "3\t0:00:03\t-",
+        "generation_0002/isac_reproducible": "4\t0:00:04\tNA",
+        "isac_reproducible_generation_0003": "",
+    }.items():
+        path = tmp_path / f"{name}.tsv"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(header + row)
+    jobs = {(job.rule, job.seconds) for job in read_benchmarks(tmp_path)}
+    assert jobs == {
+        ("isac_import", 1.5),
+        ("isac_candidates_round", 2),
+        ("isac_candidates_round", 3),
+        ("isac_reproducible", 4),
+    }
+    assert read_benchmarks(tmp_path / "none") == []
+
+
+def write_run(folder, report):
+    """Write the files of a run as its rules do."""
+    write_json(folder / "import.json", dict(report.imported))
+    write_json(
+        folder / "working_stack.json",
+        {
+            "shrink_ratio": 0.3,
+            "radius": report.prealigned_radius,
+            "target_radius": report.radius,
+            "box": report.box,
+            "pixel_size": report.pixel_size,
+        },
+    )
+    columns = {
+        "rlnReferenceImage": [
+            f"{c.number:06d}@class_averages.mrcs" for c in report.classes
+        ],
+        "rlnClassNumber": [c.number for c in report.classes],
+        "cryokinMembers": [c.size for c in report.classes],
+        "cryokinGeneration": [c.generation for c in report.classes],
+        "cryokinPixelError": [c.pixel_error for c in report.classes],
+        "cryokinReproduction": [c.reproduction for c in report.classes],
+        "cryokinResolution": [c.resolution for c in report.classes],
+    }
+    write_star(folder / "classes.star", {"classes": pd.DataFrame(columns)})
+    attributes = [{"members": c.members, "n_objects": c.size} for c in report.classes]
+    write_images(folder / "class_averages.hdf", report.averages, attributes)
+    if report.classes:
+        mrcfile.write(folder / "class_averages.mrcs", report.averages)
+    curves = [c.frc.tolist() for c in report.classes]
+    write_json(
+        folder / "frc.json", {"frequency": report.frequency.tolist(), "frc": curves}
+    )
+    for status in report.generations:
+        name = f"generation_{status['generation']:04d}"
+        write_json(folder / name / "status.json", status)
+    write_images(folder / "aqfinal.hdf", report.prealigned[None], [{}])
+    rows = np.insert(report.shifts, [0, 2], 0, axis=1)
+    np.savetxt(folder / "initial2Dparams.txt", rows)
+
+
+def run_script(root, folder, options):
+    names = {
+        "import": "import.json",
+        "working-stack": "working_stack.json",
+        "averages": "class_averages.mrcs",
+        "classes": "classes.star",
+        "members": "class_averages.hdf",
+        "frc": "frc.json",
+        "prealigned": "aqfinal.hdf",
+        "shifts": "initial2Dparams.txt",
+        "benchmarks": "benchmarks",
+        "page": "report/index.html",
+        "gallery": "report/gallery.png",
+    }
+    command = [
+        sys.executable,
+        root / "workflow/scripts/isac_report.py",
+        "--run",
+        "demo",
+    ]
+    for key, name in names.items():
+        command += [f"--{key}", folder / name]
+    command += ["--status", *sorted(folder.glob("generation_*/status.json"))]
+    command += ["--options", json.dumps(options)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("n_classes", [0, 3])
+def test_script_makes_the_same_page_from_files(root, tmp_path, n_classes):
+    report = make_report(n_classes, benchmarks=[], schema={})
+    write_run(tmp_path, report)
+    done = run_script(root, tmp_path, report.options)
+    assert done.returncode == 0, done.stderr
+    source = [{"path": "particles.star", "sha256": "0" * 64}]
+    expected = dataclasses.replace(
+        report, provenance={**provenance(None, []), "inputs": source}
+    )
+    html = (tmp_path / "report/index.html").read_text(encoding="utf-8")
+    if n_classes:
+        expected_data, found = data_of(page(expected)), data_of(html)
+        assert found == expected_data
+    assert html == page(expected)
+    assert (tmp_path / "report/gallery.png").read_bytes() == contact_sheet(expected)
+
+
+def test_script_refuses_tables_that_disagree(root, tmp_path):
+    report = make_report(3)
+    write_run(tmp_path, report)
+    attributes = [{"members": [1, 2], "n_objects": 2} for _ in report.classes]
+    write_images(tmp_path / "class_averages.hdf", report.averages, attributes)
+    done = run_script(root, tmp_path, report.options)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert "class 1 lists 2 members" in done.stderr
+    assert not (tmp_path / "report").exists()
