@@ -1,11 +1,13 @@
-# make demo   set everything up and classify a small simulated set
-# make test   set everything up and check the project
 PYTHON ?= python3
 VENV := .venv
-BIN := $(CURDIR)/$(VENV)/bin
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 STAMP := $(VENV)/.complete
 SNAKEFILES := Snakefile workflow
 REPORT := results/demo/report/index.html
+
+# The launcher of the MPI programs stands beside Python.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help setup demo test lint clean
 .DELETE_ON_ERROR:
@@ -19,15 +21,16 @@ help:
 
 setup: $(STAMP)
 
-# The build tool is one of the pinned packages, hence no isolated build.
+# First the pinned installer and build tool, which then build without fetching others.
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "error: $(PYTHON) is no Python 3.11 or later; say make PYTHON=python3.12" >&2; \
 	  exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	$(BIN)/python -m pip check
+	$(PIP) install --constraint requirements.lock pip setuptools
+	$(PIP) install --no-build-isolation --requirement requirements.lock
+	$(PIP) install --no-build-isolation --no-deps --editable .
+	$(PIP) check
 	@touch $@
 
 demo: setup
