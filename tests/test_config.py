@@ -126,19 +126,19 @@ class TestRefusals:
              " option of method isac: ask for the target candidates; see"
              " config/README.md."),
             ({"radius": "wide"}, 'runs.a.radius = "wide" cannot be used, it must be'
-             " an integer at least 1."),
+             " an integer of at least 1."),
             ({"radius": True}, "runs.a.radius = true cannot be used, it must be an"
-             " integer at least 1."),
+             " integer of at least 1."),
             ({"radius": 0}, "runs.a.radius = 0 cannot be used, it must be an integer"
-             " at least 1."),
+             " of at least 1."),
             ({"radius": 2.5}, "runs.a.radius = 2.5 cannot be used, it must be an"
-             " integer at least 1."),
+             " integer of at least 1."),
             ({"radius": None}, "runs.a.radius = null cannot be used, it must be an"
-             " integer at least 1."),
+             " integer of at least 1."),
             ({"center_method": 8}, "runs.a.center_method = 8 cannot be used, it must"
-             " be an integer at least -1 and at most 7."),
+             " be an integer of at least -1 and at most 7."),
             ({"indep_run": 5}, "runs.a.indep_run = 5 cannot be used, it must be an"
-             " integer at least 2 and at most 4."),
+             " integer of at least 2 and at most 4."),
             ({"ts": 0}, "runs.a.ts = 0 cannot be used, it must be a number above 0."),
             ({"ts": float("nan")}, "runs.a.ts = NaN cannot be used, it must be a"
              " number above 0."),
@@ -148,7 +148,7 @@ class TestRefusals:
              " or false."),
             ({"CTF": 1}, "runs.a.CTF = 1 cannot be used, it must be true or false."),
             ({"rand_seed": -1}, "runs.a.rand_seed = -1 cannot be used, it must be an"
-             " integer at least 0."),
+             " integer of at least 0."),
             ({"particles": ["a"]}, 'runs.a.particles = ["a"] cannot be used, it must'
              " be the path of a file."),
             ({"particles": "a.txt"}, 'runs.a.particles = "a.txt" cannot be read, its'
@@ -194,7 +194,7 @@ class TestRefusals:
             ({"method": "isac"}, "runs.a.particles is missing: give particle images,"
              " the path of a file."),
             ({"method": "isac", "particles": "p.star"}, "runs.a.radius is missing:"
-             " give particle radius [pixel of the input images], an integer at least"
+             " give particle radius [pixel of the input images], an integer of at least"
              " 1."),
             (5, "runs.a = 5 cannot be used, it must be a mapping of options, e.g."
              " 'method: isac'."),

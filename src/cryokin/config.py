@@ -198,7 +198,7 @@ def _allowed(option: Mapping[str, Any]) -> str:
     bounds = [
         f"{words} {option[keyword]:g}"
         for keyword, words in (
-            ("minimum", "at least"),
+            ("minimum", "of at least"),
             ("exclusiveMinimum", "above"),
             ("maximum", "at most"),
             ("exclusiveMaximum", "below"),

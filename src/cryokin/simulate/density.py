@@ -86,19 +86,14 @@ def project(
         Mass per area [1 / A^2].
     """
     seen = np.swapaxes(orientations.as_matrix(), -1, -2) @ density.centres.T
+    places = seen[:, :2] + pixel_size * np.asarray(shifts, np.float64)[:, :, None]
     axis = (np.arange(box) - box // 2) * pixel_size
-    offsets = np.asarray(shifts, np.float64) * pixel_size
-    along_x, along_y = (
-        np.exp(
-            -0.5
-            * (
-                (axis - offsets[:, i, None, None] - seen[:, i, :, None])
-                / density.widths[:, None]
-            )
-            ** 2
-        )
-        for i in (0, 1)
-    )
     height = density.masses / (2 * np.pi * density.widths**2)
-    images: NDArray[np.float64] = np.swapaxes(along_y * height[:, None], 1, 2) @ along_x
-    return images.astype(np.float32)
+    images = np.empty((len(places), box, box), np.float32)
+    for image, (x, y) in zip(images, places, strict=True):
+        along_x, along_y = (
+            np.exp(-0.5 * ((axis - place[:, None]) / density.widths[:, None]) ** 2)
+            for place in (x, y)
+        )
+        image[:] = (along_y * height[:, None]).T @ along_x
+    return images
