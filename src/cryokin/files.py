@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cryokin.parallel import Team
+
 
 @contextmanager
 def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -36,6 +38,21 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(partial, final)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_for_team(team: Team, path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield one temporary name to all ranks of a team; rename it when all are done.
+
+    The leading rank makes and renames the file; between the two the ranks fill it.
+    """
+    if not team.leads:
+        yield team.from_leader(Path)
+        team.barrier()
+        return
+    with atomic(path) as partial:
+        yield team.from_leader(lambda: partial)
+        team.barrier()
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -8,11 +8,14 @@ the order in which results are put together, does not.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+NAP = 2e-4  # between two looks whether the other ranks have arrived [s]
 
 
 class Team:
@@ -56,6 +59,7 @@ class Team:
         if self.size == 1:
             return [function(item) for item in items]
         done = [function(item) for item in items[self.rank :: self.size]]
+        self.barrier()
         parts = self._comm.allgather(done)
         return [parts[i % self.size][i // self.size] for i in range(len(items))]
 
@@ -63,20 +67,30 @@ class Team:
         """Join the ranks' lists, made over `mine`, to the whole list on every rank."""
         if self.size == 1:
             return list(share)
-        parts: list[list[Result]] = self._comm.allgather(list(share))
+        done = list(share)
+        self.barrier()
+        parts: list[list[Result]] = self._comm.allgather(done)
         return [result for part in parts for result in part]
 
     def from_leader(self, make: Callable[[], Result]) -> Result:
         """Return ``make()``, computed by the leading rank, on every rank."""
         if self.size == 1:
             return make()
-        value: Result = self._comm.bcast(make() if self.leads else None, root=0)
+        made = make() if self.leads else None
+        self.barrier()
+        value: Result = self._comm.bcast(made, root=0)
         return value
 
     def barrier(self) -> None:
-        """Wait until every rank is here."""
+        """Wait until every rank is here, without using the processor.
+
+        Inside a collective call most MPI libraries spin: a rank that waits for a slower
+        one would take the very core that the slower one needs.
+        """
         if self.size > 1:
-            self._comm.Barrier()
+            request = self._comm.Ibarrier()
+            while not request.Test():
+                time.sleep(NAP)
 
 
 def world(expected: int) -> Team:

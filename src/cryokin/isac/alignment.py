@@ -50,12 +50,16 @@ def correlation_operand(references: Float32) -> Float32:
         Rows: real parts of the straight and the mirrored term, then imaginary parts;
         columns: real and imaginary parts of an image.
     """
-    real, imag = references[..., 0, :, :], references[..., 1, :, :]
-    rows = [(real, imag), (real, -imag), (-imag, real), (imag, real)]
-    stacked = np.stack([np.stack(pair, axis=-3) for pair in rows], axis=-4)
-    *lead, four, two, radii, r = stacked.shape
-    moved = np.moveaxis(stacked, -1, -3)  # (..., 4, r, 2, radii)
-    return np.ascontiguousarray(moved).reshape(*lead, four * r, two * radii)
+    *lead, _, radii, r = references.shape
+    real = references[..., 0, :, :].swapaxes(-1, -2)
+    imag = references[..., 1, :, :].swapaxes(-1, -2)
+    operand = np.empty((*lead, 4, r, 2, radii), np.float32)
+    operand[..., 0, :, 0, :] = operand[..., 1, :, 0, :] = real
+    operand[..., 3, :, 1, :] = operand[..., 2, :, 1, :] = real
+    operand[..., 0, :, 1, :] = operand[..., 3, :, 0, :] = imag
+    np.negative(imag, out=operand[..., 1, :, 1, :])
+    np.negative(imag, out=operand[..., 2, :, 0, :])
+    return operand.reshape(*lead, 4 * r, 2 * radii)
 
 
 @lru_cache(maxsize=32)
@@ -112,7 +116,11 @@ def best_scores(operand: Float32, images: Float32, n_shifts: int) -> Float32:
 
 
 def search(
-    operand: Float32, images: Float32, n_shifts: int, angle_step: float = 0.0
+    operand: Float32,
+    images: Float32,
+    n_shifts: int,
+    angle_step: float = 0.0,
+    own: Float32 | None = None,
 ) -> tuple[Float32, NDArray[np.bool_], NDArray[np.intp]]:
     """Find how each image lies best on one reference.
 
@@ -124,6 +132,9 @@ def search(
     n_shifts : int
     angle_step : float, default=0
         Try only multiples of this angle [radian]; 0: all angles, interpolated.
+    own : ndarray, shape (trials, 2, 2 orders, 2, n), optional
+        What each image itself contributes to the terms, from `own_terms`; it is taken
+        out. For a single shift.
 
     Returns
     -------
@@ -136,8 +147,26 @@ def search(
     trials, _, orders, rows, columns = operand.shape
     n = images.shape[-1]
     flat = images.reshape(trials, 2, orders, columns, n)
-    # (trials, 2, 2 orders, hand * shift * image): one row per order and part
+    # One row per parity, order and part; columns: hand, shift, image.
     terms = np.matmul(operand, flat).reshape(trials, 2, 2 * orders, rows // 2 * n)
+    if n_shifts == 1:
+        shift = np.zeros((trials, n), np.intp)
+    else:
+        even, odd = np.moveaxis(
+            np.matmul(_angle_matrices(orders, 2 * orders), terms), 1, 0
+        )
+        np.abs(odd, out=odd)
+        even += odd
+        peaks = even.max(axis=1).reshape(trials, 2, n_shifts, n).max(axis=1)
+        shift = peaks.argmax(axis=1)
+        terms = np.take_along_axis(
+            terms.reshape(trials, 2, 2 * orders, 2, n_shifts, n),
+            shift[:, None, None, None, None, :],
+            axis=4,
+        )
+        terms = terms.reshape(trials, 2, 2 * orders, 2 * n)
+    if own is not None:
+        terms -= own.reshape(terms.shape)
     if angle_step:
         count = max(1, round(2 * np.pi / angle_step))
         matrices = _coarse_matrices(orders, count)
@@ -149,26 +178,22 @@ def search(
         matrices = _angle_matrices(orders, half).swapaxes(1, 2)
         even, odd = np.moveaxis(np.matmul(terms.swapaxes(2, 3), matrices), 1, 0)
         curve = np.concatenate([even + odd, even - odd], axis=-1)
-    curve = curve.reshape(trials, 2 * n_shifts, n, count)
+    curve = curve.reshape(trials, 2, n, count)
     index = curve.argmax(axis=-1)
-    peak = np.take_along_axis(curve, index[..., None], axis=-1)[..., 0]
-    best = peak.argmax(axis=1)[:, None, :]  # straight, and no shift, win ties
-    index = np.take_along_axis(index, best, axis=1)
+    trial, hand, image = np.ogrid[:trials, :2, :n]
+    peak = curve[trial, hand, image, index]
+    mirror = peak[:, 1] > peak[:, 0]
+    best, trial, image = mirror.astype(np.intp), trial[:, 0], image[0]
+    index = index[trial, best, image]
     if angle_step:
         offset = np.zeros(index.shape)
     else:
-        rows_of_best = np.take_along_axis(curve, best[..., None], axis=1)
         left, middle, right = (
-            np.take_along_axis(rows_of_best, ((index + d) % count)[..., None], axis=-1)
-            for d in (-1, 0, 1)
+            curve[trial, best, image, (index + d) % count] for d in (-1, 0, 1)
         )
-        offset = parabola(left, middle, right)[..., 0]
-    angle = (index + offset)[:, 0] * (2 * np.pi / count)
-    return (
-        angle.astype(np.float32),
-        (best >= n_shifts)[:, 0],
-        (best % n_shifts)[:, 0],
-    )
+        offset = parabola(left, middle, right)
+    angle = ((index + offset) * (2 * np.pi / count)).astype(np.float32)
+    return angle, mirror, shift
 
 
 @lru_cache(maxsize=8)
@@ -217,25 +242,48 @@ def best_shift(
     trials, _, orders, rows, columns = operand.shape
     n, s = images.shape[-1], len(shifts)
     flat = images.reshape(trials, 2, orders, columns, n)
+    # (trials, row, real and imaginary part, hand, shift, image)
     terms = np.matmul(operand, flat).reshape(trials, 2 * orders, 2, 2, s, n)
-    hand = np.where(mirror[:, None, None, None, :], terms[:, :, :, 1], terms[:, :, :, 0])
     cos, sin = order_phases(angle, orders)
+    hands = np.stack([~mirror, mirror], axis=1).astype(np.float32)[:, None, :, :]
+    weight = np.empty((trials, 2 * orders, 2, 2, 1, n), np.float32)
     flat_phases = (trials, 2 * orders, 1, n)
-    values = np.sum(hand[:, :, 0] * cos.reshape(flat_phases), axis=1)
-    values -= np.sum(hand[:, :, 1] * sin.reshape(flat_phases), axis=1)
-    best = values.argmax(axis=1)
+    np.multiply(cos.reshape(flat_phases), hands, out=weight[:, :, 0, :, 0])
+    np.multiply(-sin.reshape(flat_phases), hands, out=weight[:, :, 1, :, 0])
+    terms *= weight
+    values = terms.sum(axis=(1, 2, 3))
+    return interpolated_shift(values, shifts)
+
+
+def interpolated_shift(values: Float32, shifts: Float32) -> Float32:
+    """Return where values on a grid of shifts are highest.
+
+    Parameters
+    ----------
+    values : ndarray, shape (..., s, n)
+    shifts : ndarray, shape (s, 2)
+        From `shift_grid` [pixel].
+
+    Returns
+    -------
+    ndarray of float32, shape (..., n, 2)
+        Shifts [pixel], interpolated by a parabola on each axis where the best of the
+        grid has neighbours.
+    """
+    values = np.moveaxis(values, -2, -1)
+    best = values.argmax(axis=-1)
     found = shifts[best]
     neighbours = _neighbours(tuple(map(tuple, shifts.tolist())))
     step = np.zeros_like(found)
-    trial, image = np.indices(best.shape)
+    peak = np.take_along_axis(values, best[..., None], axis=-1)[..., 0]
     for axis in range(2):
         low, high, width = neighbours[axis]
         inside = (low[best] >= 0) & (high[best] >= 0)
-        offset = parabola(
-            values[trial, low[best], image],
-            values[trial, best, image],
-            values[trial, high[best], image],
+        low_value, high_value = (
+            np.take_along_axis(values, side[best][..., None], axis=-1)[..., 0]
+            for side in (low, high)
         )
+        offset = parabola(low_value, peak, high_value)
         step[..., axis] = np.where(inside, offset * width, 0.0)
     return found + step
 
@@ -266,7 +314,7 @@ _TURN = 2048  # steps of the table of phases; 0.18 degrees
 @lru_cache(maxsize=8)
 def _phase_table(orders: int) -> tuple[Float32, Float32]:
     m = 2 * np.arange(orders) + np.arange(2)[:, None]
-    phase = m[..., None] * (np.arange(_TURN) * (2 * np.pi / _TURN))
+    phase = (np.arange(_TURN) * (2 * np.pi / _TURN))[:, None, None] * m
     return np.cos(phase).astype(np.float32), np.sin(phase).astype(np.float32)
 
 
@@ -280,17 +328,13 @@ def order_phases(angle: Float32, orders: int) -> tuple[Float32, Float32]:
     """
     index = np.rint(angle * (_TURN / (2 * np.pi))).astype(np.intp) % _TURN
     cos, sin = _phase_table(orders)
-    return (
-        np.ascontiguousarray(np.moveaxis(cos[:, :, index], 2, 0)),
-        np.ascontiguousarray(np.moveaxis(sin[:, :, index], 2, 0)),
-    )
+    return np.moveaxis(cos[index], 1, -1), np.moveaxis(sin[index], 1, -1)
 
 
 def average(
     images: Float32,
     angle: Float32,
     mirror: NDArray[np.bool_],
-    weight: Float32 | None = None,
 ) -> Float32:
     """Return the mean of rotated, mirrored images.
 
@@ -301,8 +345,6 @@ def average(
     angle : ndarray, shape (trials, n)
         [radian]
     mirror : ndarray of bool, shape (trials, n)
-    weight : ndarray, shape (trials, n), optional
-        Weights of the images, summing to 1; default: equal.
 
     Returns
     -------
@@ -310,15 +352,112 @@ def average(
     """
     trials, _, orders, _, radii, n = images.shape
     cos, sin = order_phases(angle, orders)
-    if weight is None:
-        share = np.float32(1.0 / n)
-        cos, sin = cos * share, sin * share
-    else:
-        cos, sin = (part * weight[:, None, None, :] for part in (cos, sin))
-    sign = np.where(mirror, -1, 1).astype(np.float32)[:, None, None, :]
-    columns = np.stack([cos, sin, sign * sin, sign * cos], axis=-1)
+    share = np.where(mirror, -1 / n, 1 / n).astype(np.float32)[:, None, None, :]
+    rows = np.empty((trials, 2, orders, 4, n), np.float32)
+    np.multiply(cos, np.float32(1 / n), out=rows[:, :, :, 0])
+    np.multiply(sin, np.float32(1 / n), out=rows[:, :, :, 1])
+    np.multiply(sin, share, out=rows[:, :, :, 2])
+    np.multiply(cos, share, out=rows[:, :, :, 3])
     flat = images.reshape(trials, 2, orders, 2 * radii, n)
-    sums = np.matmul(flat, columns).reshape(trials, 2, orders, 2, radii, 4)
-    real = sums[..., 0, :, 0] - sums[..., 1, :, 1]
-    imag = sums[..., 0, :, 2] + sums[..., 1, :, 3]
-    return np.stack([real, imag], axis=3)
+    sums = np.matmul(rows, flat.swapaxes(-1, -2))
+    sums = sums.reshape(trials, 2, orders, 4, 2, radii)
+    mean = np.empty((trials, 2, orders, 2, radii), np.float32)
+    np.subtract(sums[..., 0, 0, :], sums[..., 1, 1, :], out=mean[..., 0, :])
+    np.add(sums[..., 2, 0, :], sums[..., 3, 1, :], out=mean[..., 1, :])
+    return mean
+
+
+def self_products(images: Float32, gain: Float32) -> tuple[Float32, Float32, Float32]:
+    """Return what `own_terms` needs of the images, once for a set of centres.
+
+    Parameters
+    ----------
+    images : ndarray, shape (trials, 2, orders, 2, radii, n)
+    gain : ndarray, shape (trials, radii)
+        Weight of the reference's radii.
+
+    Returns
+    -------
+    three ndarrays, shape (trials, 2, orders, n)
+        Sums over the radii of ``|A_m|^2`` and of the real and imaginary part of
+        ``A_m^2``, weighted by ``gain``.
+    """
+    real, imag = images[:, :, :, 0], images[:, :, :, 1]
+    squares = [np.square(part) for part in (real, imag)]
+    weigh = "tpmjn,tj->tpmn"
+    sums = [np.einsum(weigh, square, gain) for square in squares]
+    cross = np.einsum(weigh, real * imag, gain)
+    return sums[0] + sums[1], sums[0] - sums[1], 2 * cross
+
+
+def own_terms(
+    products: tuple[Float32, Float32, Float32],
+    angle: Float32,
+    mirror: NDArray[np.bool_],
+) -> Float32:
+    """Return what each image contributes to its own comparison with the average.
+
+    An average of n images holds 1/n of each of them, at the angle and hand it was
+    added with. In noise that share alone would pin every image where it is.
+
+    Parameters
+    ----------
+    products : tuple
+        From `self_products`.
+    angle, mirror : ndarray, shape (trials, n)
+        How the images were added to the average.
+
+    Returns
+    -------
+    ndarray, shape (trials, 2, 2 orders, 2, n)
+        Per parity, order and part, hand, image; to be passed to `search`.
+    """
+    power, square_real, square_imag = products
+    trials, _, orders, n = power.shape
+    cos, sin = order_phases(angle, orders)
+    share = np.float32(1.0 / n)
+    terms = np.empty((trials, 2, orders, 2, 2, n), np.float32)
+    same = np.stack([power * cos, -power * sin], axis=3)
+    other = np.stack(
+        [square_real * cos - square_imag * sin, square_real * sin + square_imag * cos],
+        axis=3,
+    )
+    flipped = mirror[:, None, None, None, :]
+    terms[..., 0, :] = np.where(flipped, other, same)
+    terms[..., 1, :] = np.where(flipped, same, other)
+    terms *= share
+    return terms.reshape(trials, 2, 2 * orders, 2, n)
+
+
+def noise_power(images: Float32) -> Float32:
+    """Return the power of a mean of unrelated images, per radius.
+
+    Parameters
+    ----------
+    images : ndarray, shape (..., 2, orders, 2, radii, n)
+
+    Returns
+    -------
+    ndarray, shape (..., radii)
+    """
+    n = images.shape[-1]
+    return np.einsum("...pmcjn,...pmcjn->...j", images, images) / np.float32(n * n)
+
+
+def signal_share(references: Float32, noise: Float32) -> Float32:
+    """Return the share of signal in the power of averages, per radius (Wiener filter).
+
+    Parameters
+    ----------
+    references : ndarray, shape (..., 2, orders, 2, radii)
+    noise : ndarray, shape (..., radii)
+        Power of the noise, from `noise_power`.
+
+    Returns
+    -------
+    ndarray, shape (..., radii)
+        Between 0 and 1.
+    """
+    power = np.einsum("...pmcj,...pmcj->...j", references, references)
+    share = 1 - noise / np.where(power > 0, power, 1)
+    return np.clip(share, 0.1, 1.0).astype(np.float32)

@@ -7,59 +7,20 @@ classes that two runs agree on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-from cryokin.image.geometry import Alignment
 from cryokin.image.polar import Float32
+from cryokin.isac.classes import Class
 from cryokin.isac.matching import match, unique
+from cryokin.isac.options import IsacOptions
 from cryokin.isac.particles import Particles
-from cryokin.isac.sac import Run, SacOptions, sac, take
+from cryokin.isac.sac import Run, sac, take
 from cryokin.parallel import Team
 from cryokin.random import stream
 
 FEWEST_CLASSES = 4  # fewer classes are not worth a classification
 IDLE_ROUNDS = 3  # rounds without a new candidate that end the phase
-
-
-@dataclass(frozen=True)
-class Class:
-    """A class: its members' ids and how they are aligned.
-
-    Attributes
-    ----------
-    members : ndarray of int, shape (k,)
-        Ids of the members, ascending.
-    alignment : Alignment
-        Shape (k,), in the working stack.
-    errors : ndarray, shape (k,)
-        Pixel error of each member [pixel of the working stack].
-    reproduction : float
-        Members over the mean size of the classes that were matched.
-    """
-
-    members: NDArray[np.intp]
-    alignment: Alignment
-    errors: NDArray[np.float64]
-    reproduction: float
-
-
-@dataclass(frozen=True)
-class IsacOptions:
-    """Options of a generation, under the manual's names."""
-
-    sac: SacOptions
-    img_per_grp: int
-    init_iter: int
-    main_iter: int
-    match_first: int
-    max_round: int
-    match_second: int
-    indep_run: int
-    thld_grp: int
-    rand_seed: int
 
 
 def n_classes(n_particles: int, img_per_grp: int) -> int:

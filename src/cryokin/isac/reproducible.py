@@ -7,15 +7,15 @@ import numpy as np
 from cryokin.image.geometry import centre
 from cryokin.image.polar import Float32
 from cryokin.isac.candidates import (
-    Class,
-    IsacOptions,
     match_in_ring,
     n_classes,
     random_references,
     restart,
     unique_classes,
 )
+from cryokin.isac.classes import Class
 from cryokin.isac.matching import match
+from cryokin.isac.options import IsacOptions
 from cryokin.isac.particles import Particles
 from cryokin.isac.sac import Run, align_group, sac, take
 from cryokin.parallel import Team

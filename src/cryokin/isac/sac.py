@@ -74,12 +74,15 @@ class Run:
         Of all particles, shape (n,), each to its own class.
     errors : ndarray, shape (n,)
         Pixel error at the last stability test [pixel]; inf where there was none.
+    averaged : list of K ndarrays of int
+        Indices of the particles whose mean each reference is.
     """
 
     references: Float32
     members: list[NDArray[np.intp]]
     alignment: Alignment
     errors: NDArray[np.float64]
+    averaged: list[NDArray[np.intp]]
 
     def labels(self, n: int) -> NDArray[np.intp]:
         """Return the class of each particle, -1 for those that are no members."""
@@ -137,7 +140,7 @@ def sac(
     """
     n = len(particles)
     runs = [
-        Run(r, [], unaligned(n), np.full(n, np.inf)) for r in references
+        Run(r, [], unaligned(n), np.full(n, np.inf), []) for r in references
     ]
     cutoff = options.refinement.FH
     for turn in range(passes):
@@ -157,8 +160,8 @@ def sac(
 
 def _prepared(
     particles: Particles, references: Float32, cutoff: float, options: SacOptions
-) -> tuple[Float32, Band]:
-    """Return low-passed references of unit length in the band that is left."""
+) -> tuple[Float32, Float32, Band]:
+    """Return low-passed references of unit length, their lengths, and their band."""
     basis = particles.basis
     fall_off = options.refinement.FF
     band = basis.band(band_end(cutoff, fall_off))
@@ -166,7 +169,26 @@ def _prepared(
     gain = tangent_lowpass(basis.radii[: band.radii], cutoff, fall_off)
     kept = kept * gain.astype(np.float32)[:, None]
     length = np.sqrt(np.sum(kept**2, axis=(0, 1, 2, 3)))
-    return kept / np.where(length > 0, length, 1), band
+    length = np.where(length > 0, length, 1)
+    return kept / length, length, band
+
+
+def _without_self(
+    scores: Float32,
+    images: Float32,
+    block: NDArray[np.intp],
+    averaged: list[NDArray[np.intp]],
+    gain_over_length: Float32,
+) -> None:
+    """Take out of the scores what images contribute to references they are part of.
+
+    A mean of n images holds 1/n of each: compared with it, an image meets itself.
+    """
+    power = np.sum(np.square(images), axis=(0, 1, 2))  # (radii, n)
+    for k, members in enumerate(averaged):
+        own = members[(members >= block[0]) & (members <= block[-1])] - block[0]
+        if len(own):
+            scores[k, own] -= gain_over_length[:, k] @ power[:, own] / len(members)
 
 
 def _shifted_operand(
@@ -191,7 +213,11 @@ def _reassign(
     prepared = [_prepared(particles, r.references, cutoff, options) for r in runs]
     blocks = particles.blocks(team)
     scores: list[Float32] = []
-    for run, (references, band) in zip(runs, prepared, strict=True):
+    for run, (references, length, band) in zip(runs, prepared, strict=True):
+        gain = tangent_lowpass(
+            particles.basis.radii[: band.radii], cutoff, refinement.FF
+        )
+        gain_over_length = (gain[:, None] / length).astype(np.float32)
         operand = _shifted_operand(particles, references, shifts)
         centres = centre(run.alignment).astype(np.float32)
         shares = [np.empty((references.shape[-1], 0), np.float32)]
@@ -199,7 +225,9 @@ def _reassign(
             images = particles.basis.spectra(
                 particles.parts(block), centres[block], band
             )
-            shares.append(best_scores(operand, images, len(shifts)))
+            share = best_scores(operand, images, len(shifts))
+            _without_self(share, images, block, run.averaged, gain_over_length)
+            shares.append(share)
         scores.append(np.concatenate(shares, axis=1))
     labels = assign_equal_size(team, scores, n)
     items = [(r, k) for r in range(len(runs)) for k in range(scores[r].shape[0])]
@@ -210,7 +238,7 @@ def _reassign(
 
     def update(item: tuple[int, int]) -> tuple[Alignment, Float32]:
         r, k = item
-        references, band = prepared[r]
+        references, _, band = prepared[r]
         return _align_class(
             particles,
             members[r][k],
@@ -232,7 +260,11 @@ def _reassign(
             averages.append(mean)
         renewed.append(
             Run(
-                np.stack(averages, axis=-1), members[r], alignment, np.full(n, np.inf)
+                np.stack(averages, axis=-1),
+                members[r],
+                alignment,
+                np.full(n, np.inf),
+                members[r],
             )
         )
     return renewed
@@ -278,7 +310,9 @@ def _regroup(
 
     def update(
         item: tuple[int, int],
-    ) -> tuple[NDArray[np.intp], NDArray[np.float64], Alignment, Float32]:
+    ) -> tuple[
+        NDArray[np.intp], NDArray[np.float64], Alignment, Float32, NDArray[np.intp]
+    ]:
         r, k = item
         members = runs[r].members[k]
         aligned, stable, errors = align_group(
@@ -291,21 +325,23 @@ def _regroup(
         )
         kept = stable if len(stable) >= FEWEST_FOR_AVERAGE else np.arange(len(members))
         mean = particles.average(members[kept], take(aligned, kept))
-        return stable, errors, aligned, mean
+        return stable, errors, aligned, mean, members[kept]
 
     updated = iter(team.map(update, items))
     renewed = []
     for run in runs:
         alignment = unaligned(len(particles))
         errors = np.full(len(particles), np.inf)
-        members, averages = [], []
+        members, averages, averaged = [], [], []
         for indices in run.members:
-            stable, found, part, mean = next(updated)
+            stable, found, part, mean, kept = next(updated)
             put(alignment, indices, part)
             errors[indices] = found
             members.append(indices[stable])
             averages.append(mean)
-        renewed.append(Run(np.stack(averages, axis=-1), members, alignment, errors))
+            averaged.append(kept)
+        references = np.stack(averages, axis=-1)
+        renewed.append(Run(references, members, alignment, errors, averaged))
     return renewed
 
 

@@ -18,14 +18,21 @@ from cryokin.isac.alignment import (
     average,
     best_shift,
     correlation_operand,
+    noise_power,
+    own_terms,
     search,
+    self_products,
+    signal_share,
     shift_grid,
 )
 
-# Passes between two searches of the shifts. At other passes the angle and the hand
-# alone are searched, at the shift found last, which costs a ninth and loses nothing:
-# angles converge within a few passes at a fixed shift.
-PASSES_PER_SHIFT = 4
+# A stage is a few passes over the angles and hands at fixed shifts and a fixed
+# low-pass, then a search of the shifts at the angles found.
+PASSES_PER_STAGE = 3
+# One pass here does the work of three of sxisac's: angles are interpolated, not a grid's,
+# shifts are not whole pixels, and no image is compared with itself, which would hold
+# it where it is.
+ITERATIONS_PER_PASS = 3
 LOWEST_CUTOFF = 0.1  # where the ramp of the low-pass starts [cycles/pixel]
 
 
@@ -61,19 +68,18 @@ class Refinement:
         share = iteration / max(self.maxit - 1, 1)
         return LOWEST_CUTOFF + (self.FH - LOWEST_CUTOFF) * share
 
+    def stages(self) -> list[list[int]]:
+        """Return the iterations of each stage; together one in three of ``maxit``."""
+        iterations = list(range(0, max(self.maxit - 1, 1), ITERATIONS_PER_PASS))
+        return [
+            iterations[first : first + PASSES_PER_STAGE]
+            for first in range(0, len(iterations), PASSES_PER_STAGE)
+        ]
+
     def is_discrete(self, iteration: int) -> bool:
         """Whether a pass tries multiples of ``dst`` alone."""
         early = iteration + 1 <= self.maxit - 10
         return self.dst > 0 and iteration % 4 == 0 and early
-
-
-def lowpass(
-    basis: PolarBasis, references: Float32, cutoff: float, fall_off: float
-) -> Float32:
-    """Return reference spectra (..., radii) or (..., radii, n) low-passed."""
-    n = references.shape[4 if references.ndim == 5 else 3]
-    gain = tangent_lowpass(basis.radii[:n], cutoff, fall_off).astype(np.float32)
-    return references * gain[:, None] if references.ndim == 5 else references * gain
 
 
 def refine(
@@ -103,20 +109,22 @@ def refine(
         Of shape (trials, n); each trial has its own, arbitrary frame.
     """
     shifts = shift_grid(options.xr, options.yr, options.ts)
-    passes = max(options.maxit - 1, 1)
-    for first in range(0, passes, PASSES_PER_SHIFT):
-        stage = range(first, min(first + PASSES_PER_SHIFT, passes))
-        band = basis.band(band_end(options.cutoff(stage[-1]), options.FF))
+    for stage in options.stages():
+        cutoff = options.cutoff(stage[-1])
+        band = basis.band(band_end(cutoff, options.FF))
+        gain = tangent_lowpass(basis.radii[: band.radii], cutoff, options.FF)
+        gain = gain.astype(np.float32)
         images = basis.spectra(parts, centres, band)
+        noise = noise_power(images)
         for iteration in stage:
             reference = average(images, angle, mirror)
-            gain = tangent_lowpass(
-                basis.radii[: band.radii], options.cutoff(iteration), options.FF
-            )
-            reference = reference * gain.astype(np.float32)
+            weight = gain * signal_share(reference, noise)
+            products = self_products(images, weight)
+            reference = reference * weight[:, None, None, None, :]
+            own = own_terms(products, angle, mirror)
             step = np.radians(options.dst) if options.is_discrete(iteration) else 0.0
             operand = correlation_operand(reference[..., None])
-            angle, mirror, _ = search(operand, images, 1, step)
+            angle, mirror, _ = search(operand, images, 1, step, own)
         moved = basis.shifted(np.moveaxis(reference, 0, -1), shifts)
         operand = correlation_operand(np.moveaxis(moved, (-1, 0), (0, -1)))
         offset = best_shift(operand, images, angle, mirror, shifts)

@@ -1,0 +1,47 @@
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+from cryokin.config import load_runs
+from cryokin.errors import InputError
+
+min_version("9.27")
+
+
+# The runs of a --configfile take the place of the example's, they are not added to them.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
+
+
+try:
+    RUNS = load_runs(
+        config,
+        Path(workflow.basedir, "workflow/schemas/config.schema.yaml"),
+        source=", ".join(map(str, workflow.configfiles)),
+    )
+except InputError as error:
+    sys.exit(f"error: {error}")
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/simulate.smk"
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/isac.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    input:
+        expand("results/{run}/report/index.html", run=RUNS),
+        last_generations,
+    default_target: True
+
+
+rule candidates:
+    input:
+        expand(
+            "results/{run}/generation_0001/class_averages_candidate_generation_1.hdf",
+            run=RUNS,
+        ),

@@ -1,0 +1,58 @@
+"""Class averages as images with their quality, in EMAN2's HDF layout."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cryokin.io.eman_hdf import write_images
+from cryokin.isac.classes import Class, class_average, resolution
+from cryokin.isac.files import Images
+
+
+def write_averages(
+    path: str | os.PathLike[str],
+    classes: Sequence[Class],
+    images: Images,
+    options: Mapping[str, Any],
+    generation: int,
+) -> None:
+    """Average classes and write them with what is known about them.
+
+    Parameters
+    ----------
+    path : path-like
+        ``.hdf``
+    classes : sequence of Class
+    images : Images
+        The working stack.
+    options : mapping
+        Options of the run: ``target_radius``, ``FH``, ``FF``.
+    generation : int
+    """
+    pixel = images.pixel_size
+    averages, attributes = [], []
+    for found in classes:
+        average = class_average(
+            images.read, found, options["target_radius"], options["FH"], options["FF"]
+        )
+        errors = found.errors[np.isfinite(found.errors)]
+        averages.append(average.image)
+        attributes.append(
+            {
+                "members": found.members.astype(np.int32),
+                "n_objects": len(found.members),
+                "generation": generation,
+                "pixel_error": float(errors.mean()) if len(errors) else 0.0,
+                "reproduction": found.reproduction,
+                "resolution": pixel / resolution(average.frc, images.box),
+                "frc": average.frc.astype(np.float32),
+                **{f"apix_{axis}": pixel for axis in "xyz"},
+            }
+        )
+    box = images.box
+    stacked = np.stack(averages) if averages else np.zeros((0, box, box), np.float32)
+    write_images(path, stacked, attributes)

@@ -1,0 +1,156 @@
+"""Classes and their averages, as they travel between the steps."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryokin.files import atomic
+from cryokin.image.filters import filter_image
+from cryokin.image.frc import ring_correlation
+from cryokin.image.geometry import Alignment, transform_image
+from cryokin.image.masks import disc
+
+Image = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Class:
+    """A class: its members' ids and how they are aligned.
+
+    Attributes
+    ----------
+    members : ndarray of int, shape (k,)
+        Ids of the members, ascending.
+    alignment : Alignment
+        Shape (k,), in the working stack.
+    errors : ndarray, shape (k,)
+        Pixel error of each member [pixel of the working stack].
+    reproduction : float
+        Members that the runs agreed on over the mean size of the runs' classes.
+    """
+
+    members: NDArray[np.intp]
+    alignment: Alignment
+    errors: NDArray[np.float64]
+    reproduction: float
+
+
+def save_classes(path: str | os.PathLike[str], classes: Sequence[Class]) -> None:
+    """Write classes to an ``.npz`` file, atomically."""
+
+    def joined(parts: list[NDArray[np.generic]], empty: NDArray[np.generic]) -> object:
+        return np.concatenate([empty, *parts])
+
+    with atomic(path) as partial, open(partial, "wb") as handle:
+        np.savez(
+            handle,
+            sizes=np.array([len(c.members) for c in classes], np.int64),
+            members=joined([c.members for c in classes], np.empty(0, np.int64)),
+            angle=joined([c.alignment.angle for c in classes], np.empty(0)),
+            shift=joined([c.alignment.shift for c in classes], np.empty((0, 2))),
+            mirror=joined([c.alignment.mirror for c in classes], np.empty(0, bool)),
+            errors=joined([c.errors for c in classes], np.empty(0)),
+            reproduction=np.array([c.reproduction for c in classes], float),
+        )
+
+
+def load_classes(path: str | os.PathLike[str]) -> list[Class]:
+    """Read classes written by `save_classes`."""
+    with np.load(path) as file:
+        stops = np.cumsum(file["sizes"])
+        fields = [
+            np.split(file[name], stops[:-1]) if len(stops) else []
+            for name in ("members", "angle", "shift", "mirror", "errors")
+        ]
+        return [
+            Class(members, Alignment(angle, shift, mirror), errors, float(share))
+            for members, angle, shift, mirror, errors, share in zip(
+                *fields, file["reproduction"], strict=True
+            )
+        ]
+
+
+class ClassAverage(NamedTuple):
+    """The average of a class.
+
+    Attributes
+    ----------
+    image : ndarray of float32, shape (box, box)
+        Mean of the aligned members, low-passed.
+    frc : ndarray, shape (box // 2,)
+        Ring correlation of the averages of every other member, under the mask, before
+        the low-pass.
+    """
+
+    image: Image
+    frc: NDArray[np.float64]
+
+
+def class_average(
+    read: Callable[[NDArray[np.intp]], Image],
+    found: Class,
+    radius: float,
+    cutoff: float,
+    fall_off: float,
+) -> ClassAverage:
+    """Average the members of a class.
+
+    Parameters
+    ----------
+    read : callable
+        ``read(ids)`` returns images (k, box, box).
+    found : Class
+    radius : float
+        Radius of the mask of the ring correlation [pixel].
+    cutoff, fall_off : float
+        Low-pass of the average [cycles/pixel], and relative to it.
+
+    Returns
+    -------
+    ClassAverage
+    """
+    images = read(found.members)
+    halves = np.zeros((2, *images.shape[1:]), np.float64)
+    for k, image in enumerate(images):
+        one = Alignment(*(field[k] for field in found.alignment))
+        halves[k % 2] += transform_image(image, one)
+    n = len(images)
+    mean = halves.sum(axis=0) / n
+    inside = disc(images.shape[-1], radius)
+    masked = [
+        np.where(inside, half - half[inside].mean(), 0)
+        for half in (halves[0] / max(n - n // 2, 1), halves[1] / max(n // 2, 1))
+    ]
+    return ClassAverage(
+        filter_image(mean, cutoff, fall_off), ring_correlation(*masked)[1]
+    )
+
+
+def resolution(frc: NDArray[np.floating], box: int, level: float = 0.5) -> float:
+    """Return the frequency at which a ring correlation falls below ``level``.
+
+    Parameters
+    ----------
+    frc : ndarray, shape (box // 2,)
+    box : int
+    level : float, default=0.5
+
+    Returns
+    -------
+    float
+        [cycles/pixel]; that of the last ring if the correlation stays above.
+    """
+    below = np.flatnonzero(frc[1:] < level)
+    if not len(below):
+        return (len(frc) - 1) / box
+    ring = int(below[0]) + 1
+    if ring == 1:
+        return 1 / box
+    high, low = float(frc[ring - 1]), float(frc[ring])
+    return (ring - 1 + (high - level) / (high - low)) / box

@@ -1,0 +1,100 @@
+"""The files that ISAC's steps pass on: images, coefficients, shifts, working stack."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryokin.files import write_text
+from cryokin.io.mrc import open_stack
+from cryokin.io.stacks import ImageSource
+
+Image = NDArray[np.float32]
+
+
+class Images(Protocol):
+    """Images that can be read by id."""
+
+    n: int
+    box: int
+    pixel_size: float
+
+    def read(self, ids: NDArray[np.intp]) -> Image:
+        """Return images (k, box, box)."""
+        ...
+
+
+class StackImages:
+    """A stack on disk, image i for particle i.
+
+    Parameters
+    ----------
+    path : path-like
+        ``.mrcs``
+    pixel_size : float
+        [A]
+    """
+
+    def __init__(self, path: str | os.PathLike[str], pixel_size: float) -> None:
+        self._stack = open_stack(path)
+        self.n, self.box, _ = self._stack.shape
+        self.pixel_size = pixel_size
+
+    def read(self, ids: NDArray[np.intp]) -> Image:
+        """Return images (k, box, box)."""
+        return np.asarray(self._stack[ids], np.float32)
+
+
+def open_particles(source: Path, flipped: Path | None) -> Images:
+    """Return the images of a run: phase-flipped ones if there are such.
+
+    Parameters
+    ----------
+    source : Path
+        ``images.npz`` of the import.
+    flipped : Path or None
+        ``phase_flipped.mrcs``
+    """
+    images = ImageSource.load(source)
+    return images if flipped is None else StackImages(flipped, images.pixel_size)
+
+
+def write_shifts(path: str | os.PathLike[str], shifts: NDArray[np.floating]) -> None:
+    """Write ``initial2Dparams.txt``: angle, shifts [pixel] and mirror, a row an image."""
+    rows = (f"{0.0:12.5f} {x:12.5f} {y:12.5f} {0:12d}\n" for x, y in shifts)
+    write_text(path, "".join(rows))
+
+
+def read_shifts(path: str | os.PathLike[str]) -> NDArray[np.float64]:
+    """Read the shifts (n, 2) of ``initial2Dparams.txt`` [pixel]."""
+    return np.loadtxt(path, ndmin=2)[:, 1:3]
+
+
+def shrink_readme(ratio: float, radius: int) -> str:
+    """Return ``README_shrink_ratio.txt``, whose 6th and 7th lines other tools read."""
+    return (
+        "----------------------------------------------------------------------\n"
+        "The images were shrunken and shifted before they were classified. To use\n"
+        "shifts of the working images on the input images, divide them by the\n"
+        "ratio; the second number is the radius in the working images [pixel].\n"
+        "----------------------------------------------------------------------\n"
+        f"{ratio:.5f}\n"
+        f"{radius:.5f}\n"
+        "----------------------------------------------------------------------\n"
+    )
+
+
+def working_stack_info(how: Any, pixel_size: float, source: Path) -> dict[str, Any]:
+    """Return what ``working_stack.json`` says."""
+    return {
+        "shrink_ratio": how.ratio,
+        "radius": how.radius,
+        "target_radius": how.target_radius,
+        "box": how.box,
+        "pixel_size": pixel_size / how.ratio,
+        "source": str(source),
+    }

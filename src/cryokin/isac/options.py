@@ -1,0 +1,87 @@
+"""The options of ISAC, from the configuration to the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cryokin.image.filters import band_end
+from cryokin.image.polar import PolarBasis
+from cryokin.isac.sac import SacOptions
+from cryokin.isac.within_group import Refinement
+
+
+@dataclass(frozen=True)
+class IsacOptions:
+    """Options of a generation, under the manual's names.
+
+    Attributes
+    ----------
+    sac : SacOptions
+    img_per_grp : int
+        Images per class in SAC.
+    init_iter, main_iter : int
+        Passes of the initial and of the main SAC.
+    match_first : int
+        Matchings of phase one.
+    match_second : int
+        Matchings of phase two.
+    indep_run : int
+        Independent runs.
+    thld_grp : int
+        Fewest members of a match and of a class.
+    rand_seed : int
+    """
+
+    sac: SacOptions
+    img_per_grp: int
+    init_iter: int
+    main_iter: int
+    match_first: int
+    match_second: int
+    indep_run: int
+    thld_grp: int
+    rand_seed: int
+
+
+def polar_basis(options: Mapping[str, Any]) -> PolarBasis:
+    """Return the polar grid that the working stack is analysed on."""
+    return PolarBasis(
+        radius=options["target_radius"],
+        highest=band_end(options["FH"], 0.0),
+        inner=options["ir"],
+        step=options["rs"],
+    )
+
+
+def isac_options(options: Mapping[str, Any], box: int) -> IsacOptions:
+    """Return the options of a run of the configuration, complete.
+
+    Parameters
+    ----------
+    options : mapping
+        The run, checked and with all defaults.
+    box : int
+        Box of the working stack [pixel].
+    """
+    refinement = Refinement(
+        xr=options["xr"],
+        yr=options["yr"],
+        ts=options["ts"],
+        maxit=options["maxit"],
+        dst=options["dst"],
+        FH=options["FH"],
+        FF=options["FF"],
+        # A particle's disc stays inside its image.
+        max_shift=box // 2 - 1 - options["target_radius"],
+    )
+    same = ("img_per_grp", "init_iter", "main_iter", "match_first", "match_second")
+    also = ("indep_run", "thld_grp", "rand_seed")
+    return IsacOptions(
+        sac=SacOptions(
+            refinement,
+            *(options[k] for k in ("FL", "stab_ali", "iter_reali", "thld_err")),
+        ),
+        **{key: options[key] for key in (*same, *also)},
+    )

@@ -1,0 +1,133 @@
+"""The outcome of an ISAC run as tables: one row a particle, one row a class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryokin.image.geometry import Alignment, from_centre, to_relion
+from cryokin.image.geometry import centre as centre_of
+from cryokin.isac.classes import Class
+from cryokin.isac.stack import original_centres
+
+
+class Membership(NamedTuple):
+    """What is known of every particle in the end, arrays of length n.
+
+    Attributes
+    ----------
+    label : ndarray of int
+        Class from 0; -1: unaccounted.
+    generation : ndarray of int
+        Generation of the class; 0: unaccounted.
+    psi : ndarray
+        Rotation as RELION has it [degree].
+    centre : ndarray, shape (n, 2)
+        Particle's centre ``(x, y)`` from that of its image [pixel].
+    flip : ndarray of bool
+        Whether the particle is mirrored.
+    error : ndarray
+        Pixel error [pixel of the working stack]; 0 for the unaccounted.
+    """
+
+    label: NDArray[np.intp]
+    generation: NDArray[np.intp]
+    psi: NDArray[np.floating]
+    centre: NDArray[np.floating]
+    flip: NDArray[np.bool_]
+    error: NDArray[np.floating]
+
+
+def membership(
+    classes: Sequence[Class],
+    generations: Sequence[int],
+    shifts: NDArray[np.floating],
+    ratio: float,
+) -> Membership:
+    """Collect the classes of all generations into arrays over the particles.
+
+    Parameters
+    ----------
+    classes : sequence of Class
+    generations : sequence of int
+        Generation of each class.
+    shifts : ndarray, shape (n, 2)
+        Of the prealignment [pixel]; unaccounted particles keep them as their centres.
+    ratio : float
+        Working pixels per pixel.
+    """
+    n = len(shifts)
+    table = Membership(
+        np.full(n, -1, np.intp),
+        np.zeros(n, np.intp),
+        np.zeros(n),
+        -np.asarray(shifts, float),
+        np.zeros(n, bool),
+        np.zeros(n),
+    )
+    for k, (found, generation) in enumerate(zip(classes, generations, strict=True)):
+        ids = found.members
+        centres = original_centres(centre_of(found.alignment), shifts[ids], ratio)
+        at_input = from_centre(
+            found.alignment.angle, centres, found.alignment.mirror
+        )
+        psi, centre, flip = to_relion(Alignment(*at_input))
+        table.label[ids] = k
+        table.generation[ids] = generation
+        table.psi[ids] = psi
+        table.centre[ids] = centre
+        table.flip[ids] = flip
+        table.error[ids] = found.errors
+    return table
+
+
+def particle_columns(table: Membership, pixel_size: float) -> dict[str, list[str]]:
+    """Return the columns that a run adds to its particles' STAR table, as text."""
+    return {
+        "rlnClassNumber": [str(k + 1 if k >= 0 else -1) for k in table.label],
+        "rlnAnglePsi": [f"{v:.4f}" for v in table.psi],
+        "rlnOriginXAngst": [f"{v:.4f}" for v in -pixel_size * table.centre[:, 0]],
+        "rlnOriginYAngst": [f"{v:.4f}" for v in -pixel_size * table.centre[:, 1]],
+        "rlnIsFlip": [str(int(v)) for v in table.flip],
+        "cryokinGeneration": [str(v) for v in table.generation],
+        "cryokinPixelError": [f"{v:.4f}" for v in table.error],
+    }
+
+
+def classes_csv(table: Membership) -> str:
+    """Return ``classes.csv``: ids from 1, classes from 0, -1 for the unaccounted."""
+    rows = ["particle_id,class,psi,sx,sy,mirror"]
+    for i, label in enumerate(table.label):
+        x, y = table.centre[i]
+        rows.append(
+            f"{i + 1},{label},{table.psi[i]:.4f},{x:.4f},{y:.4f},{int(table.flip[i])}"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def class_columns(headers: Sequence[dict[str, object]], stack: str) -> dict[str, list[str]]:
+    """Return the table of classes as text columns.
+
+    Parameters
+    ----------
+    headers : sequence of dict
+        Attributes of the class averages.
+    stack : str
+        File name of the stack of class averages.
+    """
+
+    def column(key: str, form: str) -> list[str]:
+        return [format(header[key], form) for header in headers]
+
+    return {
+        "rlnReferenceImage": [f"{k + 1:06d}@{stack}" for k in range(len(headers))],
+        "rlnClassNumber": [str(k + 1) for k in range(len(headers))],
+        "cryokinMembers": column("n_objects", "d"),
+        "cryokinGeneration": column("generation", "d"),
+        "cryokinPixelError": column("pixel_error", ".4f"),
+        "cryokinReproduction": column("reproduction", ".4f"),
+        "cryokinResolution": column("resolution", ".3f"),
+    }

@@ -1,0 +1,47 @@
+localrules:
+    isac_report,
+
+
+rule isac_report:
+    input:
+        imported="results/{run}/import/import.json",
+        stack_info="results/{run}/working_stack.json",
+        prealigned="results/{run}/2dalignment/aqfinal.hdf",
+        shifts="results/{run}/2dalignment/initial2Dparams.txt",
+        averages="results/{run}/class_averages.mrcs",
+        classes="results/{run}/classes.star",
+        members="results/{run}/class_averages.hdf",
+        frc="results/{run}/frc.json",
+        status=of_generations("generation_{0}_status.json"),
+    output:
+        page=report(
+            "results/{run}/report/index.html",
+            caption="../report/page.rst",
+            category="{run}",
+        ),
+        gallery=report(
+            "results/{run}/report/gallery.png",
+            caption="../report/gallery.rst",
+            category="{run}",
+        ),
+    log:
+        "results/{run}/logs/isac_report.log",
+    conda:
+        "../../envs/report.yaml"
+    resources:
+        mem_mb=memory(1000, 4),
+        runtime=30,
+    params:
+        options=lambda wildcards: json.dumps(RUNS[wildcards.run]),
+        schema=f"{workflow.basedir}/workflow/schemas/config.schema.yaml",
+        benchmarks="results/{run}/benchmarks",
+    message:
+        "{wildcards.run}: writing the report"
+    shell:
+        f"{SCRIPT}/isac_report.py --run {{wildcards.run}} --options {{params.options:q}}"
+        " --schema {params.schema:q} --import {input.imported}"
+        " --working-stack {input.stack_info} --averages {input.averages}"
+        " --classes {input.classes} --members {input.members} --frc {input.frc}"
+        " --status {input.status} --prealigned {input.prealigned}"
+        " --shifts {input.shifts} --benchmarks {params.benchmarks}"
+        " --page {output.page} --gallery {output.gallery} > {log} 2>&1"

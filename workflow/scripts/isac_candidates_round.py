@@ -1,0 +1,66 @@
+"""Find candidate classes among the particles left over (an MPI program)."""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from cryokin.errors import exit_on_input_error
+from cryokin.files import read_ids, read_json, write_ids, write_json
+from cryokin.isac.candidates import IDLE_ROUNDS, candidates_round, n_classes
+from cryokin.isac.classes import save_classes
+from cryokin.isac.options import isac_options, polar_basis
+from cryokin.isac.particles import Particles
+from cryokin.parallel import world
+
+
+def main() -> None:
+    """Run one round and say whether another is worth while."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--coefficients", required=True, type=Path, help="coefficients.npy")
+    add("--stack-info", required=True, type=Path, help="working_stack.json")
+    add("--ids", required=True, type=Path, help="particles not yet in a candidate")
+    add("--previous", type=Path, help="state of the round before")
+    add("--generation", required=True, type=int)
+    add("--round", required=True, type=int)
+    add("--options", required=True, type=json.loads, help="options of the run as JSON")
+    add("--classes", required=True, type=Path, help="output, .npz")
+    add("--left", required=True, type=Path, help="output, ids in no candidate")
+    add("--state", required=True, type=Path, help="output, .json")
+    add("--ranks", required=True, type=int, help="MPI ranks that were asked for")
+    arguments = parser.parse_args()
+
+    team = world(arguments.ranks)
+    options = isac_options(arguments.options, read_json(arguments.stack_info)["box"])
+    coefficients = np.load(arguments.coefficients, mmap_mode="r")
+    ids = np.array(read_ids(arguments.ids), np.intp)
+    particles = Particles(polar_basis(arguments.options), coefficients, ids)
+    found = candidates_round(
+        team, particles, arguments.generation, arguments.round, options
+    )
+    if team.leads:
+        held = np.concatenate([np.empty(0, np.intp), *(c.members for c in found)])
+        left = np.setdiff1d(ids, held)
+        before = read_json(arguments.previous)["idle"] if arguments.previous else 0
+        idle = 0 if found else before + 1
+        enough = n_classes(len(left), options.img_per_grp) > 0
+        save_classes(arguments.classes, found)
+        write_ids(arguments.left, left)
+        write_json(
+            arguments.state,
+            {
+                "generation": arguments.generation,
+                "round": arguments.round,
+                "candidates": len(found),
+                "left": len(left),
+                "idle": idle,
+                "stop": idle >= IDLE_ROUNDS or not enough,
+            },
+        )
+        team.log(f"{len(found)} candidates, {len(left)} of {len(ids)} particles left")
+
+
+if __name__ == "__main__":
+    exit_on_input_error(main)
