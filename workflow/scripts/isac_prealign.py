@@ -45,8 +45,8 @@ def main() -> None:
         average, shifts = found.reference, -found.centres / how.ratio
     if team.leads:
         pixel = images.pixel_size / how.ratio
-        apix = {f"apix_{axis}": pixel for axis in "xyz"}
-        write_images(arguments.average, average[None], [{**apix, "n_objects": images.n}])
+        header = {f"apix_{axis}": pixel for axis in "xyz"} | {"n_objects": images.n}
+        write_images(arguments.average, average[None], [header])
         write_shifts(arguments.shifts, shifts)
     team.log(f"shifts of {np.sqrt(np.mean(np.sum(shifts**2, axis=1))):.2f} pixel (rms)")
 

@@ -1,0 +1,1 @@
+"""Images in two dimensions: geometry, CTF, filters, resampling, polar rows."""

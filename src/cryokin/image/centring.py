@@ -18,7 +18,9 @@ def centre_of_mass(image: NDArray[np.floating]) -> NDArray[np.float64]:
     if total == 0:
         return np.zeros(2)
     axis = np.arange(image.shape[0]) - image.shape[0] // 2
-    return np.array([(weight.sum(axis=0) * axis).sum(), (weight.sum(axis=1) * axis).sum()]) / total
+    moments = [weight.sum(axis=0) @ axis, weight.sum(axis=1) @ axis]
+    mass: NDArray[np.float64] = np.array(moments) / total
+    return mass
 
 
 def phase_centre(image: Image) -> NDArray[np.float64]:
@@ -26,10 +28,13 @@ def phase_centre(image: Image) -> NDArray[np.float64]:
     n = image.shape[0]
     spectrum = np.fft.fft2(np.fft.ifftshift(image - image.min()))
     phases = np.angle([spectrum[0, 1], spectrum[1, 0]])
-    return -phases * n / (2 * np.pi)
+    offset: NDArray[np.float64] = -phases * n / (2 * np.pi)
+    return offset
 
 
-def correlation_peak(image: Image, template: NDArray[np.floating]) -> NDArray[np.float64]:
+def correlation_peak(
+    image: Image, template: NDArray[np.floating]
+) -> NDArray[np.float64]:
     """Return where a centred template fits best, ``(x, y)`` from the centre [pixel]."""
     n = image.shape[0]
     product = np.fft.fft2(image - image.mean()) * np.fft.fft2(template).conj()
@@ -87,9 +92,9 @@ def find_centre(image: Image, method: int, radius: float) -> NDArray[np.float64]
     image : ndarray, shape (box, box)
     method : int
         1 phase centre of gravity; 2 correlation with a Gaussian of 2 pixel; 3 with a
-        ring (Gaussian of 7 pixel less one of 2); 4 with the mask; 5 with the image's own
-        rotational average, repeated; 6 centre of gravity above mean + sigma; 7 fit of
-        the mask to the smoothed area above mean + sigma. Any other: none.
+        ring (Gaussian of 7 pixel less one of 2); 4 with the mask; 5 with the image's
+        own rotational average, repeated; 6 centre of gravity above mean + sigma; 7 fit
+        of the mask to the smoothed area above mean + sigma. Any other: none.
     radius : float
         Radius of the mask [pixel].
 

@@ -40,7 +40,9 @@ def band_end(cutoff: float, fall_off: float) -> float:
     return float(min(cutoff * (1 + max(fall_off, 0.0)), 0.5))
 
 
-def filter_image(image: ArrayLike, cutoff: float, fall_off: float) -> NDArray[np.float32]:
+def filter_image(
+    image: ArrayLike, cutoff: float, fall_off: float
+) -> NDArray[np.float32]:
     """Return the images (..., ny, nx) after `tangent_lowpass`."""
     image = np.asarray(image, np.float32)
     ny, nx = image.shape[-2:]

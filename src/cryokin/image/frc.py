@@ -41,4 +41,5 @@ def ring_correlation(
 def full_set(correlation: ArrayLike) -> NDArray[np.float64]:
     """Return the correlation of the full average from that of its halves, 2F/(1+F)."""
     halves = np.maximum(np.asarray(correlation, float), 0.0)
-    return 2 * halves / (1 + halves)
+    full: NDArray[np.float64] = 2 * halves / (1 + halves)
+    return full

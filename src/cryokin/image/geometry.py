@@ -1,7 +1,7 @@
 """Two-dimensional alignments: rotate, shift, then mirror.
 
-An alignment ``(angle, shift, mirror)`` moves the point ``p = (x, y)``, measured from the
-centre of the image, to ::
+An alignment ``(angle, shift, mirror)`` moves the point ``p = (x, y)``, measured from
+the centre of the image, to ::
 
     q = M^mirror (R(angle) p + shift)
     R(a) = [[cos a, sin a], [-sin a, cos a]]        M = diag(-1, 1)
@@ -52,9 +52,7 @@ def flip(mirror: ArrayLike, points: ArrayLike) -> Floats:
     """Return ``M^mirror p`` for points ``(..., 2)``."""
     points = np.asarray(points)
     sign = np.where(mirror, -1, 1).astype(points.dtype)
-    return np.stack(
-        np.broadcast_arrays(sign * points[..., 0], points[..., 1]), axis=-1
-    )
+    return np.stack(np.broadcast_arrays(sign * points[..., 0], points[..., 1]), axis=-1)
 
 
 def apply(alignment: Alignment, points: ArrayLike) -> Floats:
@@ -79,9 +77,7 @@ def invert(alignment: Alignment) -> Alignment:
     return Alignment(angle, flip(alignment.mirror, back), np.array(alignment.mirror))
 
 
-def from_centre(
-    angle: ArrayLike, centre: ArrayLike, mirror: ArrayLike
-) -> Alignment:
+def from_centre(angle: ArrayLike, centre: ArrayLike, mirror: ArrayLike) -> Alignment:
     """Return the alignments that bring the points ``centre`` (..., 2) to the origin."""
     angle = np.asarray(angle)
     return Alignment(angle, -rotate(angle, centre), np.asarray(mirror, bool))

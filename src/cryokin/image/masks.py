@@ -20,7 +20,8 @@ def subtract_background(images: ArrayLike, radius: float) -> NDArray[np.float32]
     if not outside.any():
         return images
     mean = images[:, outside].mean(axis=1, dtype=np.float64)
-    return images - mean.astype(np.float32)[:, None, None]
+    level: NDArray[np.float32] = images - mean.astype(np.float32)[:, None, None]
+    return level
 
 
 def normalise(images: ArrayLike, radius: float) -> NDArray[np.float32]:

@@ -2,9 +2,9 @@
 
 A masked image, band-limited, is its Fourier transform on a polar grid of radii and
 directions. There a shift is a phase. After a Fourier series over the direction, into
-*angular orders* m, an in-plane rotation by ``a`` is a phase ``exp(i m a)``, the mirror is
-a complex conjugation and a low-pass a factor per radius: nothing is ever interpolated,
-and comparing images with references is matrix multiplication.
+*angular orders* m, an in-plane rotation by ``a`` is a phase ``exp(i m a)``, the mirror
+is a complex conjugation and a low-pass a factor per radius: nothing is ever
+interpolated, and comparing images with references is matrix multiplication.
 
 Two forms are used:
 
@@ -66,7 +66,7 @@ class PolarBasis:
         """Frequencies of the radii, shape (n_radii,) [cycles/pixel]."""
         spacing = 1.0 / (2 * self.radius + 2)
         last = max(self.step, int(self.highest / spacing + 1e-6))
-        return np.arange(self.step, last + 1, self.step) * spacing
+        return np.arange(self.step, last + 1, self.step, dtype=float) * spacing
 
     @cached_property
     def n_orders(self) -> int:
@@ -83,7 +83,7 @@ class PolarBasis:
     def directions(self) -> NDArray[np.float64]:
         """Directions of the half circle, shape (2 n_orders,) [radian]."""
         n = 2 * self.n_orders
-        return np.arange(n) * (np.pi / n)
+        return np.arange(n, dtype=float) * (np.pi / n)
 
     @cached_property
     def frequencies(self) -> NDArray[np.float64]:
@@ -108,7 +108,7 @@ class PolarBasis:
         """Return the mask of the particle in a box of ``box`` pixel, (box, box)."""
         axis = np.arange(box) - box // 2
         square = axis[:, None] ** 2 + axis[None, :] ** 2
-        return (square <= self.radius**2) & (square > (self.inner - 1) ** 2 - 1)
+        return (square <= self.radius**2) & (square >= (self.inner - 1) ** 2)
 
     def analysis(self, box: int) -> tuple[NDArray[np.bool_], Float32]:
         """Return the mask (box, box) and the matrix that takes its pixels to the grid.
@@ -121,8 +121,8 @@ class PolarBasis:
         points = np.stack([x, y], axis=-1) - box // 2
         phase = -2 * np.pi * points @ self.frequencies.reshape(-1, 2).T
         weight = np.tile(np.sqrt(self.radii), len(self.directions))
-        matrix = np.concatenate([np.cos(phase) * weight, np.sin(phase) * weight], axis=1)
-        return inside, matrix.astype(np.float32)
+        parts = [np.cos(phase) * weight, np.sin(phase) * weight]
+        return inside, np.concatenate(parts, axis=1).astype(np.float32)
 
     def grid(
         self, images: ArrayLike, analysis: tuple[NDArray[np.bool_], Float32]
@@ -150,9 +150,9 @@ class PolarBasis:
         square = np.sum(parts.astype(np.float64) ** 2, axis=1)
         length = np.sqrt(square / len(self.directions))
         rows /= np.where(length > 0, length, 1.0)[:, None]
-        return rows.astype(np.complex64).reshape(
-            len(rows), len(self.directions), len(self.radii)
-        )
+        shape = (len(rows), len(self.directions), len(self.radii))
+        grid: Complex64 = rows.astype(np.complex64).reshape(shape)
+        return grid
 
     # ----------------------------------------------------------- grid -> spectra
     @cached_property
@@ -234,7 +234,8 @@ class PolarBasis:
         cos_1, sin_1 = np.cos(first), np.sin(first)
         cos, sin = cos_1, sin_1
         shape = (*first.shape[:-1], real.shape[1], first.shape[-1])
-        out_real, out_imaginary = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        out_real = np.empty(shape, np.float32)
+        out_imaginary = np.empty(shape, np.float32)
         for j in range(real.shape[1]):
             if j:
                 cos, sin = cos * cos_1 - sin * sin_1, cos * sin_1 + sin * cos_1

@@ -12,19 +12,19 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def new_size(size: int, ratio: float) -> int:
-    """Return the number of pixels that ``size`` pixels become: ``int(n ratio + 0.5)``."""
+    """Return how many pixels ``size`` pixels become, ``int(size ratio + 0.5)``."""
     return int(size * ratio + 0.5)
 
 
 def _evaluation(
     size: int, ratio: float, box: int, half: bool
 ) -> tuple[NDArray[np.intp], NDArray[np.complex64]]:
-    """Return the kept frequency indices and the matrix (box, kept) that evaluates them."""
+    """Return the frequencies kept (indices) and what evaluates them (box, kept)."""
     index = np.arange(size // 2 + 1) if half else np.arange(size)
     signed = np.where(index > size // 2, index - size, index)
     keep = np.abs(signed) <= 0.5 * size * min(ratio, 1.0) + 1e-9
-    if not half or size % 2 == 0:
-        keep &= ~((np.abs(signed) * 2 == size) & (ratio != 1.0))
+    # The phase of the old Nyquist frequency is unknown between the old pixels.
+    keep &= (np.abs(signed) * 2 != size) | (ratio == 1.0)
     old = (np.arange(box) - box // 2) / ratio + size // 2
     matrix = np.exp(2j * np.pi * np.outer(old, signed[keep]) / size)
     if half:
@@ -59,9 +59,11 @@ def resample(
     if shifts is not None:
         shifts = np.asarray(shifts, float)
         signed = np.where(rows > size // 2, rows - size, rows)
-        phase = np.exp(-2j * np.pi * shifts[:, 1, None] * signed / size)[:, :, None]
-        phase = phase * np.exp(-2j * np.pi * shifts[:, 0, None] * columns / size)[:, None]
-        spectra *= phase
+        along_y, along_x = (
+            np.exp(-2j * np.pi * shifts[:, axis, None] * index / size)
+            for axis, index in ((1, signed), (0, columns))
+        )
+        spectra *= along_y[:, :, None] * along_x[:, None, :]
     out: NDArray[np.float32] = (to_y @ spectra @ to_x.T).real.astype(np.float32)
     return out
 

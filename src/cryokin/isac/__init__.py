@@ -1,0 +1,1 @@
+"""Iterative stable alignment and clustering of particle images (ISAC)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +44,7 @@ class Class:
 def save_classes(path: str | os.PathLike[str], classes: Sequence[Class]) -> None:
     """Write classes to an ``.npz`` file, atomically."""
 
-    def joined(parts: list[NDArray[np.generic]], empty: NDArray[np.generic]) -> object:
+    def joined(parts: list[NDArray[Any]], empty: NDArray[Any]) -> NDArray[Any]:
         return np.concatenate([empty, *parts])
 
     with atomic(path) as partial, open(partial, "wb") as handle:

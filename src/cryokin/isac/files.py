@@ -19,9 +19,20 @@ Image = NDArray[np.float32]
 class Images(Protocol):
     """Images that can be read by id."""
 
-    n: int
-    box: int
-    pixel_size: float
+    @property
+    def n(self) -> int:
+        """Number of images."""
+        ...
+
+    @property
+    def box(self) -> int:
+        """Side of the images [pixel]."""
+        ...
+
+    @property
+    def pixel_size(self) -> float:
+        """[A]."""
+        ...
 
     def read(self, ids: NDArray[np.intp]) -> Image:
         """Return images (k, box, box)."""
@@ -64,7 +75,7 @@ def open_particles(source: Path, flipped: Path | None) -> Images:
 
 
 def write_shifts(path: str | os.PathLike[str], shifts: NDArray[np.floating]) -> None:
-    """Write ``initial2Dparams.txt``: angle, shifts [pixel] and mirror, a row an image."""
+    """Write ``initial2Dparams.txt``: angle, shifts [pixel], mirror; a row an image."""
     rows = (f"{0.0:12.5f} {x:12.5f} {y:12.5f} {0:12d}\n" for x, y in shifts)
     write_text(path, "".join(rows))
 

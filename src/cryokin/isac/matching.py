@@ -122,6 +122,7 @@ def _set_packing(classes: Labels, weights: Labels) -> list[int]:
             integrality=np.ones(len(members)),
             bounds=Bounds(0, 1),
             constraints=LinearConstraint(table, ub=1),
+            options={"mip_rel_gap": 0.0},  # by default it may stop 0.01 % short
         )
         if found.x is None:
             raise RuntimeError(f"matching failed: {found.message}")

@@ -46,7 +46,7 @@ class Particles:
         return Particles(self.basis, self.coefficients, self.ids[indices])
 
     def blocks(self, team: Team) -> list[NDArray[np.intp]]:
-        """Return this rank's blocks of particles; all ranks' together hold each once."""
+        """Return this rank's blocks; all ranks' together hold each particle once."""
         n = len(self)
         starts = range(0, n, BLOCK)
         return [
@@ -68,4 +68,6 @@ class Particles:
             Of these particles, shape (k,).
         """
         spectra = self.basis.spectra(self.parts(indices), centre(alignment)[None])
-        return average(spectra, alignment.angle[None], alignment.mirror[None])[0]
+        angle, mirror = alignment.angle[None], alignment.mirror[None]
+        mean: Float32 = average(spectra, angle, mirror)[0]
+        return mean

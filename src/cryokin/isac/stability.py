@@ -136,7 +136,8 @@ def _fit(
         moved = rotation[:, None] * move + shift[:, None]
         mean_move = moved.mean(axis=0)
         length = np.abs(mean_turn)
-        value = radius**2 * (1 - length.mean()) + np.mean(np.abs(moved - mean_move) ** 2)
+        spread = np.mean(np.abs(moved - mean_move) ** 2)
+        value = radius**2 * (1 - length.mean()) + spread
         if previous - value < TOLERANCE:
             break
         previous = value
@@ -154,10 +155,8 @@ def _errors(
     move: NDArray[np.complex128],
     radius: float,
     common: NDArray[np.complex128],
-) -> tuple[
-    NDArray[np.float64], NDArray[np.complex128], NDArray[np.complex128]
-]:
-    """Return pixel errors, mean rotations (not of unit length) and mean shifts, (n,)."""
+) -> tuple[NDArray[np.float64], NDArray[np.complex128], NDArray[np.complex128]]:
+    """Return pixel errors, mean rotations (not of unit length), mean shifts, (n,)."""
     rotation, shift = common[:, :1], common[:, 1:]
     mean_turn = (rotation * turn).mean(axis=0)
     moved = rotation * move + shift
@@ -184,15 +183,15 @@ def stability(alignments: Alignment, radius: float, threshold: float) -> Stabili
     Stability
     """
     mirror = np.asarray(alignments.mirror, bool)
-    repeats, n = mirror.shape
     flips, same = consistent_hands(mirror)
     turn, move = _unmirrored(alignments)
     turn = np.where(flips[:, None], -turn.conj(), turn)
     move = np.where(flips[:, None], -move.conj(), move)
-    error = np.full(n, np.inf)
+    error = np.full(mirror.shape[1], np.inf)
     hand = mirror[-1]
+    rate = float(same.mean())
     nobody = Stability(
-        np.empty(0, np.intp), error, _alignment(turn[-1], move[-1], hand), same.mean()
+        np.empty(0, np.intp), error, _alignment(turn[-1], move[-1], hand), rate
     )
     if same.sum() < 2:
         return nobody
@@ -211,5 +210,5 @@ def stability(alignments: Alignment, radius: float, threshold: float) -> Stabili
         np.flatnonzero(error < threshold),
         error,
         _alignment(mean_turn, mean_move, hand),
-        float(same.mean()),
+        rate,
     )

@@ -1,4 +1,4 @@
-"""The working stack: images shifted, shrunken and normalised, and their coefficients."""
+"""The working stack: images shifted, shrunken, cut or padded, and normalised."""
 
 from __future__ import annotations
 
@@ -70,9 +70,7 @@ def working_images(
     ndarray of float32, shape (n, box, box)
     """
     inner = min(how.whole, how.box)
-    small = resample(
-        subtract_background(images, how.radius), how.ratio, inner, shifts
-    )
+    small = resample(subtract_background(images, how.radius), how.ratio, inner, shifts)
     fits = how.whole >= how.box
     radius = how.target_radius if fits else min(how.target_radius, inner // 2 - 2)
     return window_or_pad(normalise(small, radius), how.box)
@@ -91,4 +89,6 @@ def original_centres(
         Of the prealignment, as for `working_images` [pixel].
     ratio : float
     """
-    return np.asarray(working_centres, float) / ratio - np.asarray(shifts, float)
+    working = np.asarray(working_centres, float)
+    centres: NDArray[np.float64] = working / ratio - np.asarray(shifts, float)
+    return centres

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cryokin.image.geometry import Alignment, from_centre, to_relion
 from cryokin.image.geometry import centre as centre_of
+from cryokin.image.geometry import from_centre, to_relion
 from cryokin.isac.classes import Class
 from cryokin.isac.stack import original_centres
 
@@ -71,10 +71,8 @@ def membership(
     for k, (found, generation) in enumerate(zip(classes, generations, strict=True)):
         ids = found.members
         centres = original_centres(centre_of(found.alignment), shifts[ids], ratio)
-        at_input = from_centre(
-            found.alignment.angle, centres, found.alignment.mirror
-        )
-        psi, centre, flip = to_relion(Alignment(*at_input))
+        angle, _, mirror = found.alignment
+        psi, centre, flip = to_relion(from_centre(angle, centres, mirror))
         table.label[ids] = k
         table.generation[ids] = generation
         table.psi[ids] = psi
@@ -108,7 +106,9 @@ def classes_csv(table: Membership) -> str:
     return "\n".join(rows) + "\n"
 
 
-def class_columns(headers: Sequence[dict[str, object]], stack: str) -> dict[str, list[str]]:
+def class_columns(
+    headers: Sequence[dict[str, object]], stack: str
+) -> dict[str, list[str]]:
     """Return the table of classes as text columns.
 
     Parameters
