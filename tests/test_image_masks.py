@@ -1,0 +1,121 @@
+"""Masks, the statistics under them, radial filters and ring correlations."""
+
+import numpy as np
+import pytest
+
+from cryokin.image.filters import band_end, filter_image, tangent_lowpass
+from cryokin.image.frc import full_set, ring_correlation
+from cryokin.image.masks import disc, normalise, subtract_background
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    rng = np.random.default_rng(1)
+    scale = np.array([1.0, 20.0, 0.01])[:, None, None]
+    return 5 + scale * rng.normal(size=(3, 40, 40))
+
+
+@pytest.mark.parametrize("box", [20, 21])
+def test_the_disc_holds_its_edge_and_the_centre_pixel(box):
+    inside = disc(box, 5)
+    half = box // 2
+    assert inside[half, half + 5]
+    assert inside[half - 5, half]
+    assert inside[half + 3, half - 4]
+    assert not inside[half + 4, half + 4]
+    assert inside.sum() == 81  # lattice points with x^2 + y^2 <= 25
+
+
+def test_background_becomes_zero(images):
+    outside = ~disc(40, 12)
+    level = subtract_background(images, 12)
+    np.testing.assert_allclose(level[:, outside].mean(axis=1), 0, atol=1e-5)
+    np.testing.assert_allclose(np.ptp(level[0] - images[0]), 0, atol=1e-5)
+
+
+def test_normalised_images_have_unit_spread_inside_and_zero_mean_outside(images):
+    inside = disc(40, 12)
+    scaled = normalise(images, 12)
+    assert scaled.dtype == np.float32
+    np.testing.assert_allclose(scaled[:, inside].std(axis=1, ddof=1), 1, rtol=1e-4)
+    np.testing.assert_allclose(scaled[:, ~inside].mean(axis=1), 0, atol=1e-3)
+
+
+def test_normalising_forgets_offset_and_scale(images):
+    np.testing.assert_allclose(
+        normalise(3 * images - 7, 12), normalise(images, 12), atol=1e-3
+    )
+
+
+def test_a_constant_image_becomes_zero():
+    np.testing.assert_array_equal(normalise(np.full((1, 16, 16), 9.0), 5), 0)
+
+
+def test_a_disc_that_fills_the_box_leaves_no_background():
+    flat = np.full((1, 8, 8), 9.0, np.float32)
+    np.testing.assert_array_equal(subtract_background(flat, 20), flat)
+
+
+# ------------------------------------------------------------------ filters
+def test_lowpass_passes_the_origin_and_half_at_the_cutoff():
+    gain = tangent_lowpass([0.0, 0.2, 0.5], 0.2, 0.1)
+    np.testing.assert_allclose(gain, [1, 0.5, 0], atol=1e-6)
+
+
+def test_lowpass_falls_steadily_and_beyond_the_band_is_little_left():
+    f = np.linspace(0, 0.5, 200)
+    gain = tangent_lowpass(f, 0.2, 0.3)
+    assert np.all(np.diff(gain) <= 0)
+    assert np.all(gain[f > band_end(0.2, 0.3)] < 0.045)
+
+
+def test_lowpass_without_fall_off_is_a_step():
+    np.testing.assert_array_equal(tangent_lowpass([0.1, 0.2, 0.21], 0.2, 0), [1, 1, 0])
+    assert band_end(0.2, 0.0) == 0.2
+
+
+def test_the_band_ends_at_nyquist():
+    assert band_end(0.45, 0.5) == 0.5
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (31, 33)])
+def test_a_wave_is_filtered_by_the_gain_of_its_frequency(shape):
+    ny, nx = shape
+    kx, ky = 3, 4
+    y, x = np.mgrid[:ny, :nx]
+    wave = np.cos(2 * np.pi * (kx * x / nx + ky * y / ny))
+    gain = tangent_lowpass(np.hypot(kx / nx, ky / ny), 0.15, 0.2)
+    np.testing.assert_allclose(filter_image(wave, 0.15, 0.2), gain * wave, atol=1e-5)
+
+
+# ------------------------------------------------------------------ ring correlation
+def test_an_image_correlates_with_itself_whatever_its_scale(images):
+    frequency, correlation = ring_correlation(images[0], 2 * images[0] + 3)
+    np.testing.assert_allclose(correlation, 1, rtol=1e-9)
+    np.testing.assert_allclose(frequency, np.arange(20) / 40)
+    np.testing.assert_allclose(ring_correlation(images[0], -images[0])[1], -1)
+
+
+def test_unrelated_noise_does_not_correlate(images):
+    _, correlation = ring_correlation(images[0] - 5, images[1] - 5)
+    rings = np.arange(1, 20)
+    # half of the 2 pi k coefficients of a ring are independent
+    assert np.all(np.abs(correlation[1:]) < 4 / np.sqrt(np.pi * rings))
+
+
+def test_signal_and_noise_give_the_expected_correlation():
+    rng = np.random.default_rng(3)
+    signal, one, two = rng.normal(size=(3, 256, 256))
+    _, correlation = ring_correlation(2 * signal + one, 2 * signal + two)
+    assert correlation[20:].mean() == pytest.approx(4 / 5, abs=0.01)
+
+
+def test_an_empty_ring_counts_as_uncorrelated():
+    wave = np.cos(2 * np.pi * 4 * np.arange(32) / 32) * np.ones((32, 1))
+    _, correlation = ring_correlation(wave, np.zeros((32, 32)))
+    np.testing.assert_array_equal(correlation, 0)
+
+
+def test_the_full_set_correlates_better_than_its_halves():
+    np.testing.assert_allclose(full_set([0, 1 / 3, 0.5, 1]), [0, 0.5, 2 / 3, 1])
+    np.testing.assert_array_equal(full_set([-0.3]), [0])
