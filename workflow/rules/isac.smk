@@ -11,7 +11,7 @@ GENERATION = "results/{run}/generation_{folder}"
 SAC_OPTIONS = (
     *("target_radius", "ir", "rs", "xr", "yr", "ts", "maxit", "dst", "FL", "FH", "FF"),
     *("stab_ali", "iter_reali", "thld_err", "img_per_grp", "init_iter", "main_iter"),
-    *("match_first", "match_second", "indep_run", "thld_grp", "rand_seed"),
+    *("match_first", "match_second", "indep_run", "thld_grp", "thld_rep", "rand_seed"),
 )
 
 

@@ -13,7 +13,8 @@ pixel. Every function works on arrays of alignments of any common shape.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,6 +39,26 @@ class Alignment(NamedTuple):
     angle: Floats
     shift: Floats
     mirror: NDArray[np.bool_]
+
+
+def identity(n: int) -> Alignment:
+    """Return n alignments that change nothing."""
+    return Alignment(np.zeros(n), np.zeros((n, 2)), np.zeros(n, bool))
+
+
+def take(alignment: Alignment, index: Any) -> Alignment:
+    """Return the alignments at ``index`` of the leading axis."""
+    angle, shift, mirror = alignment
+    return Alignment(angle[index], shift[index], mirror[index])
+
+
+def concatenate(parts: Sequence[Alignment]) -> Alignment:
+    """Return several sets of alignments, (n, ...) each, as one."""
+    return Alignment(
+        np.concatenate([part.angle for part in parts]),
+        np.concatenate([part.shift for part in parts]),
+        np.concatenate([part.mirror for part in parts]),
+    )
 
 
 def rotate(angle: ArrayLike, points: ArrayLike) -> Floats:

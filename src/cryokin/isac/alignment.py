@@ -64,7 +64,7 @@ def correlation_operand(references: Float32) -> Float32:
 
 @lru_cache(maxsize=32)
 def _angle_matrices(orders: int, n_half: int) -> Float32:
-    """Matrices (2, n_half, 2 orders): terms of even, odd orders -> angles in [0, pi)."""
+    """Matrices (2, n_half, 2 orders): even, odd orders' terms -> angles in [0, pi)."""
     angles = np.arange(n_half) * (np.pi / n_half)
     m = 2 * np.arange(orders) + np.arange(2)[:, None]
     phase = angles[None, :, None] * m[:, None, :]
@@ -206,7 +206,9 @@ def _coarse_matrices(orders: int, count: int) -> Float32:
     return pairs.reshape(2, 2 * orders, count).astype(np.float32)
 
 
-def parabola(left: ArrayLike, middle: ArrayLike, right: ArrayLike) -> NDArray[np.float64]:
+def parabola(
+    left: ArrayLike, middle: ArrayLike, right: ArrayLike
+) -> NDArray[np.float64]:
     """Return the maximum of the parabola through three points, within half a step."""
     left, middle, right = (np.asarray(v, float) for v in (left, middle, right))
     curvature = left - 2 * middle + right
@@ -239,7 +241,7 @@ def best_shift(
         Shifts in the frame of the reference [pixel], interpolated by a parabola on
         each axis where the best trial has neighbours.
     """
-    trials, _, orders, rows, columns = operand.shape
+    trials, _, orders, _, columns = operand.shape
     n, s = images.shape[-1], len(shifts)
     flat = images.reshape(trials, 2, orders, columns, n)
     # (trials, row, real and imaginary part, hand, shift, image)
@@ -285,7 +287,8 @@ def interpolated_shift(values: Float32, shifts: Float32) -> Float32:
         )
         offset = parabola(low_value, peak, high_value)
         step[..., axis] = np.where(inside, offset * width, 0.0)
-    return found + step
+    moved: Float32 = found + step
+    return moved
 
 
 @lru_cache(maxsize=8)
@@ -441,7 +444,8 @@ def noise_power(images: Float32) -> Float32:
     ndarray, shape (..., radii)
     """
     n = images.shape[-1]
-    return np.einsum("...pmcjn,...pmcjn->...j", images, images) / np.float32(n * n)
+    power: Float32 = np.einsum("...pmcjn,...pmcjn->...j", images, images)
+    return power / np.float32(n * n)
 
 
 def signal_share(references: Float32, noise: Float32) -> Float32:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cryokin.image.geometry import take
 from cryokin.image.polar import Float32
 from cryokin.isac.classes import Class
 from cryokin.isac.matching import match, unique
 from cryokin.isac.options import IsacOptions
 from cryokin.isac.particles import Particles
-from cryokin.isac.sac import Run, sac, take
+from cryokin.isac.sac import Run, sac
 from cryokin.parallel import Team
 from cryokin.random import stream
 
@@ -32,7 +33,7 @@ def n_classes(n_particles: int, img_per_grp: int) -> int:
 def random_references(
     particles: Particles, count: int, rng: np.random.Generator
 ) -> Float32:
-    """Return ``count`` distinct particles as references (2, orders, 2, radii, count)."""
+    """Return distinct particles as references (2, orders, 2, radii, count)."""
     chosen = rng.choice(len(particles), count, replace=False)
     return particles.images(np.sort(chosen))
 
@@ -50,7 +51,11 @@ def run_class(
 
 
 def match_in_ring(
-    particles: Particles, runs: list[Run], order: NDArray[np.intp], ways: int, smallest: int
+    particles: Particles,
+    runs: list[Run],
+    order: NDArray[np.intp],
+    ways: int,
+    smallest: int,
 ) -> list[list[Class | None]]:
     """Match every run with the next ``ways - 1`` runs of a ring.
 
@@ -84,7 +89,10 @@ def match_in_ring(
                 for p, c in zip(partners, found.classes, strict=True)
             ]
             block[found.classes[0]] = run_class(
-                particles, run, found.members, len(found.members) / float(np.mean(sizes))
+                particles,
+                run,
+                found.members,
+                len(found.members) / float(np.mean(sizes)),
             )
         blocks.append(block)
     return blocks

@@ -31,6 +31,8 @@ class IsacOptions:
         Independent runs.
     thld_grp : int
         Fewest members of a match and of a class.
+    thld_rep : float
+        Least share of the runs' classes that a reproducible class holds.
     rand_seed : int
     """
 
@@ -42,6 +44,7 @@ class IsacOptions:
     match_second: int
     indep_run: int
     thld_grp: int
+    thld_rep: float
     rand_seed: int
 
 
@@ -77,7 +80,7 @@ def isac_options(options: Mapping[str, Any], box: int) -> IsacOptions:
         max_shift=box // 2 - 1 - options["target_radius"],
     )
     same = ("img_per_grp", "init_iter", "main_iter", "match_first", "match_second")
-    also = ("indep_run", "thld_grp", "rand_seed")
+    also = ("indep_run", "thld_grp", "thld_rep", "rand_seed")
     return IsacOptions(
         sac=SacOptions(
             refinement,

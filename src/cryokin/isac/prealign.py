@@ -17,7 +17,15 @@ from cryokin.errors import InputError
 from cryokin.image.centring import find_centre
 from cryokin.image.filters import filter_image, tangent_lowpass
 from cryokin.image.frc import full_set, ring_correlation
-from cryokin.image.geometry import Alignment, centre, flip, from_centre
+from cryokin.image.geometry import (
+    Alignment,
+    centre,
+    concatenate,
+    flip,
+    from_centre,
+    identity,
+    take,
+)
 from cryokin.image.masks import disc
 from cryokin.image.polar import Complex64, Float32, PolarBasis
 from cryokin.isac.alignment import (
@@ -49,7 +57,7 @@ class Prealignment(NamedTuple):
         Fourier ring correlation of the halves of the last average.
     """
 
-    centres: NDArray[np.float64]
+    centres: NDArray[np.floating]
     reference: Float32
     frc: NDArray[np.float64]
 
@@ -168,9 +176,7 @@ def prealign(
         ]
         for s in own
     }
-    alignment = Alignment(
-        np.zeros(n_images), np.zeros((n_images, 2)), np.zeros(n_images, bool)
-    )
+    alignment = identity(n_images)
     limit = max(schedule[0][0], radius // 4)
     for extent, step in schedule:
         shifts = shift_grid(extent, extent, step)
@@ -185,9 +191,7 @@ def prealign(
             )
             frc = _masked_frc(even, odd, radius)
             reference = _reference(even, odd, halves.counts, frc, radius)
-            alignment, reference = _centred(
-                alignment, reference, center_method, radius
-            )
+            alignment, reference = _centred(alignment, reference, center_method, radius)
             if iteration == PASSES or moved_by < CONVERGED:
                 break
             search_at = _operand(basis, reference, analysis, shifts)
@@ -209,7 +213,7 @@ def prealign(
                 basis,
                 spans,
                 grids,
-                Alignment(*(np.zeros_like(field) for field in alignment)),
+                identity(n_images),
                 _operand(basis, reference, analysis, shifts, radii),
                 limit,
             )
@@ -264,7 +268,7 @@ def _halves(
             some = np.flatnonzero(block % 2 == half)
             if not len(some):
                 continue
-            part = Alignment(*(field[block[some]] for field in alignment))
+            part = take(alignment, block[some])
             images = basis.spectra(basis.images_last(grid[some]), centre(part)[None])
             mean = average(images, part.angle[None], part.mirror[None])[0]
             if sums is None:
@@ -320,7 +324,10 @@ def _centred(
     else:
         return alignment, reference
     box = reference.shape[0]
-    phase = offset[0] * np.fft.rfftfreq(box)[None] + offset[1] * np.fft.fftfreq(box)[:, None]
+    phase = (
+        offset[0] * np.fft.rfftfreq(box)[None]
+        + offset[1] * np.fft.fftfreq(box)[:, None]
+    )
     spectrum = np.fft.rfft2(reference) * np.exp(2j * np.pi * phase)
     moved = np.fft.irfft2(spectrum, (box, box)).astype(np.float32)
     shift = alignment.shift - flip(alignment.mirror, offset[None])
@@ -369,7 +376,7 @@ def _all_aligned(
             for s, own in grids.items()
         ]
     )
-    return Alignment(*(np.concatenate(field) for field in zip(*parts, strict=True)))
+    return concatenate(parts)
 
 
 def _aligned(
@@ -385,7 +392,7 @@ def _aligned(
     found = []
     for b, grid in enumerate(grids):
         block = ids[b * BLOCK : (b + 1) * BLOCK]
-        start = centre(Alignment(*(field[block] for field in alignment)))
+        start = centre(take(alignment, block))
         images = basis.spectra(basis.images_last(grid), start[None])
         angle, mirror, _ = search(operand, images, len(shifts))
         offset = best_shift(operand, images, angle, mirror, shifts)
@@ -393,7 +400,7 @@ def _aligned(
         moved = turned._replace(shift=turned.shift + flip(mirror[0], offset[0]))
         within = np.clip(centre(moved), -limit, limit)
         found.append(from_centre(angle[0], within, mirror[0]))
-    return Alignment(*(np.concatenate(field) for field in zip(*found, strict=True)))
+    return concatenate(found)
 
 
 def unaligned_average(
@@ -408,5 +415,5 @@ def unaligned_average(
         )
         for s in team.mine(len(starts))
     ]
-    mean = np.sum(team.gather(sums), axis=0) / n_images
-    return mean.astype(np.float32)
+    mean: Float32 = np.sum(team.gather(sums), axis=0).astype(np.float32)
+    return mean / np.float32(n_images)

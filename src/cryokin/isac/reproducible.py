@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cryokin.image.geometry import centre
+from cryokin.image.geometry import centre, take
 from cryokin.image.polar import Float32
 from cryokin.isac.candidates import (
     match_in_ring,
@@ -17,7 +17,7 @@ from cryokin.isac.classes import Class
 from cryokin.isac.matching import match
 from cryokin.isac.options import IsacOptions
 from cryokin.isac.particles import Particles
-from cryokin.isac.sac import Run, align_group, sac, take
+from cryokin.isac.sac import Run, align_group, sac
 from cryokin.parallel import Team
 from cryokin.random import stream
 
@@ -55,7 +55,8 @@ def reproducible_classes(
     Returns
     -------
     list of Class
-        Disjoint classes of at least ``thld_grp`` stable members, largest first.
+        Disjoint classes of at least ``thld_grp`` stable members, of which the runs
+        agree on the share ``thld_rep`` of their classes; largest first.
     """
     count = n_classes(len(particles), options.img_per_grp)
     if not count or not candidates:
@@ -170,9 +171,13 @@ def _confirmed(
         )
 
     classes = team.map(realign, range(len(matches)))
-    kept = [c for c in classes if len(c.members) >= options.thld_grp]
+    kept = [
+        c
+        for c in classes
+        if len(c.members) >= options.thld_grp and c.reproduction >= options.thld_rep
+    ]
     team.log(
         f"{len(matches)} classes matched in {len(runs)} runs,"
-        f" {len(kept)} of them stable"
+        f" {len(kept)} of them stable and large enough"
     )
     return sorted(kept, key=lambda c: (-len(c.members), int(c.members[0])))

@@ -1,9 +1,9 @@
 """Stable alignment and clustering (SAC).
 
 Equal-size K-means with alignment: every image is compared with every class average,
-classes of equal size are formed, each is aligned ab initio and, if wanted, pruned to the
-images that repeated alignments place alike. Several independent runs advance side by
-side, so that any number of ranks has work.
+classes of equal size are formed, each is aligned ab initio and, if wanted, pruned to
+the images that repeated alignments place alike. Several independent runs advance side
+by side, so that any number of ranks has work.
 """
 
 from __future__ import annotations
@@ -15,10 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryokin.image.filters import band_end, tangent_lowpass
-from cryokin.image.geometry import Alignment, centre, flip, from_centre
+from cryokin.image.geometry import (
+    Alignment,
+    centre,
+    flip,
+    from_centre,
+    identity,
+    take,
+)
 from cryokin.image.polar import Band, Float32
 from cryokin.isac.alignment import (
-    average,
     best_scores,
     best_shift,
     correlation_operand,
@@ -92,20 +98,10 @@ class Run:
         return labels
 
 
-def unaligned(n: int) -> Alignment:
-    """Return identity alignments of n particles."""
-    return Alignment(np.zeros(n), np.zeros((n, 2)), np.zeros(n, bool))
-
-
 def put(target: Alignment, indices: NDArray[np.intp], part: Alignment) -> None:
     """Store alignments of some particles in place."""
     for whole, piece in zip(target, part, strict=True):
         whole[indices] = piece
-
-
-def take(alignment: Alignment, indices: NDArray[np.intp]) -> Alignment:
-    """Return the alignments of some particles."""
-    return Alignment(*(field[indices] for field in alignment))
 
 
 def sac(
@@ -139,9 +135,7 @@ def sac(
     list of Run
     """
     n = len(particles)
-    runs = [
-        Run(r, [], unaligned(n), np.full(n, np.inf), []) for r in references
-    ]
+    runs = [Run(r, [], identity(n), np.full(n, np.inf), []) for r in references]
     cutoff = options.refinement.FH
     for turn in range(passes):
         rising = options.FL
@@ -169,7 +163,7 @@ def _prepared(
     gain = tangent_lowpass(basis.radii[: band.radii], cutoff, fall_off)
     kept = kept * gain.astype(np.float32)[:, None]
     length = np.sqrt(np.sum(kept**2, axis=(0, 1, 2, 3)))
-    length = np.where(length > 0, length, 1)
+    length = np.where(length > 0, length, 1).astype(np.float32)
     return kept / length, length, band
 
 
@@ -252,7 +246,7 @@ def _reassign(
     updated = iter(team.map(update, items))
     renewed = []
     for r in range(len(runs)):
-        alignment = unaligned(n)
+        alignment = identity(n)
         averages = []
         for indices in members[r]:
             part, mean = next(updated)
@@ -330,7 +324,7 @@ def _regroup(
     updated = iter(team.map(update, items))
     renewed = []
     for run in runs:
-        alignment = unaligned(len(particles))
+        alignment = identity(len(particles))
         errors = np.full(len(particles), np.inf)
         members, averages, averaged = [], [], []
         for indices in run.members:
@@ -387,7 +381,6 @@ def align_group(
         options.refinement,
     )
     if repeats == 1:
-        single = Alignment(*(field[0] for field in found))
-        return single, np.arange(k), np.full(k, np.inf)
+        return take(found, 0), np.arange(k), np.full(k, np.inf)
     outcome = stability(found, particles.basis.radius, options.thld_err)
     return outcome.mean, outcome.stable, outcome.error

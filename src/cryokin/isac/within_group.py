@@ -22,16 +22,16 @@ from cryokin.isac.alignment import (
     own_terms,
     search,
     self_products,
-    signal_share,
     shift_grid,
+    signal_share,
 )
 
 # A stage is a few passes over the angles and hands at fixed shifts and a fixed
 # low-pass, then a search of the shifts at the angles found.
 PASSES_PER_STAGE = 3
-# One pass here does the work of three of sxisac's: angles are interpolated, not a grid's,
-# shifts are not whole pixels, and no image is compared with itself, which would hold
-# it where it is.
+# One pass here does the work of three of sxisac's: angles are interpolated, shifts are
+# not whole pixels, averages are weighted by their signal, and no image is compared
+# with itself, which would hold it where it is.
 ITERATIONS_PER_PASS = 3
 LOWEST_CUTOFF = 0.1  # where the ramp of the low-pass starts [cycles/pixel]
 
@@ -113,12 +113,12 @@ def refine(
         cutoff = options.cutoff(stage[-1])
         band = basis.band(band_end(cutoff, options.FF))
         gain = tangent_lowpass(basis.radii[: band.radii], cutoff, options.FF)
-        gain = gain.astype(np.float32)
+        low = gain.astype(np.float32)
         images = basis.spectra(parts, centres, band)
         noise = noise_power(images)
         for iteration in stage:
             reference = average(images, angle, mirror)
-            weight = gain * signal_share(reference, noise)
+            weight = low * signal_share(reference, noise)
             products = self_products(images, weight)
             reference = reference * weight[:, None, None, None, :]
             own = own_terms(products, angle, mirror)
