@@ -1,6 +1,8 @@
 """All lists of versions say the same."""
 
+import ast
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -58,4 +60,36 @@ def test_the_conda_environments_have_the_locked_versions(locked, name, extras):
     names = {requirement.name for requirement in needed(*extras)}
     if name == "report":
         names -= {"mpi4py"}
-    assert names <= set(pins)
+    assert set(pins) == names
+
+
+def imported(path):
+    """Return the packages that a module imports, by the name they are installed by."""
+    modules = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            modules.add(node.module)
+    tops = {module.partition(".")[0] for module in modules}
+    installed_by = {"yaml": "pyyaml", "PIL": "pillow"}
+    return {installed_by.get(top, top) for top in tops - sys.stdlib_module_names}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "extras"),
+    [
+        ("src/cryokin/*.py", ["workflow"]),
+        ("src/cryokin/[!r]*/*.py", []),
+        ("src/cryokin/report/*.py", ["report"]),
+        ("workflow/scripts/*.py", []),
+        ("tests/*.py", ["workflow", "report", "dev"]),
+    ],
+)
+def test_what_is_imported_is_a_requirement(pattern, extras):
+    # These come with others that are named: with Snakemake, pytest and Jinja.
+    names = {"cryokin", "jsonschema", "packaging", "markupsafe"}
+    names |= {requirement.name for requirement in needed(*extras)}
+    paths = list(ROOT.glob(pattern))
+    assert paths
+    assert set().union(*map(imported, paths)) <= names
