@@ -43,7 +43,9 @@ def assign_equal_size(
     counts = team.gather([scores[0].shape[1]])
     first = int(np.sum(counts[: team.rank]))
     # Every image's classes, best first; ties go to the class of lower number.
-    preference = [np.argsort(-s, axis=0, kind="stable") for s in scores]
+    preference = [
+        np.argsort(-s, axis=0, kind="stable").astype(np.int32) for s in scores
+    ]
     position = [np.zeros(s.shape[1], np.intp) for s in scores]
     labels = [np.full(n_images, -1, np.intp) for _ in scores]
     values = [np.full(n_images, -np.inf) for _ in scores]
