@@ -16,6 +16,10 @@ CHIRAL = np.array(
     ]
 )
 
+#: The same in a negative halo: its mean is 0, and its value where a mask may cut it.
+BALANCED = np.concatenate([CHIRAL, [[0.0, 0.0, 6.0, 0.0]]])
+BALANCED[-1, 3] = -np.sum(CHIRAL[:, 2] ** 2 * CHIRAL[:, 3]) / 36.0
+
 
 def render(box: int, blobs: np.ndarray = CHIRAL) -> np.ndarray:
     """Return the image (box, box) of blobs."""
