@@ -7,12 +7,12 @@ has the largest number of members, no class being used twice.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, linear_sum_assignment, milp
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
 Labels = NDArray[np.integer]
@@ -130,12 +130,6 @@ def _set_packing(classes: Labels, weights: Labels) -> list[int]:
     return chosen
 
 
-def overlap_is_duplicate(a: Labels, b: Labels, share: float) -> bool:
-    """Whether two member lists share more than ``share`` of their mean length."""
-    common = len(np.intersect1d(a, b, assume_unique=True))
-    return common > share * (len(a) + len(b)) / 2
-
-
 def unique(
     blocks: list[list[NDArray[np.integer]]], share: float = 0.45, fewest: int = 5
 ) -> list[tuple[int, int]]:
@@ -162,18 +156,30 @@ def unique(
         for i, members in enumerate(block)
         if len(members) >= fewest
     ]
-    kept: list[int] = []
+    sizes = np.array([len(members) for _, _, members in entries])
+    overlap = _overlaps([members for _, _, members in entries])
+    kept: set[int] = set()
     repeated: set[int] = set()
-    for e, (block, _, members) in enumerate(entries):
-        twins = [
-            k
-            for k in kept
-            if entries[k][0] != block
-            and overlap_is_duplicate(entries[k][2], members, share)
-        ]
-        if twins:
-            repeated.update(twins)
-        else:
-            kept.append(e)
+    for e, (block, _, _) in enumerate(entries):
+        row = slice(overlap.indptr[e], overlap.indptr[e + 1])
+        others, common = overlap.indices[row], overlap.data[row]
+        alike = others[common > share * (sizes[e] + sizes[others]) / 2]
+        twins = {int(k) for k in alike if k in kept and entries[k][0] != block}
+        repeated |= twins
+        if not twins:
+            kept.add(e)
     order = sorted(kept, key=lambda e: (e not in repeated, e))
     return [entries[e][:2] for e in order]
+
+
+def _overlaps(lists: list[NDArray[np.integer]]) -> Any:
+    """Return how many items each two lists share, as a sparse matrix (CSR)."""
+    if not lists:
+        return csr_array((0, 0), dtype=np.int64)
+    rows = np.repeat(np.arange(len(lists)), [len(members) for members in lists])
+    items = np.concatenate(lists)
+    holds = coo_array(
+        (np.ones(len(items), np.int64), (rows, items)),
+        (len(lists), int(items.max(initial=0)) + 1),
+    ).tocsr()
+    return csr_array(holds @ holds.T)

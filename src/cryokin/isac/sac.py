@@ -92,10 +92,15 @@ class Run:
 
     def labels(self, n: int) -> NDArray[np.intp]:
         """Return the class of each particle, -1 for those that are no members."""
-        labels = np.full(n, -1, np.intp)
-        for k, members in enumerate(self.members):
-            labels[members] = k
-        return labels
+        return labels_of(self.members, n)
+
+
+def labels_of(classes: Sequence[NDArray[np.intp]], n: int) -> NDArray[np.intp]:
+    """Return for n items the number of the list that each is in, -1 for none."""
+    labels = np.full(n, -1, np.intp)
+    for k, members in enumerate(classes):
+        labels[members] = k
+    return labels
 
 
 def put(target: Alignment, indices: NDArray[np.intp], part: Alignment) -> None:
@@ -170,19 +175,26 @@ def _prepared(
 def _without_self(
     scores: Float32,
     images: Float32,
-    block: NDArray[np.intp],
-    averaged: list[NDArray[np.intp]],
-    gain_over_length: Float32,
+    holder: NDArray[np.intp],
+    share: Float32,
 ) -> None:
     """Take out of the scores what images contribute to references they are part of.
 
-    A mean of n images holds 1/n of each: compared with it, an image meets itself.
+    Parameters
+    ----------
+    scores : ndarray, shape (K, n)
+        Changed in place.
+    images : ndarray, shape (2, orders, 2, radii, n)
+    holder : ndarray of int, shape (n,)
+        The reference that an image is part of; -1: none.
+    share : ndarray, shape (radii, K)
+        Weight of the image's own power in the score, for each reference.
     """
-    power = np.sum(np.square(images), axis=(0, 1, 2))  # (radii, n)
-    for k, members in enumerate(averaged):
-        own = members[(members >= block[0]) & (members <= block[-1])] - block[0]
-        if len(own):
-            scores[k, own] -= gain_over_length[:, k] @ power[:, own] / len(members)
+    held = np.flatnonzero(holder >= 0)
+    if len(held):
+        power = np.sum(np.square(images[..., held]), axis=(0, 1, 2))
+        own = np.einsum("jn,jn->n", share[:, holder[held]], power)
+        scores[holder[held], held] -= own
 
 
 def _shifted_operand(
@@ -211,7 +223,10 @@ def _reassign(
         gain = tangent_lowpass(
             particles.basis.radii[: band.radii], cutoff, refinement.FF
         )
-        gain_over_length = (gain[:, None] / length).astype(np.float32)
+        # A mean of n images, scaled to unit length, holds each with this weight.
+        sizes = np.array([len(part) for part in run.averaged] or [1])
+        share = (gain[:, None] / (length * sizes)).astype(np.float32)
+        holder = labels_of(run.averaged, n)
         operand = _shifted_operand(particles, references, shifts)
         centres = centre(run.alignment).astype(np.float32)
         shares = [np.empty((references.shape[-1], 0), np.float32)]
@@ -219,9 +234,9 @@ def _reassign(
             images = particles.basis.spectra(
                 particles.parts(block), centres[block], band
             )
-            share = best_scores(operand, images, len(shifts))
-            _without_self(share, images, block, run.averaged, gain_over_length)
-            shares.append(share)
+            found = best_scores(operand, images, len(shifts))
+            _without_self(found, images, holder[block], share)
+            shares.append(found)
         scores.append(np.concatenate(shares, axis=1))
     labels = assign_equal_size(team, scores, n)
     items = [(r, k) for r in range(len(runs)) for k in range(scores[r].shape[0])]

@@ -8,7 +8,6 @@ repeats move a point and where their mean does.
 
 from __future__ import annotations
 
-from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -60,16 +59,13 @@ def consistent_hands(
     same : ndarray of bool, shape (n,)
         Images whose hand then agrees in all repeats.
     """
-    repeats = len(mirror)
-    relative = mirror[:-1] ^ mirror[-1]
-    best_flips = np.zeros(repeats, bool)
-    best_same = np.zeros(mirror.shape[1], bool)
-    for trial in product((False, True), repeat=repeats - 1):
-        same = np.all(relative == np.array(trial, bool)[:, None], axis=0)
-        if same.sum() > best_same.sum():
-            best_flips = np.array([*trial, False])
-            best_same = same
-    return best_flips, best_same
+    # An image agrees with the flips that equal its own pattern of hands, so the best
+    # flips are the most frequent pattern.
+    patterns, which, counts = np.unique(
+        mirror ^ mirror[-1], axis=1, return_inverse=True, return_counts=True
+    )
+    best = int(counts.argmax())
+    return patterns[:, best], which.ravel() == best
 
 
 def _unmirrored(
