@@ -19,6 +19,7 @@ from PIL import Image
 
 from cryokin.errors import InputError
 from cryokin.files import write_json
+from cryokin.image.frc import crossing
 from cryokin.io.eman_hdf import write_images
 from cryokin.io.star import write_star
 from cryokin.provenance import provenance
@@ -31,7 +32,6 @@ from cryokin.report.isac_page import (
     ClassAverage,
     IsacReport,
     contact_sheet,
-    crossing,
     page,
 )
 

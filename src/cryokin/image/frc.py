@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -43,3 +45,29 @@ def full_set(correlation: ArrayLike) -> NDArray[np.float64]:
     halves = np.maximum(np.asarray(correlation, float), 0.0)
     full: NDArray[np.float64] = 2 * halves / (1 + halves)
     return full
+
+
+def crossing(frequency: ArrayLike, correlation: ArrayLike, level: float) -> float:
+    """Return the frequency at which a correlation first falls below ``level``.
+
+    Parameters
+    ----------
+    frequency : array_like, shape (m,)
+        Ascending, any unit.
+    correlation : array_like, shape (m,)
+    level : float
+        E.g. 0.143 or 0.5.
+
+    Returns
+    -------
+    float
+        Interpolated between the two neighbours; NaN if the curve never falls below
+        the level, or lies below it from the start.
+    """
+    f, c = np.asarray(frequency, float), np.asarray(correlation, float)
+    below = np.flatnonzero(c < level)
+    if below.size == 0 or below[0] == 0:
+        return math.nan
+    i = int(below[0])
+    part = (c[i - 1] - level) / (c[i - 1] - c[i])
+    return float(f[i - 1] + part * (f[i] - f[i - 1]))

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from cryokin.image.frc import crossing
 from cryokin.io.eman_hdf import write_images
-from cryokin.isac.classes import Class, class_average, resolution
+from cryokin.isac.classes import Class, class_average
 from cryokin.isac.files import Images
 
 
@@ -39,6 +40,7 @@ def write_averages(
         average = class_average(
             images.read, found, options["target_radius"], options["FH"], options["FF"]
         )
+        half = crossing(np.arange(len(average.frc)) / images.box, average.frc, 0.5)
         errors = found.errors[np.isfinite(found.errors)]
         averages.append(average.image)
         attributes.append(
@@ -48,7 +50,7 @@ def write_averages(
                 "generation": generation,
                 "pixel_error": float(errors.mean()) if len(errors) else 0.0,
                 "reproduction": found.reproduction,
-                "resolution": pixel / resolution(average.frc, images.box),
+                "resolution": pixel / half if half > 0 else 2 * pixel,
                 "frc": average.frc.astype(np.float32),
                 **{f"apix_{axis}": pixel for axis in "xyz"},
             }

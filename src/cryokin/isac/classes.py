@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cryokin.files import atomic
 from cryokin.image.filters import filter_image
 from cryokin.image.frc import ring_correlation
-from cryokin.image.geometry import Alignment, transform_image
+from cryokin.image.geometry import Alignment, take, transform_image
 from cryokin.image.masks import disc
 
 Image = NDArray[np.float32]
@@ -118,8 +118,7 @@ def class_average(
     images = read(found.members)
     halves = np.zeros((2, *images.shape[1:]), np.float64)
     for k, image in enumerate(images):
-        one = Alignment(*(field[k] for field in found.alignment))
-        halves[k % 2] += transform_image(image, one)
+        halves[k % 2] += transform_image(image, take(found.alignment, k))
     n = len(images)
     mean = halves.sum(axis=0) / n
     inside = disc(images.shape[-1], radius)
@@ -127,30 +126,6 @@ def class_average(
         np.where(inside, half - half[inside].mean(), 0)
         for half in (halves[0] / max(n - n // 2, 1), halves[1] / max(n // 2, 1))
     ]
-    return ClassAverage(
-        filter_image(mean, cutoff, fall_off), ring_correlation(*masked)[1]
-    )
-
-
-def resolution(frc: NDArray[np.floating], box: int, level: float = 0.5) -> float:
-    """Return the frequency at which a ring correlation falls below ``level``.
-
-    Parameters
-    ----------
-    frc : ndarray, shape (box // 2,)
-    box : int
-    level : float, default=0.5
-
-    Returns
-    -------
-    float
-        [cycles/pixel]; that of the last ring if the correlation stays above.
-    """
-    below = np.flatnonzero(frc[1:] < level)
-    if not len(below):
-        return (len(frc) - 1) / box
-    ring = int(below[0]) + 1
-    if ring == 1:
-        return 1 / box
-    high, low = float(frc[ring - 1]), float(frc[ring])
-    return (ring - 1 + (high - level) / (high - low)) / box
+    frc = ring_correlation(*masked)[1]
+    frc[0] = 1.0  # the means are taken out of both halves, so their ring says nothing
+    return ClassAverage(filter_image(mean, cutoff, fall_off), frc)

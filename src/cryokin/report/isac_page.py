@@ -19,6 +19,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from cryokin.errors import InputError
+from cryokin.image.frc import crossing
 from cryokin.report import figures
 from cryokin.report.gallery import Caption, gallery
 from cryokin.report.images import data_uri, reduce_to, stretch
@@ -233,34 +234,6 @@ def page(report: IsacReport) -> str:
         options=_options(report),
         rules=_rules(report.benchmarks),
     )
-
-
-def crossing(
-    frequency: NDArray[np.float64], frc: NDArray[np.float64], level: float
-) -> float:
-    """Return the frequency at which an FRC curve first falls below ``level``.
-
-    Parameters
-    ----------
-    frequency : ndarray, shape (m,)
-        Ascending [any unit].
-    frc : ndarray, shape (m,)
-        Correlation at each frequency.
-    level : float
-        E.g. 0.143 or 0.5.
-
-    Returns
-    -------
-    float
-        Interpolated between the two neighbours; NaN if the curve never falls below
-        the level, or lies below it from the start.
-    """
-    below = np.flatnonzero(np.asarray(frc) < level)
-    if below.size == 0 or below[0] == 0:
-        return math.nan
-    i = int(below[0])
-    part = (frc[i - 1] - level) / (frc[i - 1] - frc[i])
-    return float(frequency[i - 1] + part * (frequency[i] - frequency[i - 1]))
 
 
 def _check_counts(report: IsacReport) -> None:
