@@ -1,0 +1,164 @@
+"""A team computes the same with any number of ranks, by threads and by real MPI."""
+
+import subprocess
+import sys
+from pathlib import Path
+from shutil import which
+
+import numpy as np
+import pytest
+
+from cryokin.parallel import Team
+from ranks import on_ranks
+
+SIZES = (1, 2, 3)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 7])
+def test_map_gives_every_rank_the_results_in_order(size, n):
+    items = [f"item {i}" for i in range(n)]
+    for results in on_ranks(size, lambda team: team.map(str.upper, items)):
+        assert results == [item.upper() for item in items]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("n", [0, 1, 2, 7])
+def test_each_item_is_done_once(size, n):
+    done = []
+    on_ranks(size, lambda team: team.map(done.append, range(n)))
+    assert sorted(done) == list(range(n))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("n", [0, 1, 2, 7, 100])
+def test_the_shares_follow_each_other_and_are_alike(size, n):
+    shares = on_ranks(size, lambda team: list(team.mine(n)))
+    assert [i for share in shares for i in share] == list(range(n))
+    sizes = [len(share) for share in shares]
+    assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_gather_joins_shares_of_any_length(size):
+    def work(team: Team) -> list[int]:
+        return team.gather(10 * team.rank + i for i in range(team.rank))
+
+    expected = [10 * rank + i for rank in range(size) for i in range(rank)]
+    assert on_ranks(size, work) == [expected] * size
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_only_the_leader_makes_what_all_get(size):
+    made = []
+
+    def work(team: Team) -> str:
+        return team.from_leader(lambda: made.append(team.rank) or "value")
+
+    assert on_ranks(size, work) == ["value"] * size
+    assert made == [0]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_one_rank_leads(size):
+    assert on_ranks(size, lambda team: team.leads) == [True] + [False] * (size - 1)
+
+
+def test_only_the_leader_logs(capsys):
+    on_ranks(3, lambda team: team.log("one line"))
+    assert capsys.readouterr().out == "one line\n"
+
+
+# ------------------------------------------------------------------ real MPI
+PROGRAM = """
+import sys
+import numpy as np
+from cryokin.parallel import world
+
+team = world(int(sys.argv[1]))
+for n in (0, 1, 5, 8):
+    rows = team.map(lambda i: np.random.default_rng(i).normal(size=3), range(n))
+    shares = team.gather(float(i) for i in team.mine(n))
+    known = team.from_leader(lambda: n)
+    total = sum(float(row.sum()) for row in rows)
+    team.log(f"{n} {known} {total!r} {shares}")
+    texts = team.gather([repr((total, shares, known))])
+    assert len(set(texts)) == 1, texts
+team.barrier()
+"""
+
+
+def launcher() -> str:
+    beside = Path(sys.executable).with_name("mpiexec")
+    found = str(beside) if beside.is_file() else which("mpiexec")
+    if found is None:
+        pytest.skip("no mpiexec")
+    return found
+
+
+def run(
+    ranks: int, expected: int, program: str = PROGRAM
+) -> subprocess.CompletedProcess:
+    python = [sys.executable, "-m", "mpi4py", "-c", program, str(expected)]
+    return subprocess.run(
+        [launcher(), "-n", str(ranks), *python],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.fixture(scope="module")
+def alone() -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "1"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("ranks", SIZES)
+def test_ranks_of_mpi_say_the_same_as_one_process(ranks, alone):
+    done = run(ranks, ranks)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == alone
+    assert alone.count("\n") == 4
+
+
+def test_a_wrong_number_of_ranks_is_refused():
+    done = run(2, 3)
+    assert done.returncode != 0
+    assert "started with 2 MPI ranks, expected 3" in done.stderr
+
+
+def test_the_failure_of_one_rank_ends_the_others():
+    """As the rules start the programs; otherwise the others would wait for ever."""
+    done = run(
+        2,
+        2,
+        "from cryokin.errors import InputError, exit_on_input_error\n"
+        "from cryokin.parallel import world\n"
+        "def main():\n"
+        "    team = world(2)\n"
+        "    if not team.leads:\n"
+        "        raise InputError('no such particle')\n"
+        "    team.barrier()\n"
+        "exit_on_input_error(main)\n",
+    )
+    assert done.returncode != 0
+    assert "error: no such particle" in done.stderr
+
+
+def test_a_single_process_needs_no_mpi():
+    program = (
+        "import sys; from cryokin.parallel import world; team = world(1);"
+        "assert team.map(abs, [-1]) == [1]; assert 'mpi4py' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_arrays_travel_whole():
+    arrays = [np.full((2, k), k, np.float32) for k in range(5)]
+    for results in on_ranks(3, lambda team: team.map(np.copy, arrays)):
+        for result, array in zip(results, arrays, strict=True):
+            np.testing.assert_array_equal(result, array)
