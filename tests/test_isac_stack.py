@@ -1,0 +1,136 @@
+"""Working images: the same particles, smaller, centred and normalised."""
+
+import numpy as np
+import pytest
+
+from blobs import BALANCED, CHIRAL, alignment, moved, render
+from cryokin.image.centring import centre_of_mass
+from cryokin.image.masks import disc
+from cryokin.io.mrc import write_stack
+from cryokin.isac.files import (
+    StackImages,
+    read_shifts,
+    shrink_readme,
+    working_stack_info,
+    write_shifts,
+)
+from cryokin.isac.stack import Shrinking, original_centres, shrink, working_images
+
+HOW = Shrinking(size=96, radius=30, target_radius=15, box=40)
+
+
+def noisy(n: int, box: int, seed: int = 1) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(5, 0.3, (n, box, box))
+    return noise + render(box, CHIRAL * [2, 2, 2, 1])
+
+
+@pytest.mark.parametrize("size", [60, 61, 80, 96, 97, 130])
+@pytest.mark.parametrize("box", [38, 40, 41])
+def test_working_images_are_normalised_and_of_the_working_box(size, box):
+    how = Shrinking(size, 28, 14, box)
+    images = working_images(noisy(3, size), np.zeros((3, 2)), how)
+    assert images.shape == (3, box, box)
+    assert images.dtype == np.float32
+    inner = min(how.whole, box)
+    first = box // 2 - inner // 2
+    padded = np.ones((box, box), bool)
+    padded[first : first + inner, first : first + inner] = False
+    assert not images[:, padded].any()
+    radius = 14 if how.whole >= box else min(14, inner // 2 - 2)
+    inside = disc(box, radius)
+    np.testing.assert_allclose(images[:, inside].std(axis=1, ddof=1), 1, rtol=1e-4)
+    outside = images[:, ~inside & ~padded]
+    np.testing.assert_allclose(outside.mean(axis=1), 0, atol=1e-3)
+
+
+def test_offset_and_scale_of_an_image_do_not_matter():
+    images, shifts = noisy(2, 96), np.array([[1.5, 0], [0, -2.0]])
+    np.testing.assert_allclose(
+        working_images(7 * images - 3, shifts, HOW),
+        working_images(images, shifts, HOW),
+        atol=1e-3,
+    )
+
+
+@pytest.mark.parametrize("size", [96, 97])
+@pytest.mark.parametrize("shift", [(0, 0), (3.0, -5.0), (-2.5, 1.3)])
+def test_a_particle_shifted_to_the_centre_is_at_the_centre(size, shift):
+    how = HOW._replace(size=size)
+    away = render(size, moved(alignment(0, [-v for v in shift], False), blob()))
+    small = working_images(away[None], np.array([shift], float), how)[0]
+    np.testing.assert_allclose(centre_of_mass(small.clip(0.5)), (0, 0), atol=0.6)
+    brightest = np.unravel_index(small.argmax(), small.shape)
+    assert brightest == (how.box // 2, how.box // 2)
+
+
+def blob() -> np.ndarray:
+    return np.array([[0.0, 0.0, 6.0, 1.0]])
+
+
+def test_shrinking_for_the_prealignment_keeps_the_whole_image():
+    small = shrink(noisy(2, 96), HOW)
+    assert small.shape == (2, 48, 48)
+    assert HOW.whole == 48
+    assert HOW.ratio == 0.5
+
+
+def test_original_centres_undo_shift_and_shrinking():
+    """From its place in the working image a blob is found again in the image."""
+    rng = np.random.default_rng(2)
+    for _ in range(5):
+        place, shift = rng.uniform(-8, 8, 2), rng.uniform(-4, 4, 2)
+        image = render(96, moved(alignment(0, place, False), blob()))
+        small = working_images(image[None], shift[None], HOW)[0]
+        flat = small - np.median(small)
+        at = centre_of_mass(np.where(flat > 0.02 * flat.max(), flat, 0))
+        found = original_centres(at[None], shift[None], HOW.ratio)[0]
+        np.testing.assert_allclose(found, place, atol=0.1)
+
+
+def test_working_images_keep_the_particle_s_shape():
+    image = render(96, BALANCED * [2, 2, 2, 1])
+    small = working_images(image[None], np.zeros((1, 2)), HOW)[0]
+    inside = disc(HOW.box, HOW.target_radius)
+    expected = render(HOW.box, BALANCED)
+    assert np.corrcoef(small[inside], expected[inside])[0, 1] > 0.9999
+
+
+# ------------------------------------------------------------------ files
+def test_shifts_come_back_from_their_file(tmp_path):
+    shifts = np.array([[0.0, 0.0], [-12.34567, 0.00001], [3.5, -100.25]])
+    write_shifts(tmp_path / "initial2Dparams.txt", shifts)
+    text = (tmp_path / "initial2Dparams.txt").read_text().splitlines()
+    assert [line.split()[0] for line in text] == ["0.00000"] * 3
+    assert [line.split()[3] for line in text] == ["0"] * 3
+    np.testing.assert_allclose(
+        read_shifts(tmp_path / "initial2Dparams.txt"), shifts, atol=5e-6
+    )
+
+
+def test_one_shift_is_a_table_too(tmp_path):
+    write_shifts(tmp_path / "one.txt", np.array([[1.0, 2.0]]))
+    np.testing.assert_array_equal(read_shifts(tmp_path / "one.txt"), [[1, 2]])
+
+
+def test_the_readme_tells_ratio_and_radius_in_lines_6_and_7():
+    lines = shrink_readme(29 / 120, 29).splitlines()
+    assert float(lines[5]) == pytest.approx(29 / 120, abs=1e-5)
+    assert float(lines[6]) == 29
+    assert set(lines[0]) == set(lines[4]) == set(lines[7]) == {"-"}
+
+
+def test_the_info_tells_the_pixel_size_of_the_working_images(tmp_path):
+    info = working_stack_info(HOW, 1.5, tmp_path / "images.npz")
+    assert info["pixel_size"] == 3.0
+    assert info["shrink_ratio"] == 0.5
+    assert info["box"] == 40
+
+
+def test_a_flipped_stack_stands_for_the_images(tmp_path):
+    images = noisy(4, 20).astype(np.float32)
+    write_stack(tmp_path / "flipped.mrcs", images, 2.0)
+    stack = StackImages(tmp_path / "flipped.mrcs", 2.0)
+    assert (stack.n, stack.box, stack.pixel_size) == (4, 20, 2.0)
+    picked = stack.read(np.array([3, 0]))
+    np.testing.assert_array_equal(picked, images[[3, 0]])
+    assert picked.dtype == np.float32
