@@ -32,15 +32,23 @@ include: "workflow/rules/isac.smk"
 include: "workflow/rules/report.smk"
 
 
+check_particles()
+
+
+onstart:
+    hold_folder()
+
+
 rule all:
-    input:
-        expand("results/{run}/report/index.html", run=RUNS),
-        last_generations,
     default_target: True
+    input:
+        last_rounds,
+        expand("results/{run}/report/index.html", run=RUNS),
 
 
 rule candidates:
     input:
+        last_rounds_of_first_generation,
         expand(
             "results/{run}/generation_0001/class_averages_candidate_generation_1.hdf",
             run=RUNS,

@@ -1,22 +1,28 @@
+import fcntl
 import json
 import os
 import shlex
 
 from cryokin.files import read_json
 
+
+def put_first(variable, folder):
+    """Put a folder before those that an environment variable lists."""
+    listed = filter(None, [os.environ.get(variable)])
+    os.environ[variable] = os.pathsep.join([folder, *listed])
+
+
 # Steps run as "python script.py": take the interpreter and the MPI launcher that stand
 # beside the one that runs Snakemake, also when its environment is not activated. A
 # conda environment of a rule is activated later and still comes first.
-os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    filter(None, [f"{workflow.basedir}/src", os.environ.get("PYTHONPATH")])
-)
+put_first("PATH", os.path.dirname(sys.executable))
+put_first("PYTHONPATH", f"{workflow.basedir}/src")
 # Ranks share the work; threads of the linear algebra would only fight with them.
 for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[threads] = "1"
 
 SCRIPTS = shlex.quote(f"{workflow.basedir}/workflow/scripts")
-MPI_SCRIPT = "{resources.mpi} -n {resources.tasks} python -m mpi4py " + SCRIPTS
+MPI_SCRIPT = f"{{resources.mpi}} -n {{resources.tasks}} python -m mpi4py {SCRIPTS}"
 SCRIPT = f"python {SCRIPTS}"
 
 
@@ -28,6 +34,34 @@ wildcard_constraints:
     round=r"(?!0000)\d{4}",
 
 
+def check_particles():
+    """Stop with one sentence if the particles of a run that is new are not there."""
+    for run, options in RUNS.items():
+        path = options["particles"]
+        known = (path, f"results/{run}/import/import.json")
+        if path not in DEMO_PARTICLES and not any(map(os.path.exists, known)):
+            sys.exit(
+                f"error: runs.{run}.particles = {path}: there is no such file, seen from"
+                f" {os.getcwd()}; give its path from there, or a path from the root."
+            )
+
+
+def hold_folder():
+    """Refuse to work in a folder where another call of Snakemake is at work.
+
+    The profiles turn off Snakemake's own lock, because it outlives a call that was
+    killed; this one ends with the process that holds it, however it ends.
+    """
+    held = os.open(".snakemake/in_use", os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise WorkflowError(
+            f"{os.getcwd()}: another snakemake is at work in this folder; wait until"
+            " it ends, or give this one a folder of its own by --directory."
+        )
+
+
 def options(*keys):
     """Those options of a run that a rule depends on, as JSON for its script."""
     return lambda wildcards: json.dumps({key: RUNS[wildcards.run][key] for key in keys})
@@ -35,7 +69,9 @@ def options(*keys):
 
 def memory(base, factor):
     """Memory of a job [MB]: a base, a multiple of its input, more at each attempt."""
-    return lambda wildcards, input, attempt: int(attempt * (base + factor * input.size_mb))
+    return lambda wildcards, input, attempt: int(
+        attempt * (base + factor * input.size_mb)
+    )
 
 
 def table_or_stack(wildcards):
@@ -82,18 +118,12 @@ def round_before(wildcards):
     return [f"{folder}/round_{int(wildcards.round) - 1:04d}/state.json"]
 
 
-def rounds(wildcards):
-    """The candidates of every round of a generation, asking each if it was the last."""
-    if int(wildcards.folder) != int(wildcards.generation):
-        raise WorkflowError(
-            f"generation_{wildcards.folder} holds no file of generation"
-            f" {wildcards.generation}; ask for generation_"
-            f"{int(wildcards.generation):04d} instead."
-        )
+def rounds(run, number):
+    """The candidates of a generation's rounds, asking each round if it was the last."""
     classes = []
-    for number in range(1, RUNS[wildcards.run]["max_round"] + 1):
+    for round_number in range(1, RUNS[run]["max_round"] + 1):
         output = checkpoints.isac_candidates_round.get(
-            run=wildcards.run, folder=wildcards.folder, round=f"{number:04d}"
+            run=run, folder=f"{number:04d}", round=f"{round_number:04d}"
         ).output
         classes.append(output.classes)
         if read_json(output.state)["stop"]:
@@ -101,17 +131,26 @@ def rounds(wildcards):
     return classes
 
 
+def rounds_of_generation(wildcards):
+    """The candidates of the rounds of the generation that a file's name tells."""
+    number = int(wildcards.generation)
+    if int(wildcards.folder) != number:
+        raise WorkflowError(
+            f"generation_{wildcards.folder} holds no file of generation {number}; ask"
+            f" for generation_{number:04d} instead."
+        )
+    return rounds(wildcards.run, number)
+
+
 def generations(run):
     """The numbers of a run's generations, asking each if it was the last."""
-    numbers = []
     for number in range(1, RUNS[run]["n_generations"] + 1):
+        yield number
         status = checkpoints.isac_account.get(
             run=run, folder=f"{number:04d}", generation=number
         ).output.status
-        numbers.append(number)
         if read_json(status)["stop"]:
             break
-    return numbers
 
 
 def of_generations(name):
@@ -122,10 +161,15 @@ def of_generations(name):
     ]
 
 
-def last_generations(wildcards):
-    """The last generation of every run, so that a run with more of them goes on."""
-    return [
-        f"{generation_folder(run, number)}/generation_{number}_status.json"
-        for run in RUNS
-        for number in generations(run)[-1:]
-    ]
+def last_rounds(wildcards):
+    """The last round of every generation.
+
+    A finished file says nothing of what a raised max_round or n_generations adds; a
+    target that asks for these goes on.
+    """
+    return [rounds(run, number)[-1] for run in RUNS for number in generations(run)]
+
+
+def last_rounds_of_first_generation(wildcards):
+    """The last round of the first generation of every run."""
+    return [rounds(run, 1)[-1] for run in RUNS]

@@ -56,7 +56,7 @@ checkpoint isac_candidates_round:
 
 rule isac_candidates:
     input:
-        rounds=rounds,
+        rounds=rounds_of_generation,
         stack="results/{run}/working_stack.mrcs",
         stack_info="results/{run}/working_stack.json",
     output:

@@ -81,9 +81,7 @@ rule isac_prealign:
         runtime=120,
     params:
         flipped=flipped_option,
-        options=options(
-            "radius", "target_radius", "center_method", "skip_prealignment"
-        ),
+        options=options("radius", "target_radius", "center_method", "skip_prealignment"),
     message:
         "{wildcards.run}: prealigning on {resources.tasks} ranks"
     shell:
@@ -118,9 +116,7 @@ rule isac_shrink:
         runtime=120,
     params:
         flipped=flipped_option,
-        options=options(
-            "radius", "target_radius", "target_nx", "xr", "ir", "rs", "FH"
-        ),
+        options=options("radius", "target_radius", "target_nx", "xr", "ir", "rs", "FH"),
     message:
         "{wildcards.run}: making the working stack on {resources.tasks} ranks"
     shell:

@@ -1,11 +1,19 @@
+DEMO_PARTICLES = multiext("resources/demo_2d/particles", ".mrcs", ".star")
+
+
 rule simulate_2d:
     output:
-        multiext("resources/demo_2d/particles", ".mrcs", ".star"),
+        DEMO_PARTICLES,
         "resources/demo_2d/truth.csv",
     log:
         "resources/demo_2d/simulate_2d.log",
+    benchmark:
+        "resources/demo_2d/simulate_2d.tsv"
     conda:
         "../../envs/core.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
     message:
         "simulating the images of the example"
     shell:

@@ -40,7 +40,7 @@ def check_radius(particles: str, radius: int, box: int) -> None:
     if not 1 <= radius <= largest:
         raise InputError(
             f"{particles}: radius = {radius} pixel does not fit the box of {box} pixel"
-            f" (allowed: 1 to {largest}); change radius in config/config.yaml or"
+            f" (allowed: 1 to {largest}); change radius in the configuration or"
             " extract the particles in a larger box."
         )
 
@@ -52,7 +52,7 @@ def check_number(particles: str, n: int, excluded: int, img_per_grp: int) -> Non
         raise InputError(
             f"{particles}: {n - excluded} usable particles{without} are too few for"
             f" img_per_grp = {img_per_grp} (at least {4 * img_per_grp}, four classes);"
-            " lower img_per_grp in config/config.yaml or give more particles."
+            " lower img_per_grp in the configuration or give more particles."
         )
 
 
