@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +104,13 @@ def labels_of(classes: Sequence[NDArray[np.intp]], n: int) -> NDArray[np.intp]:
     return labels
 
 
+def members_of(labels: NDArray[np.intp], count: int) -> list[NDArray[np.intp]]:
+    """Return the items of each of ``count`` classes, ascending."""
+    order = np.argsort(labels, kind="stable")
+    bounds = np.searchsorted(labels[order], np.arange(count + 1))
+    return [order[a:b] for a, b in pairwise(bounds)]
+
+
 def put(target: Alignment, indices: NDArray[np.intp], part: Alignment) -> None:
     """Store alignments of some particles in place."""
     for whole, piece in zip(target, part, strict=True):
@@ -157,19 +165,31 @@ def sac(
     return runs
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """Low-passed references of unit length, and how they came about.
+
+    ``share`` (radii, K) is the weight that the power of an image has in its score with
+    a reference that it is part of: a mean of n images holds 1/n of each.
+    """
+
+    references: Float32
+    band: Band
+    share: Float32
+
+
 def _prepared(
-    particles: Particles, references: Float32, cutoff: float, options: SacOptions
-) -> tuple[Float32, Float32, Band]:
-    """Return low-passed references of unit length, their lengths, and their band."""
+    particles: Particles, run: Run, cutoff: float, fall_off: float
+) -> _Prepared:
+    """Prepare the references of a run for the comparison with all images."""
     basis = particles.basis
-    fall_off = options.refinement.FF
     band = basis.band(band_end(cutoff, fall_off))
-    kept = references[:, : band.orders, :, : band.radii]
-    gain = tangent_lowpass(basis.radii[: band.radii], cutoff, fall_off)
-    kept = kept * gain.astype(np.float32)[:, None]
+    gain = tangent_lowpass(basis.radii[: band.radii], cutoff, fall_off)[:, None]
+    kept = run.references[:, : band.orders, :, : band.radii] * gain.astype(np.float32)
     length = np.sqrt(np.sum(kept**2, axis=(0, 1, 2, 3)))
     length = np.where(length > 0, length, 1).astype(np.float32)
-    return kept / length, length, band
+    sizes = np.array([len(part) for part in run.averaged] or [1])
+    return _Prepared(kept / length, band, (gain / (length * sizes)).astype(np.float32))
 
 
 def _without_self(
@@ -216,67 +236,64 @@ def _reassign(
     n = len(particles)
     refinement = options.refinement
     shifts = shift_grid(refinement.xr, refinement.yr, refinement.ts)
-    prepared = [_prepared(particles, r.references, cutoff, options) for r in runs]
+    prepared = [_prepared(particles, run, cutoff, refinement.FF) for run in runs]
     blocks = particles.blocks(team)
-    scores: list[Float32] = []
-    for run, (references, length, band) in zip(runs, prepared, strict=True):
-        gain = tangent_lowpass(
-            particles.basis.radii[: band.radii], cutoff, refinement.FF
-        )
-        # A mean of n images, scaled to unit length, holds each with this weight.
-        sizes = np.array([len(part) for part in run.averaged] or [1])
-        share = (gain[:, None] / (length * sizes)).astype(np.float32)
-        holder = labels_of(run.averaged, n)
-        operand = _shifted_operand(particles, references, shifts)
-        centres = centre(run.alignment).astype(np.float32)
-        shares = [np.empty((references.shape[-1], 0), np.float32)]
-        for block in blocks:
-            images = particles.basis.spectra(
-                particles.parts(block), centres[block], band
-            )
-            found = best_scores(operand, images, len(shifts))
-            _without_self(found, images, holder[block], share)
-            shares.append(found)
-        scores.append(np.concatenate(shares, axis=1))
-    labels = assign_equal_size(team, scores, n)
-    items = [(r, k) for r in range(len(runs)) for k in range(scores[r].shape[0])]
-    members = [
-        [np.flatnonzero(labels[r] == k) for k in range(scores[r].shape[0])]
-        for r in range(len(runs))
+    scores = [
+        _scores(particles, run, ready, shifts, blocks)
+        for run, ready in zip(runs, prepared, strict=True)
     ]
+    labels = assign_equal_size(team, scores, n)
+    members = [
+        members_of(label, len(score))
+        for label, score in zip(labels, scores, strict=True)
+    ]
+    items = [(r, k) for r, lists in enumerate(members) for k in range(len(lists))]
 
     def update(item: tuple[int, int]) -> tuple[Alignment, Float32]:
         r, k = item
-        references, _, band = prepared[r]
         return _align_class(
             particles,
             members[r][k],
             centre(take(runs[r].alignment, members[r][k])).astype(np.float32),
-            references[..., k : k + 1],
-            band,
+            prepared[r].references[..., k : k + 1],
+            prepared[r].band,
             shifts,
             refinement,
         )
 
     updated = iter(team.map(update, items))
     renewed = []
-    for r in range(len(runs)):
+    for lists in members:
         alignment = identity(n)
         averages = []
-        for indices in members[r]:
+        for indices in lists:
             part, mean = next(updated)
             put(alignment, indices, part)
             averages.append(mean)
-        renewed.append(
-            Run(
-                np.stack(averages, axis=-1),
-                members[r],
-                alignment,
-                np.full(n, np.inf),
-                members[r],
-            )
-        )
+        references = np.stack(averages, axis=-1)
+        renewed.append(Run(references, lists, alignment, np.full(n, np.inf), lists))
     return renewed
+
+
+def _scores(
+    particles: Particles,
+    run: Run,
+    ready: _Prepared,
+    shifts: Float32,
+    blocks: list[NDArray[np.intp]],
+) -> Float32:
+    """Compare this rank's blocks of images with the references, (K, own images)."""
+    operand = _shifted_operand(particles, ready.references, shifts)
+    centres = centre(run.alignment).astype(np.float32)
+    holder = labels_of(run.averaged, len(particles))
+    found = [np.empty((ready.references.shape[-1], 0), np.float32)]
+    for block in blocks:
+        parts = particles.parts(block)
+        images = particles.basis.spectra(parts, centres[block], ready.band)
+        scores = best_scores(operand, images, len(shifts))
+        _without_self(scores, images, holder[block], ready.share)
+        found.append(scores)
+    return np.concatenate(found, axis=1)
 
 
 def _align_class(
