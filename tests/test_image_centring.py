@@ -17,11 +17,11 @@ from cryokin.image.masks import disc
 RADIUS = 12
 
 
-def soft_disc(box: int, x: float, y: float) -> np.ndarray:
-    """A disc-like object of `RADIUS` at ``(x, y)`` from the centre, its edge soft."""
+def soft_disc(box: int, x: float, y: float, radius: float = RADIUS) -> np.ndarray:
+    """A disc-like object at ``(x, y)`` from the centre, its edge soft."""
     axis = np.arange(box) - box // 2
     distance = np.hypot(axis[None, :] - x, axis[:, None] - y)
-    return special.expit(2 * (RADIUS - distance)).astype(np.float32)
+    return special.expit(2 * (radius - distance)).astype(np.float32)
 
 
 # How close a method comes [pixel]: centres of mass to a fraction of a pixel,
@@ -43,6 +43,15 @@ def test_a_method_finds_a_noisy_disc(method):
     noise = np.random.default_rng(method).normal(0, 0.2, (64, 64))
     found = find_centre(soft_disc(64, 4, -3) + noise, method, RADIUS)
     assert np.all(np.abs(found - (4, -3)) <= 1.5), found
+
+
+@pytest.mark.parametrize("method", [4, 7])
+@pytest.mark.parametrize("place", [(0, 0), (4, -3), (-5, 2)])
+def test_a_particle_smaller_than_the_mask_comes_to_its_middle(method, place):
+    """It fits the mask in many places, all but one of them off the centre."""
+    noise = np.random.default_rng(1).normal(0, 1e-4, (64, 64))
+    found = find_centre(soft_disc(64, *place, 6) + noise + 5, method, RADIUS)
+    np.testing.assert_allclose(found, place, atol=0.5)
 
 
 @pytest.mark.parametrize("method", [-1, 0])

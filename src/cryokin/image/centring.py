@@ -10,6 +10,8 @@ from cryokin.image.masks import disc
 
 Image = NDArray[np.float32]
 
+PLATEAU = 0.01  # of the range: fits of the mask this near the best count as equal
+
 
 def centre_of_mass(image: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the centre of mass of the positive pixels, ``(x, y)`` from the centre."""
@@ -33,14 +35,25 @@ def phase_centre(image: Image) -> NDArray[np.float64]:
 
 
 def correlation_peak(
-    image: Image, template: NDArray[np.floating]
+    image: Image, template: NDArray[np.floating], plateau: float = 0.0
 ) -> NDArray[np.float64]:
-    """Return where a centred template fits best, ``(x, y)`` from the centre [pixel]."""
+    """Return where a centred template fits best, ``(x, y)`` from the centre [pixel].
+
+    Parameters
+    ----------
+    image : ndarray, shape (box, box)
+    template : ndarray, shape (box, box)
+    plateau : float, default=0
+        All places whose correlation is within this share of the range below the best
+        count alike, and their mean is returned: a particle smaller than its mask fits
+        it in many places.
+    """
     n = image.shape[0]
-    product = np.fft.fft2(image - image.mean()) * np.fft.fft2(template).conj()
+    product = np.fft.fft2(image) * np.fft.fft2(template).conj()
     peaks = np.fft.fftshift(np.fft.ifft2(product).real)
-    y, x = np.unravel_index(int(peaks.argmax()), peaks.shape)
-    return np.array([x - n // 2, y - n // 2], float)
+    high = np.argwhere(peaks >= peaks.max() - plateau * np.ptp(peaks))
+    place: NDArray[np.float64] = high.mean(axis=0)[::-1] - n // 2
+    return place
 
 
 def gaussian(box: int, sigma: float) -> NDArray[np.float64]:
@@ -79,9 +92,12 @@ def _thresholded(image: Image) -> NDArray[np.bool_]:
 
 def _blob(image: Image, radius: float) -> NDArray[np.float64]:
     bright = ndimage.uniform_filter(_thresholded(image).astype(float), 5) > 0.5
-    return correlation_peak(
-        bright.astype(np.float32), disc(image.shape[0], radius).astype(float)
-    )
+    return _fit_of_mask(bright.astype(np.float32), radius)
+
+
+def _fit_of_mask(image: Image, radius: float) -> NDArray[np.float64]:
+    template = disc(image.shape[0], radius).astype(float)
+    return correlation_peak(image, template, PLATEAU)
 
 
 def find_centre(image: Image, method: int, radius: float) -> NDArray[np.float64]:
@@ -111,7 +127,7 @@ def find_centre(image: Image, method: int, radius: float) -> NDArray[np.float64]
     if method == 3:
         return correlation_peak(image, gaussian(box, 7) - gaussian(box, 2))
     if method == 4:
-        return correlation_peak(image, disc(box, radius).astype(float))
+        return _fit_of_mask(image, radius)
     if method == 5:
         return _own_average(image)
     if method == 6:
