@@ -1,0 +1,427 @@
+"""A generation finds the views that are in the images, and none in noise."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from cryokin.config import load_runs
+from cryokin.image.geometry import Alignment, centre, from_centre, identity, take
+from cryokin.isac import particles as particles_module
+from cryokin.isac.candidates import (
+    candidates_round,
+    match_in_ring,
+    n_classes,
+    random_references,
+    restart,
+    unique_classes,
+)
+from cryokin.isac.classes import Class
+from cryokin.isac.options import IsacOptions, isac_options, polar_basis
+from cryokin.isac.particles import Particles
+from cryokin.isac.reproducible import reproducible_classes, ways
+from cryokin.isac.sac import Run, align_group, sac
+from cryokin.isac.stability import stability
+from cryokin.isac.stack import Shrinking, working_images
+from cryokin.parallel import Team
+from cryokin.random import stream
+from cryokin.simulate.images import Recipe, simulate_images
+from cryokin.simulate.orientations import half_sphere
+from ranks import on_ranks
+
+BOX, RADIUS = 40, 15
+#: Fewer passes and runs than the defaults, enough for a few clear views.
+QUICK = {"init_iter": 2, "main_iter": 1, "match_second": 2, "indep_run": 3}
+
+
+@dataclass
+class Case:
+    """Particles, options, and what is true of each particle: its view, how it lies."""
+
+    particles: Particles
+    options: IsacOptions
+    view: np.ndarray
+    truth: Alignment
+
+    def purity(self, classes: list[Class]) -> float:
+        """Return the share of the members that show the view of most of their class."""
+        right = [np.bincount(self.view[c.members]).max() for c in classes]
+        return float(np.sum(right) / np.sum([len(c.members) for c in classes]))
+
+
+def in_plane(orientations: Rotation, view: np.ndarray) -> np.ndarray:
+    """Return the in-plane angle of each image from the first one of its view."""
+    _, first, index = np.unique(view, return_index=True, return_inverse=True)
+    turn = (orientations[first][index].inv() * orientations).as_matrix()
+    return np.arctan2(turn[:, 1, 0] - turn[:, 0, 1], turn[:, 0, 0] + turn[:, 1, 1])
+
+
+def options_of(root: Any, **given: Any) -> dict[str, Any]:
+    run = {
+        "method": "isac",
+        "particles": "x.star",
+        "radius": RADIUS,
+        "target_radius": RADIUS,
+        "target_nx": BOX,
+        "img_per_grp": 30,
+        "thld_grp": 10,
+        **given,
+    }
+    schema = root / "workflow/schemas/config.schema.yaml"
+    return load_runs({"runs": {"test": run}}, schema)["test"]
+
+
+def case(
+    root: Any,
+    n: int,
+    snr: float,
+    views: int,
+    seed: int = 1,
+    mirrored: bool = False,
+    **given: Any,
+) -> Case:
+    """Return a case of simulated particles; an SNR of 0 is noise alone.
+
+    With ``mirrored``, every other image is seen in a mirror.
+    """
+    made = simulate_images(
+        Recipe(
+            n,
+            box=46,
+            pixel_size=9.0,
+            snr=snr or 1.0,
+            n_views=views,
+            view_share=1.0,
+            view_spread=3.0,
+            shift_sd=0.7,
+            junk=0.0 if snr else 1.0,
+            seed=seed,
+        )
+    )
+    images = made.images
+    if not snr:
+        images = np.random.default_rng(seed).normal(size=images.shape)
+    if mirrored:
+        images[::2] = np.roll(images[::2, :, ::-1], 1, axis=2)
+    how = Shrinking(46, RADIUS, RADIUS, BOX)
+    options = options_of(root, **given)
+    basis = polar_basis(options)
+    rows = basis.grid(
+        working_images(images, np.zeros((n, 2)), how), basis.analysis(BOX)
+    )
+    seen = made.orientations.apply([0, 0, 1.0]) @ half_sphere(views).T
+    view = seen.argmax(axis=1)
+    return Case(
+        Particles(basis, rows, np.arange(n)),
+        isac_options(options, BOX),
+        view,
+        from_centre(-in_plane(made.orientations, view), made.shifts, np.zeros(n, bool)),
+    )
+
+
+@pytest.fixture(scope="module")
+def six_views(root) -> Case:
+    return case(root, 200, 0.5, 6, **QUICK)
+
+
+@pytest.fixture(scope="module")
+def candidates(six_views) -> list[Class]:
+    return candidates_round(Team(), six_views.particles, 1, 1, six_views.options)
+
+
+@pytest.fixture(scope="module")
+def classes(six_views, candidates) -> list[Class]:
+    return reproducible_classes(
+        Team(), six_views.particles, candidates, 1, six_views.options
+    )
+
+
+def same(a: list[Class], b: list[Class]) -> bool:
+    """Whether two lists of classes are equal to the last bit."""
+    return len(a) == len(b) and all(
+        one.members.tobytes() == two.members.tobytes()
+        and all(
+            f.tobytes() == g.tobytes()
+            for f, g in zip(one.alignment, two.alignment, strict=True)
+        )
+        and one.errors.tobytes() == two.errors.tobytes()
+        and one.reproduction == two.reproduction
+        for one, two in zip(a, b, strict=True)
+    )
+
+
+# ------------------------------------------------------------------ truth recovered
+def test_candidates_at_low_signal_are_pure(root):
+    noisy = case(root, 240, 0.3, 8)
+    found = candidates_round(Team(), noisy.particles, 1, 1, noisy.options)
+    assert len(found) >= 4
+    assert noisy.purity(found) > 0.9
+
+
+def test_candidates_hold_the_views(six_views, candidates):
+    assert six_views.purity(candidates) > 0.9
+    assert (
+        len({np.bincount(six_views.view[c.members]).argmax() for c in candidates}) > 4
+    )
+
+
+def test_reproducible_classes_are_pure_and_disjoint(six_views, classes):
+    assert len(classes) >= 4
+    assert six_views.purity(classes) > 0.9
+    members = np.concatenate([c.members for c in classes])
+    assert len(np.unique(members)) == len(members)
+    assert len(members) > 100
+
+
+def test_classes_keep_the_promises_of_their_options(six_views, candidates, classes):
+    options = six_views.options
+    for found in [*candidates, *classes]:
+        k = len(found.members)
+        assert k >= options.thld_grp
+        assert np.all(np.diff(found.members) > 0)
+        assert found.errors.shape == (k,)
+        assert np.all(found.errors < options.sac.thld_err)
+        assert 0 < found.reproduction <= 1
+        limit = options.sac.refinement.max_shift
+        assert np.all(np.abs(centre(found.alignment)) <= limit + 1e-3)
+    for found in classes:
+        assert found.reproduction >= options.thld_rep
+    sizes = [len(c.members) for c in classes]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def agreement(found: Alignment, truth: Alignment) -> np.ndarray:
+    """Return how far two sets of alignments disagree, image by image [pixel]."""
+    both = Alignment(*(np.stack(fields) for fields in zip(found, truth, strict=True)))
+    return stability(both, RADIUS, 1e3).error
+
+
+def test_members_are_aligned_as_they_lie(six_views, classes):
+    for found in classes:
+        view = six_views.view[found.members]
+        most = view == np.bincount(view).argmax()
+        truth = take(six_views.truth, found.members[most])
+        error = agreement(take(found.alignment, most), truth)
+        assert np.sqrt(np.mean(error**2)) < 0.5
+
+
+def test_particles_and_their_mirror_images_come_together(root):
+    both = case(root, 200, 0.5, 6, mirrored=True, **QUICK)
+    found = candidates_round(Team(), both.particles, 1, 1, both.options)
+    assert both.purity(found) > 0.9
+    for one in found:
+        hand = one.alignment.mirror ^ (one.members % 2 == 0)
+        assert max(hand.mean(), 1 - hand.mean()) > 0.9
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_noise_has_no_candidates_and_no_reproducible_classes(root, seed):
+    noise = case(root, 160, 0.0, 5, seed, **QUICK)
+    found = candidates_round(Team(), noise.particles, 1, 1, noise.options)
+    assert found == []
+    groups = np.random.default_rng(seed).permutation(160).reshape(5, 32)
+    given = [Class(np.sort(g), identity(32), np.zeros(32), 1.0) for g in groups]
+    assert reproducible_classes(Team(), noise.particles, given, 1, noise.options) == []
+
+
+# ------------------------------------------------------------------ seeds and ranks
+def test_the_same_seed_gives_the_same_bytes(six_views, candidates):
+    again = candidates_round(Team(), six_views.particles, 1, 1, six_views.options)
+    assert same(candidates, again)
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_any_number_of_ranks_gives_the_same_bytes(six_views, size, monkeypatch):
+    monkeypatch.setattr(particles_module, "BLOCK", 64)
+
+    def work(team: Team) -> tuple[list[Class], list[Class]]:
+        found = candidates_round(team, six_views.particles, 1, 1, six_views.options)
+        return found, reproducible_classes(
+            team, six_views.particles, found, 1, six_views.options
+        )
+
+    alone = work(Team())
+    for found in on_ranks(size, work):
+        assert same(found[0], alone[0])
+        assert same(found[1], alone[1])
+
+
+def test_another_seed_round_or_generation_starts_anew(six_views, candidates):
+    options = replace(six_views.options, rand_seed=99)
+    for generation, number, given in (
+        (1, 1, options),
+        (1, 2, six_views.options),
+        (2, 1, six_views.options),
+    ):
+        found = candidates_round(Team(), six_views.particles, generation, number, given)
+        assert not same(found, candidates)
+        assert six_views.purity(found) > 0.85
+
+
+def test_random_references_are_particles_of_the_set(six_views):
+    pool = six_views.particles
+    every = pool.images(np.arange(len(pool)))
+    drawn = [random_references(pool, 6, stream(seed, 1)) for seed in (1, 2)]
+    assert not np.array_equal(*drawn)
+    for references in drawn:
+        which = {
+            int(np.argmax(np.all(every == references[..., k, None], axis=(0, 1, 2, 3))))
+            for k in range(6)
+        }
+        assert len(which) == 6
+        for k, i in enumerate(sorted(which)):
+            np.testing.assert_array_equal(references[..., k], every[..., i])
+
+
+def test_members_are_ids_of_the_run(six_views, candidates):
+    """Also when the particles at hand are only some of the rows."""
+    pool = six_views.particles
+    rows = np.zeros((2 * len(pool) + 1, *pool.coefficients.shape[1:]), np.complex64)
+    ids = 2 * np.arange(len(pool)) + 1
+    rows[ids] = pool.coefficients
+    some = Particles(pool.basis, rows, ids)
+    found = candidates_round(Team(), some, 1, 1, six_views.options)
+    assert same(found, [replace(c, members=ids[c.members]) for c in candidates])
+
+
+# ------------------------------------------------------------------ too few
+def test_too_few_particles_are_not_classified(six_views, candidates):
+    few = six_views.particles.subset(np.arange(119))
+    assert candidates_round(Team(), few, 1, 1, six_views.options) == []
+    assert reproducible_classes(Team(), few, candidates, 1, six_views.options) == []
+    assert (
+        reproducible_classes(Team(), six_views.particles, [], 1, six_views.options)
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("n", "classes"), [(0, 0), (119, 0), (120, 4), (149, 4), (150, 5)]
+)
+def test_there_are_four_classes_or_none(n, classes):
+    assert n_classes(n, 30) == classes
+
+
+@pytest.mark.parametrize(
+    ("match_second", "indep_run", "expected"),
+    [
+        (5, 4, [2, 2, 3, 3, 4]),
+        (5, 3, [2, 2, 3, 3, 3]),
+        (5, 2, [2, 2, 2, 2, 2]),
+        (2, 4, [2, 4]),
+        (1, 5, [4]),
+        (6, 6, [2, 2, 2, 3, 3, 4]),
+    ],
+)
+def test_more_and_more_runs_have_to_agree(match_second, indep_run, expected):
+    found = [ways(i, match_second, indep_run) for i in range(1, match_second + 1)]
+    assert found == expected
+
+
+# ------------------------------------------------------------------ one group
+def group(six_views: Case, view: int) -> np.ndarray:
+    return np.flatnonzero(six_views.view == view)[:24]
+
+
+def stable_share(six_views: Case, members: np.ndarray) -> float:
+    _, stable, errors = align_group(
+        six_views.particles,
+        members,
+        np.zeros((len(members), 2)),
+        5,
+        six_views.options.sac,
+        np.random.default_rng(1),
+    )
+    assert np.all(errors[stable] < six_views.options.sac.thld_err)
+    return len(stable) / len(members)
+
+
+def test_a_group_of_one_view_is_stable(six_views):
+    shares = [stable_share(six_views, group(six_views, v)) for v in range(6)]
+    assert min(shares) > 0.8
+
+
+def test_a_group_of_noise_is_not_stable(root):
+    noise = case(root, 40, 0.0, 5, **QUICK)
+    assert stable_share(noise, np.arange(40)) < 0.2
+
+
+def test_a_group_aligned_ab_initio_lies_as_it_should(six_views):
+    members = group(six_views, 0)
+    aligned, stable, _ = align_group(
+        six_views.particles,
+        members,
+        np.zeros((len(members), 2)),
+        5,
+        six_views.options.sac,
+        np.random.default_rng(2),
+    )
+    truth = take(six_views.truth, members[stable])
+    error = agreement(take(aligned, stable), truth)
+    assert np.sqrt(np.mean(error**2)) < 0.5
+
+
+# ------------------------------------------------------------------ SAC and matching
+def test_sac_forms_equal_classes_and_prunes_them_in_the_last_pass(six_views):
+    pool, options = six_views.particles, six_views.options
+    start = random_references(pool, 6, stream(1, 2))
+
+    def run(check: bool) -> Run:
+        return sac(
+            Team(), pool, [start], 1, check, options.sac, lambda *w: stream(1, *w)
+        )[0]
+
+    whole, pruned = run(False), run(True)
+    sizes = sorted(len(m) for m in whole.members)
+    assert sizes == [33, 33, 33, 33, 33, 35]
+    np.testing.assert_array_equal(
+        np.sort(np.concatenate(whole.members)), np.arange(200)
+    )
+    assert np.isinf(whole.errors).all()
+    for kept, all_of_class in zip(pruned.members, whole.members, strict=True):
+        assert set(kept) <= set(all_of_class)
+    labels = pruned.labels(200)
+    for k, members in enumerate(pruned.members):
+        np.testing.assert_array_equal(np.flatnonzero(labels == k), members)
+        assert np.all(pruned.errors[members] < options.sac.thld_err)
+
+
+def made_up_run(pool: Particles, members: list[range]) -> Run:
+    n = len(pool)
+    members_of = [np.array(m, np.intp) for m in members]
+    references = pool.images(np.arange(len(members)))
+    return Run(references, members_of, identity(n), np.zeros(n), members_of)
+
+
+def test_a_ring_of_runs_matches_each_with_the_next(six_views):
+    pool = six_views.particles
+    runs = [
+        made_up_run(pool, [range(0, 20), range(20, 40), range(40, 60)]),
+        made_up_run(pool, [range(22, 40), range(1, 20), range(60, 80)]),
+        made_up_run(pool, [range(40, 60), range(0, 18), range(100, 120)]),
+    ]
+    blocks = match_in_ring(pool, runs, np.array([0, 1, 2]), 2, 10)
+    sizes = [[None if c is None else len(c.members) for c in b] for b in blocks]
+    assert sizes == [[19, 18, None], [None, 17, None], [20, 18, None]]
+    first = blocks[0][0]
+    np.testing.assert_array_equal(first.members, range(1, 20))
+    assert first.reproduction == pytest.approx(19 / 19.5)
+    kept = unique_classes(blocks)
+    assert [int(c.members[0]) for c in kept] == [1, 22, 40]
+
+
+def test_a_run_restarts_from_matched_classes_and_keeps_the_rest(six_views):
+    pool = six_views.particles
+    run = made_up_run(pool, [range(0, 20), range(20, 40)])
+    alignment = take(six_views.truth, np.arange(12))
+    found = Class(np.arange(12), alignment, np.zeros(12), 1.0)
+    for team_size in (1, 3):
+        for references in on_ranks(
+            team_size, lambda team: restart(team, pool, [None, found], run.references)
+        ):
+            np.testing.assert_array_equal(references[..., 0], run.references[..., 0])
+            np.testing.assert_array_equal(
+                references[..., 1], pool.average(np.arange(12), alignment)
+            )
