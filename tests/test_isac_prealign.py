@@ -78,6 +78,17 @@ def test_every_centring_method_ends_in_one_point_of_the_particle(method):
     assert np.hypot(*offset) < (3 if method in (3, 4) else 1)
 
 
+@pytest.mark.xfail(
+    strict=True, reason="centres from all data roam wider than those from its halves"
+)
+def test_particles_lost_in_noise_are_left_where_they_are():
+    """Where an image says nothing about its centre, none is better than any."""
+    rng = np.random.default_rng(4)
+    images = rng.normal(size=(64, BOX, BOX)).astype(np.float32)
+    found = prealign(Team(), lambda i: images[i], 64, BOX, RADIUS, -1)
+    assert np.sqrt(np.mean(np.sum(found.centres**2, axis=1))) < 2
+
+
 @pytest.mark.parametrize("size", [2, 3])
 def test_ranks_give_the_same_bytes(size, monkeypatch):
     monkeypatch.setattr(module, "BLOCKS_PER_SUM", 1)
@@ -151,4 +162,3 @@ def test_the_share_of_signal_is_that_of_the_variances():
     assert reliability(whole, first, second) == pytest.approx(4 / 5, abs=0.02)
     assert reliability(truth, truth, truth) == 1
     assert reliability(0 * truth, first, second) == 0
-    assert reliability(0.1 * truth, first, second) == 0
