@@ -10,13 +10,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cryokin.image.geometry import take
-from cryokin.image.polar import Float32
+from cryokin.image.geometry import identity, take
 from cryokin.isac.classes import Class
 from cryokin.isac.matching import match, unique
 from cryokin.isac.options import IsacOptions
 from cryokin.isac.particles import Particles
-from cryokin.isac.sac import Run, sac
+from cryokin.isac.sac import Run, put, sac
 from cryokin.parallel import Team
 from cryokin.random import stream
 
@@ -30,12 +29,11 @@ def n_classes(n_particles: int, img_per_grp: int) -> int:
     return count if count >= FEWEST_CLASSES else 0
 
 
-def random_references(
-    particles: Particles, count: int, rng: np.random.Generator
-) -> Float32:
-    """Return distinct particles as references (2, orders, 2, radii, count)."""
-    chosen = rng.choice(len(particles), count, replace=False)
-    return particles.images(np.sort(chosen))
+def random_start(particles: Particles, count: int, rng: np.random.Generator) -> Run:
+    """Return a run that starts from ``count`` distinct particles as references."""
+    chosen = np.sort(rng.choice(len(particles), count, replace=False))
+    averaged = [chosen[k : k + 1] for k in range(count)]
+    return Run.start(particles.images(chosen), identity(len(particles)), averaged)
 
 
 def run_class(
@@ -134,8 +132,8 @@ def candidates_round(
         return []
     seed = options.rand_seed
     address = (generation, 1, round_number)
-    start = random_references(particles, count, stream(seed, *address, 0))
-    references = sac(
+    start = random_start(particles, count, stream(seed, *address, 0))
+    first = sac(
         team,
         particles,
         [start],
@@ -143,13 +141,13 @@ def candidates_round(
         False,
         options.sac,
         lambda *work: stream(seed, *address, 1, *work),
-    )[0].references
-    starts = [references] * options.indep_run
+    )[0]
+    runs = [first] * options.indep_run
     for iteration in range(options.match_first):
         runs = sac(
             team,
             particles,
-            starts,
+            runs,
             options.main_iter,
             True,
             options.sac,
@@ -158,32 +156,34 @@ def candidates_round(
         order = stream(seed, *address, 3, iteration).permutation(options.indep_run)
         blocks = match_in_ring(particles, runs, order, 2, options.thld_grp)
         if iteration < options.match_first - 1:
-            starts = [
-                restart(team, particles, block, run.references)
-                for block, run in zip(
-                    blocks, (runs[int(r)] for r in order), strict=True
-                )
+            runs = [
+                restart(team, particles, block, runs[int(r)])
+                for block, r in zip(blocks, order, strict=True)
             ]
     return unique_classes(blocks)
 
 
 def restart(
-    team: Team,
-    particles: Particles,
-    classes: list[Class | None],
-    fallback: Float32,
-) -> Float32:
-    """Return averages of matched classes; those of ``fallback`` where there is none."""
+    team: Team, particles: Particles, classes: list[Class | None], run: Run
+) -> Run:
+    """Return a run that starts from matched classes.
+
+    Where there is no class, the run's own reference stays; the centres of the classes'
+    members are the classes', all others the run's.
+    """
     position = np.full(len(particles.coefficients), -1, np.intp)
     position[particles.ids] = np.arange(len(particles))
-    filled = [k for k, c in enumerate(classes) if c is not None]
-
-    def mean(k: int) -> Float32:
-        found = classes[k]
-        assert found is not None
-        return particles.average(position[found.members], found.alignment)
-
-    references = fallback.copy()
-    for k, average in zip(filled, team.map(mean, filled), strict=True):
-        references[..., k] = average
-    return references
+    filled = [
+        (k, c, position[c.members]) for k, c in enumerate(classes) if c is not None
+    ]
+    averages = team.map(
+        lambda item: particles.average(item[2], item[1].alignment), filled
+    )
+    references = run.references.copy()
+    averaged = list(run.averaged)
+    alignment = take(run.alignment, np.arange(len(particles)))  # a copy
+    for (k, found, indices), mean in zip(filled, averages, strict=True):
+        references[..., k] = mean
+        averaged[k] = indices
+        put(alignment, indices, found.alignment)
+    return Run.start(references, alignment, averaged)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from cryokin.image.geometry import centre, take
-from cryokin.image.polar import Float32
+from cryokin.image.geometry import Alignment, centre, identity, take
 from cryokin.isac.candidates import (
     match_in_ring,
     n_classes,
-    random_references,
+    random_start,
     restart,
     unique_classes,
 )
@@ -64,8 +63,11 @@ def reproducible_classes(
     seed, n_runs = options.rand_seed, options.indep_run
     address = (generation, 2)
     blocks: list[list[Class | None]] = [list(candidates)] * n_runs
+    alignments = [identity(len(particles))] * n_runs
     for iteration in range(1, options.match_second + 1):
-        starts = _starts(team, particles, blocks, count, (*address, iteration), options)
+        starts = _starts(
+            team, particles, blocks, alignments, count, (*address, iteration), options
+        )
         runs = sac(
             team,
             particles,
@@ -78,6 +80,7 @@ def reproducible_classes(
         if iteration == options.match_second:
             break
         order = stream(seed, *address, iteration, 2).permutation(n_runs)
+        alignments = [runs[int(r)].alignment for r in order]
         n_ways = ways(iteration, options.match_second, n_runs)
         blocks = match_in_ring(particles, runs, order, n_ways, options.thld_grp)
         if iteration == options.match_second // 2:
@@ -93,11 +96,12 @@ def _starts(
     team: Team,
     particles: Particles,
     blocks: list[list[Class | None]],
+    alignments: list[Alignment],
     count: int,
     address: tuple[int, ...],
     options: IsacOptions,
-) -> list[Float32]:
-    """Return the starting averages of each run, ``count`` of them.
+) -> list[Run]:
+    """Return what each run starts from: ``count`` averages, and centres so far.
 
     What the classes at hand leave over is classified first; its averages, and then
     random particles, take the places that no class holds.
@@ -108,17 +112,14 @@ def _starts(
     left = np.flatnonzero(~np.isin(particles.ids, held))
     empty = max(count - len(block) for block in filled)
     spare_count = min(n_classes(len(left), options.img_per_grp), empty)
-    fillings = [
-        random_references(particles, count, stream(seed, *address, 3, run))
-        for run in range(len(blocks))
-    ]
+    spare: list[Run] = []
     if spare_count:
         rest = particles.subset(left)
         spare = sac(
             team,
             rest,
             [
-                random_references(rest, spare_count, stream(seed, *address, 4, run))
+                random_start(rest, spare_count, stream(seed, *address, 4, run))
                 for run in range(len(blocks))
             ],
             options.init_iter,
@@ -128,13 +129,15 @@ def _starts(
         )
     starts = []
     for run, block in enumerate(filled):
-        references = fillings[run]
-        if spare_count:
-            first = len(block)
-            some = spare[run].references[..., : count - first]
-            references[..., first : first + some.shape[-1]] = some
-        padded: list[Class | None] = [*block, *[None] * (count - len(block))]
-        starts.append(restart(team, particles, padded, references))
+        first = len(block)
+        start = random_start(particles, count, stream(seed, *address, 3, run))
+        references, averaged = start.references, start.averaged
+        for k in range(min(spare_count, count - first)):
+            references[..., first + k] = spare[run].references[..., k]
+            averaged[first + k] = left[spare[run].averaged[k]]
+        padded: list[Class | None] = [*block, *[None] * (count - first)]
+        filling = Run.start(references, alignments[run], averaged)
+        starts.append(restart(team, particles, padded, filling))
     return starts
 
 

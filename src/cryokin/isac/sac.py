@@ -82,7 +82,7 @@ class Run:
     errors : ndarray, shape (n,)
         Pixel error at the last stability test [pixel]; inf where there was none.
     averaged : list of K ndarrays of int
-        Indices of the particles whose mean each reference is.
+        Indices of the particles whose mean each reference is; empty if unknown.
     """
 
     references: Float32
@@ -90,6 +90,18 @@ class Run:
     alignment: Alignment
     errors: NDArray[np.float64]
     averaged: list[NDArray[np.intp]]
+
+    @classmethod
+    def start(
+        cls,
+        references: Float32,
+        alignment: Alignment,
+        averaged: list[NDArray[np.intp]],
+    ) -> Run:
+        """Return a run that has references but no members yet."""
+        return cls(
+            references, [], alignment, np.full(len(alignment.angle), np.inf), averaged
+        )
 
     def labels(self, n: int) -> NDArray[np.intp]:
         """Return the class of each particle, -1 for those that are no members."""
@@ -120,20 +132,21 @@ def put(target: Alignment, indices: NDArray[np.intp], part: Alignment) -> None:
 def sac(
     team: Team,
     particles: Particles,
-    references: Sequence[Float32],
+    runs: Sequence[Run],
     passes: int,
     check: bool,
     options: SacOptions,
     draw: Callable[..., np.random.Generator],
 ) -> list[Run]:
-    """Run SAC several times, each run from its own references.
+    """Run SAC several times, each from a state of its own.
 
     Parameters
     ----------
     team : Team
     particles : Particles
-    references : sequence of ndarray, shape (2, orders, 2, radii, K)
-        Starting class averages of each run.
+    runs : sequence of Run
+        What each run starts from: class averages, which particles these are made of,
+        and where the particles' centres have been found so far.
     passes : int
         Number of passes: assignments with a rising low-pass, then one within-group
         alignment.
@@ -147,8 +160,7 @@ def sac(
     -------
     list of Run
     """
-    n = len(particles)
-    runs = [Run(r, [], identity(n), np.full(n, np.inf), []) for r in references]
+    runs = list(runs)
     cutoff = options.refinement.FH
     for turn in range(passes):
         rising = options.FL
@@ -188,7 +200,7 @@ def _prepared(
     kept = run.references[:, : band.orders, :, : band.radii] * gain.astype(np.float32)
     length = np.sqrt(np.sum(kept**2, axis=(0, 1, 2, 3)))
     length = np.where(length > 0, length, 1).astype(np.float32)
-    sizes = np.array([len(part) for part in run.averaged] or [1])
+    sizes = np.array([max(len(part), 1) for part in run.averaged])
     return _Prepared(kept / length, band, (gain / (length * sizes)).astype(np.float32))
 
 
