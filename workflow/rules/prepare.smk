@@ -63,6 +63,7 @@ rule isac_phase_flip:
 rule isac_prealign:
     input:
         images="results/{run}/import/images.npz",
+        info="results/{run}/import/import.json",
         flipped=flipped_stack,
     output:
         average="results/{run}/2dalignment/aqfinal.hdf",
@@ -85,8 +86,8 @@ rule isac_prealign:
     message:
         "{wildcards.run}: prealigning on {resources.tasks} ranks"
     shell:
-        f"{MPI_SCRIPT}/isac_prealign.py --images {{input.images}} {{params.flipped}}"
-        " --options {params.options:q} --average {output.average}"
+        f"{MPI_SCRIPT}/isac_prealign.py --images {{input.images}} --info {{input.info}}"
+        " {params.flipped} --options {params.options:q} --average {output.average}"
         " --shifts {output.shifts} --ranks {resources.tasks} > {log} 2>&1"
 
 

@@ -47,6 +47,7 @@ def main() -> None:
     team = world(arguments.ranks)
     options = arguments.options
     images = open_particles(arguments.images, arguments.flipped)
+    excluded = [entry["id"] for entry in read_json(arguments.info)["excluded"]]
     shifts = read_shifts(arguments.shifts)
     box = working_box(options["target_nx"], options["xr"])
     how = Shrinking(images.box, options["radius"], options["target_radius"], box)
@@ -67,12 +68,13 @@ def main() -> None:
         with StackWriter(stack_path) as stack:
             for first in (starts[b] for b in team.mine(len(starts))):
                 ids = np.arange(first, min(first + BLOCK, images.n))
-                block = working_images(images.read(ids), shifts[ids], how)
+                pixels = images.read(ids)
+                pixels[np.isin(ids, excluded)] = 0
+                block = working_images(pixels, shifts[ids], how)
                 stack.write(first, block)
                 coefficients[ids] = basis.grid(block, analysis)
         coefficients.flush()
     if team.leads:
-        excluded = [entry["id"] for entry in read_json(arguments.info)["excluded"]]
         write_text(arguments.readme, shrink_readme(how.ratio, how.target_radius))
         write_ids(arguments.ids, np.setdiff1d(np.arange(images.n), excluded))
         write_json(

@@ -1,0 +1,620 @@
+"""The workflow as a user runs it: real Snakemake, real MPI, a small simulated set."""
+
+import csv
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import mrcfile
+import numpy as np
+import pytest
+import starfile
+import yaml
+
+from cryokin.files import read_ids
+from cryokin.io.eman_hdf import read_headers, read_images, write_images
+from cryokin.io.star import read_star, write_star
+from cryokin.simulate.files import write_image_set
+from cryokin.simulate.images import Recipe, simulate_images
+
+# Half of the images show a particle from few sides, which makes stable classes; the
+# others show none, so that enough are left over for another round and generation.
+RECIPE = Recipe(
+    n_images=240,
+    box=40,
+    pixel_size=8.0,
+    snr=3.0,
+    n_views=4,
+    view_share=1.0,
+    view_spread=3.0,
+    shift_sd=0.7,
+    junk=0.5,
+)
+CONSTANT, NOT_FINITE = 17, 18  # ids of two images that cannot be used
+OPTIONS = {
+    "method": "isac",
+    "radius": 15,
+    "target_radius": 12,
+    "target_nx": 30,
+    "img_per_grp": 20,
+    "thld_err": 0.3,
+    "maxit": 8,
+    "init_iter": 2,
+    "main_iter": 1,
+    "max_round": 2,
+    "match_second": 2,
+    "stab_ali": 3,
+    "indep_run": 2,
+    "n_generations": 2,
+    "rand_seed": 1,
+}
+MPI_RULES = (
+    *("isac_phase_flip", "isac_prealign", "isac_shrink"),
+    *("isac_candidates_round", "isac_reproducible"),
+)
+FROM_ROUNDS_ON = {
+    *("isac_candidates_round", "isac_candidates", "isac_reproducible"),
+    *("isac_account", "isac_class_averages", "isac_report", "all"),
+}
+
+
+class Place:
+    """A folder to work in, with configurations, from which Snakemake is called."""
+
+    def __init__(self, root, folder, particles):
+        self.root, self.folder, self.particles = root, folder, particles
+        folder.mkdir(exist_ok=True)
+
+    def configure(self, name="my.yaml", comment="", **changes):
+        """Write a configuration of one run, named tiny; None takes an option out."""
+        options = OPTIONS | {"particles": str(self.particles)} | changes
+        options = {key: value for key, value in options.items() if value is not None}
+        self.write(name, {"tiny": options}, comment)
+        return name
+
+    def write(self, name, runs, comment=""):
+        text = yaml.safe_dump({"runs": runs}, sort_keys=False)
+        (self.folder / name).write_text(comment + text)
+
+    def command(self, *arguments, config="my.yaml", work="work"):
+        return [
+            str(Path(sys.executable).with_name("snakemake")),
+            *arguments,
+            *("--snakefile", str(self.root / "Snakefile")),
+            *("--profile", str(self.root / "profiles/local")),
+            *("--configfile", config),
+            *("--directory", work),
+        ]
+
+    def snakemake(self, *arguments, **where):
+        """Return the ended call, with all that it printed as ``text``."""
+        done = subprocess.run(
+            self.command(*arguments, **where),
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+        done.text = done.stdout
+        return done
+
+    def run(self, *arguments, **where):
+        """Return what a call printed that must succeed."""
+        done = self.snakemake(*arguments, **where)
+        assert done.returncode == 0, done.text
+        return done.text
+
+    def planned(self, *arguments, **where):
+        """Return the rules of the jobs that a call would run, with their numbers."""
+        text = self.run(*arguments, "--dry-run", **where)
+        return jobs(text)
+
+    def results(self, work="work", run="tiny"):
+        return self.folder / work / "results" / run
+
+
+def jobs(text):
+    """Return the numbers of jobs by rule from the table that Snakemake prints."""
+    tables = re.findall(r"^job +count\n[- ]+\n(.*?)^total", text, re.M | re.S)
+    rows = (line.split() for line in tables[0].splitlines()) if tables else ()
+    return {rule: int(count) for rule, count in rows}
+
+
+def contents(folder):
+    """Return the bytes of all results.
+
+    Logs, timings and the page that shows them tell of the machine; a name that begins
+    with a dot is what a killed job was about to write.
+    """
+    compared = {
+        *(".txt", ".star", ".csv", ".hdf", ".mrcs", ".npz", ".npy", ".json", ".png")
+    }
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.name.startswith(".") or name.parts[0] in ("logs", "benchmarks"):
+            continue
+        if path.suffix in compared:
+            found[str(name)] = path.read_bytes()
+    return found
+
+
+def read_csv(path):
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def assert_same_bytes(folder, other):
+    first, second = contents(folder), contents(other)
+    assert first.keys() == second.keys()
+    assert [name for name in first if first[name] != second[name]] == []
+
+
+def set_ranks(n):
+    """Return the options for a number of MPI ranks, as profiles/README.md has them."""
+    return ["--set-resources", *(f"{rule}:tasks={n}" for rule in MPI_RULES)]
+
+
+@pytest.fixture(scope="module")
+def particles(tmp_path_factory):
+    """The table of the set, with columns that nobody knows."""
+    folder = tmp_path_factory.mktemp("set")
+    made = simulate_images(RECIPE)
+    images = made.images.copy()
+    images[CONSTANT] = 1
+    images[NOT_FINITE, 3, 5] = np.nan
+    write_image_set(folder, dataclasses.replace(made, images=images))
+    blocks = read_star(folder / "particles.star")
+    blocks["particles"]["myNote"] = [f"note {i % 7}" for i in range(len(images))]
+    blocks["particles"]["rlnBeamTiltClass"] = np.arange(len(images)) % 3
+    blocks["optics"]["myCamera"] = "K3"
+    write_star(folder / "particles.star", blocks)
+    header = [{f"apix_{axis}": RECIPE.pixel_size for axis in "xyz"}] * len(images)
+    write_images(folder / "particles.hdf", images, header)
+    return folder / "particles.star"
+
+
+@pytest.fixture(scope="module")
+def place(root, tmp_path_factory, particles):
+    """A folder whose folder ``work`` holds a finished run on two ranks."""
+    place = Place(root, tmp_path_factory.mktemp("place"), particles)
+    place.configure()
+    # A file first, all that there is second.
+    target = "results/tiny/classes.csv"
+    place.first = place.run(target)
+    assert not (place.results() / "report").exists()
+    place.second = place.run()
+    return place
+
+
+@pytest.fixture(scope="module")
+def started(place):
+    """Three runs of one configuration, each as short as can be."""
+    short = OPTIONS | {"max_round": 1, "n_generations": 1}
+    flipped = simulate_images(
+        dataclasses.replace(RECIPE, n_images=100, box=41, ctf=True, junk=0.0, snr=5.0)
+    )
+    write_image_set(place.folder / "with_ctf", flipped)
+    stack = str(place.particles.with_suffix(".hdf"))
+    place.write(
+        "three.yaml",
+        {
+            "tiny": short | {"particles": str(place.particles)},
+            "stack": short | {"particles": stack},
+            # Relative to the folder of --directory.
+            "flipped": short
+            | {"particles": "../with_ctf/particles.star", "CTF": True, "thld_err": 1.0},
+        },
+    )
+    place.run(config="three.yaml", work="three")
+    return place
+
+
+# ---------------------------------------------------------------- what a run leaves
+
+
+def test_all_files_of_the_manual_are_there(place):
+    results = place.results()
+    names = [
+        *("2dalignment/aqfinal.hdf", "2dalignment/initial2Dparams.txt"),
+        *("class_averages.hdf", "class_averages.mrcs", "classes.star"),
+        *("particles.star", "classes.csv", "README_shrink_ratio.txt"),
+        *("report/index.html", "report/gallery.png"),
+        *("import/particles.star", "import/import.json"),
+        *("working_stack.mrcs", "working_stack.json", "coefficients.npy"),
+    ]
+    for g in (1, 2):
+        folder = f"generation_{g:04d}"
+        names += [
+            f"{folder}/class_averages_candidate_generation_{g}.hdf",
+            f"{folder}/class_averages_generation_{g}.hdf",
+            f"{folder}/generation_{g}_accounted.txt",
+            f"{folder}/generation_{g}_unaccounted.txt",
+        ]
+    missing = [name for name in names if not (results / name).stat().st_size]
+    assert missing == []
+    assert not (place.folder / "results").exists()
+    assert "isac_report" not in jobs(place.first)
+    assert jobs(place.second) == {"isac_report": 1, "all": 1}
+
+
+def test_every_rule_has_a_log_and_a_benchmark(place):
+    results = place.results()
+    rules = {"isac_import", "isac_prealign", "isac_shrink", "isac_class_averages"}
+    for folder, suffix in (("logs", ".log"), ("benchmarks", ".tsv")):
+        there = {p.relative_to(results / folder) for p in results.rglob(f"*{suffix}")}
+        assert {f"{rule}{suffix}" for rule in rules} <= set(map(str, there))
+        for rule in FROM_ROUNDS_ON - {"isac_class_averages", "isac_report", "all"}:
+            assert {p.name for p in there if p.parts[0] == rule} >= {
+                f"0001_0001{suffix}" if "round" in rule else f"0001_1{suffix}"
+            }
+
+
+def test_all_tables_tell_the_same_members(place):
+    results = place.results()
+    headers = read_headers(results / "class_averages.hdf")
+    assert len(headers) > 2
+    label = np.full(RECIPE.n_images, -1)
+    for k, header in enumerate(headers):
+        members = np.atleast_1d(header["members"])
+        assert len(members) == header["n_objects"] >= 10
+        assert np.all(label[members] == -1), "a particle is in two classes"
+        label[members] = k
+    rows = read_csv(results / "classes.csv")
+    assert [int(row["particle_id"]) for row in rows] == [*range(1, len(label) + 1)]
+    np.testing.assert_array_equal([int(row["class"]) for row in rows], label)
+    table = starfile.read(results / "particles.star")["particles"]
+    np.testing.assert_array_equal(
+        table["rlnClassNumber"], np.where(label < 0, -1, label + 1)
+    )
+    accounted = np.concatenate(
+        [read_ids(p) for p in sorted(results.glob("*/*_accounted.txt"))]
+    )
+    np.testing.assert_array_equal(np.sort(accounted), np.flatnonzero(label >= 0))
+    classes = starfile.read(results / "classes.star")
+    np.testing.assert_array_equal(
+        classes["cryokinMembers"], np.bincount(label[label >= 0])
+    )
+    with mrcfile.open(results / "class_averages.mrcs") as stack:
+        images, _ = read_images(results / "class_averages.hdf")
+        np.testing.assert_array_equal(stack.data, images)
+
+
+def test_a_generation_starts_from_what_the_one_before_left(place):
+    results = place.results()
+    usable = sorted(set(range(RECIPE.n_images)) - {CONSTANT, NOT_FINITE})
+    pool = read_ids(results / "generation_0000/generation_0_unaccounted.txt")
+    assert pool == usable
+    for g in (1, 2):
+        folder = results / f"generation_{g:04d}"
+        accounted = read_ids(folder / f"generation_{g}_accounted.txt")
+        unaccounted = read_ids(folder / f"generation_{g}_unaccounted.txt")
+        status = json.loads((folder / f"generation_{g}_status.json").read_text())
+        assert sorted(accounted + unaccounted) == pool
+        assert status["accounted"] == len(accounted)
+        assert status["unaccounted"] == len(unaccounted)
+        left = pool
+        for round_folder in sorted(folder.glob("round_*")):
+            before, left = left, read_ids(round_folder / "left.txt")
+            assert set(left) <= set(before)
+        candidates = read_headers(
+            folder / f"class_averages_candidate_generation_{g}.hdf"
+        )
+        held = [np.atleast_1d(header["members"]) for header in candidates]
+        held = np.concatenate([np.empty(0, int), *held])
+        assert sorted([*held, *left]) == pool
+        pool = unaccounted
+
+
+def test_unusable_images_are_named_and_never_classified(place):
+    info = json.loads((place.results() / "import/import.json").read_text())
+    assert [entry["id"] for entry in info["excluded"]] == [CONSTANT, NOT_FINITE]
+    table = starfile.read(place.results() / "particles.star")["particles"]
+    assert list(table["rlnClassNumber"][[CONSTANT, NOT_FINITE]]) == [-1, -1]
+
+
+def test_every_row_and_column_of_the_input_survives(place):
+    before = read_star(place.particles)
+    after = read_star(place.results() / "particles.star")
+    assert len(after["particles"]) == RECIPE.n_images
+    for block in ("optics", "particles"):
+        for name in before[block]:
+            if name == "rlnImageName":  # became the whole path
+                continue
+            assert list(after[block][name]) == list(before[block][name]), name
+
+
+def test_hdf_files_have_the_layout_of_eman(place):
+    with h5py.File(place.results() / "class_averages.hdf") as file:
+        images = file["MDF/images"]
+        assert int(np.ravel(images.attrs["imageid_max"])[0]) == len(images) - 1
+        assert {"EMAN.members", "EMAN.n_objects"} <= set(images["0"].attrs)
+
+
+def test_nothing_is_left_to_do(place):
+    for target in ([], ["candidates"], ["results/tiny/classes.csv"]):
+        assert place.planned(*target) == {}
+
+
+# ------------------------------------------------------------- same seed, same bytes
+
+
+@pytest.mark.parametrize("ranks", [1, 3, 4])
+def test_the_number_of_ranks_does_not_matter(place, ranks):
+    work = f"ranks_{ranks}"
+    text = place.run(*set_ranks(ranks), work=work)
+    assert f"prealigning on {ranks} ranks" in text
+    assert_same_bytes(place.results(), place.results(work))
+
+
+def test_another_seed_gives_other_candidates(place):
+    config = place.configure("seed.yaml", rand_seed=2)
+    text = place.run("candidates", config=config, work="seed")
+    assert not {"isac_reproducible", "isac_account"} & jobs(text).keys()
+    name = "generation_0001/class_averages_candidate_generation_1.hdf"
+    one, other = (place.results(work) for work in ("work", "seed"))
+    assert (one / name).read_bytes() != (other / name).read_bytes()
+    assert not (other / "generation_0001/classes_generation_1.npz").exists()
+    # What comes before does not depend on the seed.
+    name = "2dalignment/initial2Dparams.txt"
+    assert (one / name).read_bytes() == (other / name).read_bytes()
+
+
+def test_the_same_command_goes_on_after_a_kill(place):
+    results = place.results("killed")
+    log = results / "logs"
+
+    def exists(path):
+        return path.exists()
+
+    def in_the_middle(path):
+        return path.exists() and "iteration 1" in path.read_text()
+
+    moments = (
+        (exists, results / "import/import.json", results / "working_stack.mrcs"),
+        (
+            exists,
+            log / "isac_candidates_round/0001_0001.log",
+            results / "generation_0001/round_0001/classes.npz",
+        ),
+        (
+            in_the_middle,
+            log / "isac_reproducible/0001_1.log",
+            results / "generation_0001/classes_generation_1.npz",
+        ),
+    )
+    command = place.command(work="killed")
+    for reached, path, not_yet in moments:
+        process = subprocess.Popen(
+            command,
+            cwd=place.folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            while not reached(path):
+                assert process.poll() is None, f"the run ended before {path}"
+                time.sleep(0.02)
+            if path.suffix == ".json":
+                another = place.snakemake(work="killed")
+                assert another.returncode == 1
+                assert "another snakemake is at work in this folder" in another.text
+            else:
+                time.sleep(0.2)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        assert not not_yet.exists()
+    place.run(work="killed")
+    assert_same_bytes(place.results(), results)
+
+
+# ------------------------------------------------------- what a change makes again
+
+
+def test_a_comment_changes_nothing(place):
+    config = place.configure("comment.yaml", comment="# a comment\n", xr=1, maxit="8")
+    assert place.planned(config=config) == {}
+
+
+def test_an_option_of_the_classes_does_not_prealign_again(place):
+    config = place.configure("thld_err.yaml", thld_err=0.31)
+    assert place.planned(config=config).keys() == FROM_ROUNDS_ON
+
+
+def test_ctf_begins_with_the_phases(place, started):
+    config = place.configure(
+        "ctf.yaml", CTF=True, particles=str(place.folder / "with_ctf/particles.star")
+    )
+    preparing = {"isac_import", "isac_phase_flip", "isac_prealign", "isac_shrink"}
+    assert place.planned(config=config).keys() == FROM_ROUNDS_ON | preparing
+
+
+@pytest.mark.parametrize("rule", ["isac_candidates_round", "isac_reproducible"])
+def test_restart_sections_are_forced_rules(place, rule):
+    forced = place.planned("--forcerun", rule).keys()
+    assert rule in forced
+    assert "isac_prealign" not in forced
+    assert ("isac_candidates_round" in forced) == (rule == "isac_candidates_round")
+
+
+def test_fewer_generations_join_again_and_no_more(place):
+    config = place.configure("fewer.yaml", n_generations=1)
+    joined = {"isac_class_averages": 1, "isac_report": 1, "all": 1}
+    assert place.planned(config=config) == joined
+
+
+def test_the_next_generation_is_all_that_is_new(place):
+    """The run ended for want of generations; if not, nothing is to be done."""
+    status = place.results() / "generation_0002/generation_2_status.json"
+    goes_on = not json.loads(status.read_text())["stop"]
+    config = place.configure("more.yaml", n_generations=3)
+    planned = place.planned(config=config)
+    assert planned.get("isac_candidates_round", 0) == goes_on
+    assert planned.get("isac_account", 0) == goes_on
+    assert "isac_shrink" not in planned
+
+
+def test_a_run_that_goes_on_is_like_one_that_had_all_from_the_start(started):
+    results = started.results("three")
+    assert not (results / "generation_0001/round_0002").exists()
+    text = started.run(work="three")
+    assert "isac_shrink" not in jobs(text)
+    assert (results / "generation_0001/round_0002").exists()
+    assert_same_bytes(started.results(), results)
+
+
+# ---------------------------------------------------------------------------- inputs
+
+
+def test_a_stack_without_a_table_gives_the_same_classes(started):
+    # Reads the first generation's files: another test lets the run tiny go on.
+    one, other = (started.results("three", run) for run in ("stack", "tiny"))
+    name = "generation_0001/round_0001/classes.npz"
+    assert (one / name).read_bytes() == (other / name).read_bytes()
+    assert len(starfile.read(one / "particles.star")["particles"]) == RECIPE.n_images
+
+
+def test_phases_are_flipped_and_odd_boxes_are_fine(started):
+    results = started.results("three", "flipped")
+    with mrcfile.open(results / "phase_flipped.mrcs") as stack:
+        assert stack.data.shape == (100, 41, 41)
+        assert np.isfinite(stack.data).all()
+    assert len(read_headers(results / "class_averages.hdf")) > 0
+    label = [int(row["class"]) for row in read_csv(results / "classes.csv")]
+    assert len(label) == 100
+    assert max(label) >= 0
+
+
+# --------------------------------------------------------------------------- targets
+
+
+def test_candidates_can_be_asked_for_by_name(place):
+    name = "results/tiny/generation_0001/class_averages_candidate_generation_1.hdf"
+    for target in ("candidates", name):
+        planned = place.planned(target, work="empty")
+        assert {"isac_candidates_round", "isac_candidates"} <= planned.keys()
+        assert not {"isac_reproducible", "isac_account"} & planned.keys()
+
+
+def test_a_generation_in_the_folder_of_another_is_refused(place):
+    name = "results/tiny/generation_0002/class_averages_candidate_generation_1.hdf"
+    done = place.snakemake(name, "--dry-run")
+    assert done.returncode == 1
+    sentence = "generation_0002 holds no file of generation 1; ask for generation_0001"
+    assert sentence in done.text
+
+
+@pytest.mark.parametrize("work", ["work", "empty"])
+@pytest.mark.parametrize(
+    ("option", "shown"),
+    [
+        (["--dry-run"], ""),
+        (["--dag"], "digraph"),
+        (["--rulegraph"], "digraph"),
+        (["--summary"], "output_file"),
+    ],
+)
+def test_a_run_can_be_looked_at_before_and_after(place, work, option, shown):
+    assert shown in place.run(*option, work=work)
+
+
+def test_snakemake_finds_nothing_to_lint(root, tmp_path):
+    done = subprocess.run(
+        [Path(sys.executable).with_name("snakemake"), "--lint", "text"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# -------------------------------------------------------------- the mistakes of users
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"raduis": 15}, "runs.tiny.raduis is no option of method isac, did you mean"),
+        ({"radius": "wide"}, "runs.tiny.radius = "),
+        ({"main_iter": 3, "iter_reali": 2}, "must divide main_iter = 3"),
+        ({"particles": "nosuch.star"}, "there is no such file, seen from "),
+    ],
+)
+def test_a_mistake_in_the_configuration_starts_no_job(place, changes, sentence):
+    config = place.configure("wrong.yaml", **changes)
+    done = place.snakemake(config=config, work="wrong")
+    assert done.returncode == 1
+    told = [line for line in done.text.splitlines() if line.startswith("error: ")]
+    assert len(told) == 1
+    assert sentence in told[0]
+    assert "Traceback" not in done.text
+    assert not (place.folder / "wrong/results").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"radius": 20}, "radius = 20 pixel does not fit the box of 40 pixel"),
+        ({"img_per_grp": 60}, "238 usable particles"),
+        ({"CTF": True}, "no CTF, the columns rlnDefocusU"),
+    ],
+)
+def test_a_mistake_that_the_import_finds_reaches_the_terminal(place, changes, sentence):
+    config = place.configure("wrong.yaml", **changes)
+    done = place.snakemake(config=config, work="refused")
+    assert done.returncode == 1
+    told = [line for line in done.text.splitlines() if line.startswith("error: ")]
+    assert len(told) == 1
+    assert sentence in told[0]
+    assert "Traceback" not in done.text
+    written = [p for p in place.results("refused").rglob("*") if p.is_file()]
+    assert [path.name for path in written] == ["isac_import.log"]
+
+
+def test_an_unknown_run_is_no_target(place):
+    done = place.snakemake("results/tony/classes.csv")
+    assert done.returncode == 1
+    assert "No rule to produce results/tony/classes.csv" in done.text
+
+
+def test_one_failing_rank_ends_the_job(place, particles, tmp_path):
+    work = place.folder / "broken"
+    work.mkdir()
+    for name in ("particles.star", "particles.mrcs"):
+        (work / name).write_bytes(particles.with_name(name).read_bytes())
+    config = place.configure("broken.yaml", particles="particles.star")
+    place.run("results/tiny/import/import.json", config=config, work="broken")
+    os.truncate(work / "particles.mrcs", 1024 + 4 * 40 * 40 * 239)
+    done = place.snakemake(config=config, work="broken")
+    assert done.returncode == 1
+    assert "particles.mrcs: broken off, 239 whole images" in done.text
+    assert not (place.results("broken") / "2dalignment/aqfinal.hdf").exists()
+
+
+def test_a_launcher_of_another_mpi_is_noticed(root, tmp_path):
+    """Started alone, as by a launcher that does not know the library in use."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "mpi4py"),
+            str(root / "workflow/scripts/isac_phase_flip.py"),
+            *("--images", "none.npz", "--flipped", "out.mrcs", "--ranks", "3"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "error: started with 1 MPI ranks, expected 3" in done.stderr
+    assert list(tmp_path.iterdir()) == []
