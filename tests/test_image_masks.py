@@ -110,6 +110,16 @@ def test_signal_and_noise_give_the_expected_correlation():
     assert correlation[20:].mean() == pytest.approx(4 / 5, abs=0.01)
 
 
+@pytest.mark.parametrize(("kx", "ky", "ring"), [(1, 1, 1), (2, 2, 3), (3, 4, 5)])
+def test_a_coefficient_belongs_to_the_nearest_ring(kx, ky, ring):
+    y, x = np.mgrid[:32, :32]
+    wave = np.cos(2 * np.pi * (kx * x + ky * y) / 32)
+    noise = np.random.default_rng(4).normal(0, 1e-3, (2, 32, 32))
+    _, correlation = ring_correlation(wave + noise[0], wave + noise[1])
+    assert correlation[ring] > 0.99
+    assert np.all(np.abs(np.delete(correlation, ring)[1:]) < 0.9)
+
+
 def test_an_empty_ring_counts_as_uncorrelated():
     wave = np.cos(2 * np.pi * 4 * np.arange(32) / 32) * np.ones((32, 1))
     _, correlation = ring_correlation(wave, np.zeros((32, 32)))

@@ -165,7 +165,7 @@ def squared_errors(alignments: Alignment, values: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("seed", [7, 8, 9])
 def test_the_common_transformations_are_the_best(seed):
-    alignments = jittered(seed, 4, 10, angle=0.05, shift=0.8)
+    alignments = jittered(seed, 4, 10, angle=0.15, shift=4.0)
     found = stability(alignments, RADIUS, 100.0)
     best = minimize(
         lambda values: squared_errors(alignments, values).mean(), np.zeros(9)
