@@ -1,7 +1,7 @@
 """Phase one of a generation: candidate classes, found in rounds.
 
 Each round classifies the particles that no candidate of the generation holds yet, in
-several independent runs from common starting averages, and keeps as candidates the
+several runs that start from random particles of their own, and keeps as candidates the
 classes that two runs agree on.
 """
 
@@ -132,17 +132,18 @@ def candidates_round(
         return []
     seed = options.rand_seed
     address = (generation, 1, round_number)
-    start = random_start(particles, count, stream(seed, *address, 0))
-    first = sac(
+    runs = sac(
         team,
         particles,
-        [start],
+        [
+            random_start(particles, count, stream(seed, *address, 0, run))
+            for run in range(options.indep_run)
+        ],
         options.init_iter,
         False,
         options.sac,
         lambda *work: stream(seed, *address, 1, *work),
-    )[0]
-    runs = [first] * options.indep_run
+    )
     for iteration in range(options.match_first):
         runs = sac(
             team,

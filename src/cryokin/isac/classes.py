@@ -40,6 +40,15 @@ class Class:
     errors: NDArray[np.float64]
     reproduction: float
 
+    def subset(self, keep: NDArray[np.bool_]) -> Class:
+        """Return the class with some of its members."""
+        return Class(
+            self.members[keep],
+            take(self.alignment, keep),
+            self.errors[keep],
+            self.reproduction,
+        )
+
 
 def save_classes(path: str | os.PathLike[str], classes: Sequence[Class]) -> None:
     """Write classes to an ``.npz`` file, atomically."""

@@ -26,7 +26,7 @@ from cryokin.image.geometry import (
     identity,
     take,
 )
-from cryokin.image.masks import disc
+from cryokin.image.masks import disc, subtract_background
 from cryokin.image.polar import Complex64, Float32, PolarBasis
 from cryokin.isac.alignment import (
     average,
@@ -190,8 +190,10 @@ def prealign(
                 for half, size in zip(halves.sums, halves.counts, strict=True)
             )
             frc = _masked_frc(even, odd, radius)
-            reference = _reference(even, odd, halves.counts, frc, radius)
-            alignment, reference = _centred(alignment, reference, center_method, radius)
+            reference, whole = _reference(even, odd, halves.counts, frc, radius)
+            alignment, reference = _centred(
+                alignment, reference, whole, center_method, radius
+            )
             if iteration == PASSES or moved_by < CONVERGED:
                 break
             search_at = _operand(basis, reference, analysis, shifts)
@@ -220,16 +222,12 @@ def prealign(
         )
         for radii in (slice(0, None, 2), slice(1, None, 2))
     ]
-    share = reliability(centre(alignment), *halves_of_grid)
+    share = reliability(*halves_of_grid)
     team.log(f"share of the centres' variance that is not noise: {share:.2f}")
     return Prealignment(share * centre(alignment), reference, frc)
 
 
-def reliability(
-    whole: NDArray[np.floating],
-    first: NDArray[np.floating],
-    second: NDArray[np.floating],
-) -> float:
+def reliability(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
     """Return the share of the variance of estimated centres that is not noise.
 
     Times this share, estimates are closest to the truth on average (empirical Bayes):
@@ -237,20 +235,20 @@ def reliability(
 
     Parameters
     ----------
-    whole : ndarray, shape (n, 2)
-        Centres estimated from all of the data.
     first, second : ndarray, shape (n, 2)
-        Centres estimated from either half of the data; the noise of each is
-        independent and has twice the variance.
+        Centres estimated from either half of the data; their noise is independent,
+        so that what they have in common is signal.
 
     Returns
     -------
     float
         Between 0 and 1.
     """
-    total = float(np.mean(np.sum(whole**2, axis=1)))
-    noise = float(np.mean(np.sum((first - second) ** 2, axis=1))) / 4
-    return float(np.clip(1 - noise / total, 0.0, 1.0)) if total > 0 else 0.0
+    common = float(np.mean(np.sum(first * second, axis=1)))
+    each = float(np.mean(np.sum(first**2 + second**2, axis=1))) / 2
+    of_half = max(common / each, 0.0) if each > 0 else 0.0
+    # Twice the data: Spearman and Brown's formula for a test of double length.
+    return 2 * of_half / (1 + of_half)
 
 
 def _halves(
@@ -303,24 +301,36 @@ def _reference(
     counts: NDArray[np.intp],
     frc: NDArray[np.float64],
     radius: int,
-) -> Float32:
-    """Return the masked average with the low-pass that its halves support."""
+) -> tuple[Float32, Float32]:
+    """Return the average with the low-pass that its halves support.
+
+    Masked with mean 0, to compare images with; and whole, its background at 0, to find
+    its centre: what has no mass has no centre of mass.
+    """
     mean = (even * counts[0] + odd * counts[1]) / counts.sum()
     cutoff, fall_off = fit_lowpass(frc)
-    return filter_image(_masked(mean, radius), min(cutoff, HIGHEST), fall_off)
+    masked, whole = (
+        filter_image(image, min(cutoff, HIGHEST), fall_off)
+        for image in (
+            _masked(mean, radius),
+            subtract_background(mean[None], radius)[0],
+        )
+    )
+    return masked, whole
 
 
 def _centred(
     alignment: Alignment,
     reference: Float32,
+    whole: Float32,
     center_method: int,
     radius: int,
 ) -> tuple[Alignment, Float32]:
-    """Move the average to the centre, and all images with it."""
+    """Move the average, centred by its ``whole``, and all images with it."""
     if center_method == -1:
         offset = flip(alignment.mirror, alignment.shift).mean(axis=0)
     elif center_method > 0:
-        offset = find_centre(reference, center_method, radius)
+        offset = find_centre(whole, center_method, radius)
     else:
         return alignment, reference
     box = reference.shape[0]

@@ -16,7 +16,7 @@ from cryokin.isac.classes import Class
 from cryokin.isac.matching import match
 from cryokin.isac.options import IsacOptions
 from cryokin.isac.particles import Particles
-from cryokin.isac.sac import Run, align_group, sac
+from cryokin.isac.sac import Run, align_group, nearest, sac
 from cryokin.parallel import Team
 from cryokin.random import stream
 
@@ -173,14 +173,34 @@ def _confirmed(
             len(members) / float(np.mean(sizes)),
         )
 
-    classes = team.map(realign, range(len(matches)))
+    realigned = team.map(realign, range(len(matches)))
+    stable = [c for c in realigned if len(c.members) >= options.thld_grp]
+    classes = _without_strangers(team, particles, stable, options)
     kept = [
         c
         for c in classes
         if len(c.members) >= options.thld_grp and c.reproduction >= options.thld_rep
     ]
     team.log(
-        f"{len(matches)} classes matched in {len(runs)} runs,"
-        f" {len(kept)} of them stable and large enough"
+        f"{len(matches)} classes matched in {len(runs)} runs, {len(stable)} stable,"
+        f" {len(kept)} reproducible"
     )
     return sorted(kept, key=lambda c: (-len(c.members), int(c.members[0])))
+
+
+def _without_strangers(
+    team: Team, particles: Particles, classes: list[Class], options: IsacOptions
+) -> list[Class]:
+    """Leave out members that are more similar to another class than to their own.
+
+    Classes of equal size take in particles that have their like elsewhere. None of the
+    classes may be empty.
+    """
+    if len(classes) < 2:
+        return classes
+    # A run of which every reference is replaced.
+    start = random_start(particles, len(classes), stream(options.rand_seed))
+    run = restart(team, particles, list(classes), start)
+    labels = np.full(len(particles.coefficients), -1, np.intp)
+    labels[particles.ids] = nearest(team, particles, run, options.sac)
+    return [found.subset(labels[found.members] == k) for k, found in enumerate(classes)]

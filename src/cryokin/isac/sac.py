@@ -308,6 +308,21 @@ def _scores(
     return np.concatenate(found, axis=1)
 
 
+def nearest(
+    team: Team, particles: Particles, run: Run, options: SacOptions
+) -> NDArray[np.intp]:
+    """Return the class that each particle is most similar to, shape (n,).
+
+    Other than in the equal-size assignment, classes have any size. A particle that is
+    part of an average is compared with the average of the others.
+    """
+    refinement = options.refinement
+    shifts = shift_grid(refinement.xr, refinement.yr, refinement.ts)
+    ready = _prepared(particles, run, refinement.FH, refinement.FF)
+    scores = _scores(particles, run, ready, shifts, particles.blocks(team))
+    return np.concatenate(team.gather([scores.argmax(axis=0)]))
+
+
 def _align_class(
     particles: Particles,
     members: NDArray[np.intp],
