@@ -17,10 +17,9 @@ def put_first(variable, folder):
 # conda environment of a rule is activated later and still comes first.
 put_first("PATH", os.path.dirname(sys.executable))
 put_first("PYTHONPATH", f"{workflow.basedir}/src")
-# Ranks share the work; threads of the linear algebra would only fight with them.
-for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[threads] = "1"
-
+# Ranks share the work. Snakemake tells the libraries of a job to use as many threads as
+# the job has cores; that many on each rank would only fight with each other.
+ONE_THREAD = "env OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1"
 SCRIPTS = shlex.quote(f"{workflow.basedir}/workflow/scripts")
 MPI_SCRIPT = f"{{resources.mpi}} -n {{resources.tasks}} python -m mpi4py {SCRIPTS}"
 SCRIPT = f"python {SCRIPTS}"
