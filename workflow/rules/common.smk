@@ -21,7 +21,8 @@ put_first("PYTHONPATH", f"{workflow.basedir}/src")
 # the job has cores; that many on each rank would only fight with each other.
 ONE_THREAD = "env OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1"
 SCRIPTS = shlex.quote(f"{workflow.basedir}/workflow/scripts")
-MPI_SCRIPT = f"{{resources.mpi}} -n {{resources.tasks}} python -m mpi4py {SCRIPTS}"
+RANKS = "{resources.mpi} -n {resources.tasks}"
+MPI_SCRIPT = f"{RANKS} {ONE_THREAD} python -m mpi4py {SCRIPTS}"
 SCRIPT = f"python {SCRIPTS}"
 
 
