@@ -45,6 +45,10 @@ def align(
     -------
     ndarray, shape (n_z, n_y, n_x)
         The particle as the reference lies.
+
+    Notes
+    -----
+    Outside the input there is 0, so take the mean off a volume before it is moved.
     """
     r = np.asarray(rotation, np.float64)
     return _transform(volume, r, np.asarray(shift, np.float64), kernel, where)
@@ -59,6 +63,12 @@ def place(
     """Bring a reference into the frame of a particle, the inverse of `align`."""
     r = np.asarray(rotation, np.float64).T
     return _transform(volume, r, -r @ np.asarray(shift, np.float64), kernel, None)
+
+
+def centred(volume: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return a volume without its mean."""
+    values = np.asarray(volume, np.float32)
+    return values - np.float32(values.mean(dtype=np.float64))
 
 
 def _transform(
@@ -93,8 +103,8 @@ def pytom_cubic(
     """Interpolate as PyTom's ``transformSpline`` does.
 
     Inside, a separable cubic through the two nearest samples of each line, with slopes
-    from four samples; one sample from the border a three-point Lagrange polynomial;
-    in the outermost cell linear; 0 outside. On grid points the voxel itself.
+    from four samples; next to the border a three-point Lagrange polynomial; 0 in the
+    outermost cell and outside. On grid points the voxel itself.
 
     Parameters
     ----------
@@ -113,14 +123,11 @@ def pytom_cubic(
     base = np.floor(p).astype(np.intp)
     t = p - base
     last = np.array(volume.shape)[:, None] - 1
-    inside = [((p >= m) & (p <= last - m)).all(axis=0) for m in (0, 1, 2)]
+    inner = ((p >= 2) & (p <= last - 2)).all(axis=0)
+    rim = ((p >= 1) & (p <= last - 1)).all(axis=0) & ~inner
+    lagrange = np.stack([t * (t - 1) / 2, 1 - t * t, t * (t + 1) / 2, 0 * t])
     out = np.zeros(p.shape[1])
-    linear = (np.stack([0 * t, 1 - t, t, 0 * t]), inside[0] & ~inside[1])
-    lagrange = (
-        np.stack([t * (t - 1) / 2, 1 - t * t, t * (t + 1) / 2, 0 * t]),
-        inside[1] & ~inside[2],
-    )
-    for weights, chosen in (linear, lagrange, (_hermite(t), inside[2])):
+    for weights, chosen in ((lagrange, rim), (_hermite(t), inner)):
         out[chosen] = _separable(volume, base[:, chosen], weights[:, :, chosen])
     return out
 
@@ -138,6 +145,28 @@ def _hermite(t: NDArray[np.float64]) -> NDArray[np.float64]:
         np.multiply.outer(term, t**power) for power, term in enumerate(terms)
     )
     return weights
+
+
+def pytom_kernel(n: int, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return PyTom's cubic on a line as a matrix.
+
+    Parameters
+    ----------
+    n : int
+        Samples of the line.
+    points : ndarray, shape (n_points,)
+        Positions, two samples away from either end [voxel].
+
+    Returns
+    -------
+    ndarray, shape (n_points, n)
+        Multiplied by the samples it gives the values at the positions.
+    """
+    base = np.minimum(np.floor(points).astype(np.intp), n - 3)
+    matrix = np.zeros((len(points), n))
+    for offset, weight in enumerate(_hermite(points - base), -1):
+        matrix[np.arange(len(points)), base + offset] = weight
+    return matrix
 
 
 def _separable(
