@@ -10,7 +10,7 @@ it would push every particle into the largest class.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -58,6 +58,10 @@ class Model:
     def __len__(self) -> int:
         return len(self.y)
 
+    def take(self, ids: NDArray[np.intp]) -> Model:
+        """Return the model of some of the particles."""
+        return replace(self, y=self.y[ids], w=self.w[ids])
+
 
 def model(corrected: Corrected, score: Score = "likelihood") -> Model:
     """Return the model of corrected particles.
@@ -83,12 +87,15 @@ def model(corrected: Corrected, score: Score = "likelihood") -> Model:
 def class_sums(
     model: Model, labels: NDArray[np.intp], nclass: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the sums of ``w y`` and ``w^2`` over the classes, each (nclass, 2 m)."""
+    """Return the sums of ``w y`` and ``w^2`` over the classes, each (nclass, 2 m).
+
+    Particles of the label -1 are in no class.
+    """
     signal, weight = np.zeros((2, nclass, model.y.shape[1]))
     for start in range(0, len(model), BLOCK):
         part = slice(start, start + BLOCK)
         w = np.repeat(model.w[part], 2, axis=1)
-        member = np.eye(nclass, dtype=np.float32)[labels[part]]
+        member = (labels[part, None] == np.arange(nclass)).astype(np.float32)
         signal += member.T @ (w * model.y[part])
         weight += member.T @ np.square(w)
     return signal, weight
@@ -104,7 +111,7 @@ def scores(
     model : Model
         The particles.
     labels : ndarray of int, shape (n,)
-        Classes from 0.
+        Classes from 0; particles of the label -1 are scored, but are in no average.
     nclass : int
         Number of classes; some may be empty.
     leave_one_out : bool, optional
@@ -116,7 +123,7 @@ def scores(
         ``-inf`` where a class has no (other) member.
     """
     n = len(model)
-    counts = np.bincount(labels, minlength=nclass)
+    counts = np.bincount(labels[labels >= 0], minlength=nclass)
     signal, weight = class_sums(model, labels, nclass)
     floors = FLOOR * np.maximum(counts, 1)[:, None]
     average, variance = _average(signal, weight, floors, model.noise)
@@ -136,8 +143,8 @@ def scores(
         norm[part] = np.square(model.w[part]) @ pairs.T
         energy[part] = (np.square(model.y[part]) / model.noise).sum(axis=1)
         if leave_one_out:
-            own = labels[part]
-            rows = np.arange(len(own))
+            members = np.flatnonzero(labels[part] >= 0)
+            own, g, w = labels[part][members], g[members], w[members]
             a, v = _average(
                 signal[own] - g,
                 weight[own] - np.square(w),
@@ -145,17 +152,20 @@ def scores(
                 model.noise,
             )
             scale = trust[own] / model.noise
-            product[start + rows, own] = (scale * g * a).sum(axis=1)
-            norm[start + rows, own] = (scale * np.square(w) * (a**2 - v)).sum(axis=1)
+            rows = start + members
+            product[rows, own] = (scale * g * a).sum(axis=1)
+            norm[rows, own] = (scale * np.square(w) * (a**2 - v)).sum(axis=1)
     others = np.tile(counts.astype(np.float64), (n, 1))
-    others[np.arange(n), labels] -= leave_one_out
+    members = np.flatnonzero(labels >= 0)
+    others[members, labels[members]] -= leave_one_out
     with np.errstate(divide="ignore"):
-        prior = np.log(others / max(n - leave_one_out, 1))
+        prior = np.log(others / np.maximum(others.sum(axis=1, keepdims=True), 1))
     if model.score == "likelihood":
         # The noise counts as white here, though inside a mask it is not quite: that
         # leaves the class sizes less weight than Bayes' rule gives them, as whole
         # assignments need, which count small classes too low.
-        return product - norm / 2 + prior
+        likelihood: NDArray[np.float64] = product - norm / 2 + prior
+        return likelihood
     least = LEAST_NORM * energy[:, None]
     correlation = product / np.sqrt(energy[:, None] * np.maximum(norm, least))
     result: NDArray[np.float64] = np.where(np.isinf(prior), -np.inf, correlation)
