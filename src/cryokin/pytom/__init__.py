@@ -1,0 +1,1 @@
+"""Classification of aligned subtomograms by constrained correlation."""

@@ -1,0 +1,225 @@
+"""Classification by the leading components of the correlation matrix (CPCA)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+from scipy.cluster.vq import ClusterError, kmeans2
+
+from cryokin.errors import InputError
+from cryokin.random import stream
+
+KMEANS_ITERATIONS = 50
+MIXTURE_ITERATIONS = 500
+MIXTURE_TOLERANCE = 1e-8  # relative gain of the likelihood at which it has converged
+LEAST_VARIANCE = 1e-6  # of a mixture, relative to the variance of the data
+
+Clustering = Literal["mixture", "kmeans"]
+
+
+@dataclass(frozen=True)
+class Components:
+    """Leading components of a correlation matrix.
+
+    Attributes
+    ----------
+    eigenvalues : ndarray, shape (n_components,)
+        Largest first.
+    coefficients : ndarray, shape (n, n_components)
+        Eigenvectors times the square root of the eigenvalues.
+    total : float
+        Sum of all eigenvalues.
+    """
+
+    eigenvalues: NDArray[np.float64]
+    coefficients: NDArray[np.float64]
+    total: float
+
+    @property
+    def explained(self) -> NDArray[np.float64]:
+        """Fraction of the sum of all eigenvalues, shape (n_components,)."""
+        return self.eigenvalues / self.total
+
+
+def components(
+    matrix: NDArray[np.floating], neig: int, by_size: bool = False
+) -> Components:
+    """Return the leading components of a symmetric matrix.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (n, n)
+        Constrained correlations.
+    neig : int
+        Number of components.
+    by_size : bool, optional
+        Order by the absolute eigenvalue, as PyTom's singular value decomposition does,
+        which takes a large negative eigenvalue for structure.
+
+    Raises
+    ------
+    InputError
+        If there are fewer particles than components.
+
+    Notes
+    -----
+    Signs are fixed: the entry of largest size of each component is positive.
+    """
+    n = len(matrix)
+    if not 1 <= neig <= n:
+        raise InputError(
+            f"neig = {neig} components cannot be taken from {n} particles (allowed:"
+            f" 1 to {n}); lower neig in the config."
+        )
+    symmetric = (np.asarray(matrix, np.float64) + np.asarray(matrix).T) / 2
+    if by_size:
+        values, vectors = scipy.linalg.eigh(symmetric)
+        order = np.argsort(-np.abs(values), kind="stable")[:neig]
+        values, vectors = values[order], vectors[:, order]
+    else:
+        values, vectors = scipy.linalg.eigh(
+            symmetric, subset_by_index=[n - neig, n - 1]
+        )
+        values, vectors = values[::-1], vectors[:, ::-1]
+    largest = np.abs(vectors).argmax(axis=0)
+    vectors = vectors * np.sign(vectors[largest, np.arange(neig)])
+    coefficients = vectors * np.sqrt(np.abs(values))
+    return Components(values, coefficients, float(np.trace(symmetric)))
+
+
+def cluster(
+    coefficients: NDArray[np.floating],
+    nclass: int,
+    seed: int,
+    method: Clustering = "mixture",
+    restarts: int = 20,
+) -> NDArray[np.intp]:
+    """Return classes of particles from their coefficients.
+
+    Parameters
+    ----------
+    coefficients : ndarray, shape (n, neig)
+        See `components`.
+    nclass : int
+        Number of classes.
+    seed : int
+        The user's ``rand_seed``.
+    method : {"mixture", "kmeans"}
+        Gaussians of one common covariance and free weights, which finds small classes,
+        or k-means.
+    restarts : int
+        Independent starts, of which the best counts.
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+        Classes from 0, the largest first.
+
+    Raises
+    ------
+    InputError
+        If there are fewer particles than classes.
+    """
+    n = len(coefficients)
+    if not 1 <= nclass <= n:
+        raise InputError(
+            f"nclass = {nclass} classes cannot be made of {n} particles (allowed: 1 to"
+            f" {n}); lower nclass in the config."
+        )
+    best: tuple[float, NDArray[np.intp]] | None = None
+    for start in range(restarts):
+        generator = stream(seed, start)
+        score, labels = kmeans(coefficients, nclass, generator)
+        if method == "mixture":
+            score, labels = mixture(coefficients, labels, nclass)
+        if best is None or score > best[0]:
+            best = score, labels
+    assert best is not None
+    return by_size(best[1])
+
+
+def by_size(labels: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the same partition with classes numbered by size, the largest 0."""
+    names, first, counts = np.unique(labels, return_index=True, return_counts=True)
+    order = np.lexsort((first, -counts))
+    rank = np.empty(len(names), np.intp)
+    rank[order] = np.arange(len(names))
+    return rank[np.searchsorted(names, labels)]
+
+
+def kmeans(
+    coefficients: NDArray[np.floating], nclass: int, generator: np.random.Generator
+) -> tuple[float, NDArray[np.intp]]:
+    """Return minus the inertia, and the classes, of one k-means++ start."""
+    data = np.asarray(coefficients, np.float64)
+    seeds = _seeds(data, nclass, generator)
+    try:
+        centres, labels = kmeans2(
+            data, seeds, KMEANS_ITERATIONS, minit="matrix", missing="raise"
+        )
+    except ClusterError:  # a class emptied: what there was before counts
+        centres = seeds
+        labels = ((data[:, None] - seeds) ** 2).sum(axis=2).argmin(axis=1)
+    inertia = ((data - centres[labels]) ** 2).sum()
+    return -float(inertia), labels.astype(np.intp)
+
+
+def _seeds(
+    data: NDArray[np.float64], nclass: int, generator: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return centres drawn by k-means++, shape (nclass, d)."""
+    centres = data[[generator.integers(len(data))]]
+    while len(centres) < nclass:
+        distance = ((data[:, None] - centres) ** 2).sum(axis=2).min(axis=1)
+        total = distance.sum()
+        share = distance / total if total > 0 else None
+        drawn = generator.choice(len(data), p=share)
+        centres = np.concatenate([centres, data[[drawn]]])
+    return centres
+
+
+def mixture(
+    coefficients: NDArray[np.floating], labels: NDArray[np.intp], nclass: int
+) -> tuple[float, NDArray[np.intp]]:
+    """Return the log-likelihood, and the classes, of a mixture of Gaussians.
+
+    The classes have weights and means of their own and one covariance in common:
+    noise scatters particles of every class alike. Expectation maximisation from
+    ``labels``.
+
+    Parameters
+    ----------
+    coefficients : ndarray, shape (n, d)
+        Data.
+    labels : ndarray of int, shape (n,)
+        Where to start.
+    nclass : int
+        Number of Gaussians.
+    """
+    data = np.asarray(coefficients, np.float64)
+    n, d = data.shape
+    share = np.eye(nclass)[labels]
+    ridge = LEAST_VARIANCE * max(float(data.var(axis=0).mean()), 1e-300) * np.eye(d)
+    last = -np.inf
+    for _ in range(MIXTURE_ITERATIONS):
+        weight = np.maximum(share.sum(axis=0), 1e-12)
+        means = share.T @ data / weight[:, None]
+        scatter = data.T @ data - (means.T * weight) @ means
+        precision = np.linalg.inv(scatter / n + ridge)
+        from_mean = data[:, None] - means
+        squares = np.einsum("ncd,de,nce->nc", from_mean, precision, from_mean)
+        logs = np.log(weight / n) - squares / 2
+        top = logs.max(axis=1, keepdims=True)
+        parts = np.exp(logs - top)
+        total = parts.sum(axis=1, keepdims=True)
+        share = parts / total
+        _, determinant = np.linalg.slogdet(precision)
+        likelihood = float((top + np.log(total)).sum() + n * determinant / 2)
+        if likelihood - last < MIXTURE_TOLERANCE * abs(likelihood):
+            break
+        last = likelihood
+    return likelihood, share.argmax(axis=1)

@@ -1,0 +1,367 @@
+"""Multiple correlation optimisation by expectation maximisation (MCO-EXMX).
+
+Every particle goes to the class average that explains it best; averages and
+assignments take turns until nothing moves. Two things make that work at low signal:
+a particle is compared with the average of its class *without itself*, because its own
+noise would hold it where it is; and the averages' own noise is accounted for, because
+it would push every particle into the largest class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryokin.errors import InputError
+from cryokin.parallel import Team
+from cryokin.pytom.compat import class_difference
+from cryokin.pytom.pose_errors import Corrected
+from cryokin.random import stream
+from cryokin.volume.averages import FLOOR
+from cryokin.volume.bands import as_real
+
+BLOCK = 64  # particles handled at a time
+LEAST_SIGNAL = 0.02  # least part of a class average's power that is taken for signal
+LEAST_NORM = 1e-3  # of an average's norm, relative to a particle's
+
+Score = Literal["likelihood", "correlation"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """What EXMX works on.
+
+    Attributes
+    ----------
+    y : ndarray of float32, shape (n, 2 m)
+        Whitened particles (correlation) or residuals from the consensus (likelihood).
+    w : ndarray of float32, shape (n, m)
+        Weights of the wedges.
+    noise : ndarray of float32, shape (2 m,)
+        Variance of the noise in ``y``.
+    shell : ndarray of int, shape (2 m,)
+        Shell of every coefficient.
+    score : {"likelihood", "correlation"}
+        How a particle is compared with an average.
+    """
+
+    y: NDArray[np.float32]
+    w: NDArray[np.float32]
+    noise: NDArray[np.float32]
+    shell: NDArray[np.intp]
+    score: Score
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, ids: NDArray[np.intp]) -> Model:
+        """Return the model of some of the particles."""
+        return replace(self, y=self.y[ids], w=self.w[ids])
+
+
+def model(corrected: Corrected, score: Score = "likelihood") -> Model:
+    """Return the model of corrected particles.
+
+    Parameters
+    ----------
+    corrected : Corrected
+        Residuals, see `cryokin.pytom.pose_errors.correct`.
+    score : {"likelihood", "correlation"}
+        Gain in the logarithm of the likelihood over the consensus, with the average
+        shrunk shell by shell to its signal and classes of any size; or PyTom's
+        constrained correlation with the average.
+    """
+    band = corrected.band
+    y = corrected.y
+    if score == "correlation":
+        common = corrected.consensus * corrected.whitening
+        y = y + as_real((corrected.w * common).astype(np.complex64), band)
+    shell = np.repeat(band.shell, 2)
+    return Model(y, corrected.w, corrected.noise, shell, score)
+
+
+def class_sums(
+    model: Model, labels: NDArray[np.intp], nclass: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the sums of ``w y`` and ``w^2`` over the classes, each (nclass, 2 m).
+
+    Particles of the label -1 are in no class.
+    """
+    signal, weight = np.zeros((2, nclass, model.y.shape[1]))
+    for start in range(0, len(model), BLOCK):
+        part = slice(start, start + BLOCK)
+        w = np.repeat(model.w[part], 2, axis=1)
+        member = (labels[part, None] == np.arange(nclass)).astype(np.float32)
+        signal += member.T @ (w * model.y[part])
+        weight += member.T @ np.square(w)
+    return signal, weight
+
+
+def scores(
+    model: Model, labels: NDArray[np.intp], nclass: int, leave_one_out: bool = True
+) -> NDArray[np.float64]:
+    """Return the score of every particle against every class average.
+
+    Parameters
+    ----------
+    model : Model
+        The particles.
+    labels : ndarray of int, shape (n,)
+        Classes from 0; particles of the label -1 are scored, but are in no average.
+    nclass : int
+        Number of classes; some may be empty.
+    leave_one_out : bool, optional
+        Whether a particle's own share is taken out of its class.
+
+    Returns
+    -------
+    ndarray, shape (n, nclass)
+        ``-inf`` where a class has no (other) member.
+    """
+    n = len(model)
+    counts = np.bincount(labels[labels >= 0], minlength=nclass)
+    signal, weight = class_sums(model, labels, nclass)
+    floors = FLOOR * np.maximum(counts, 1)[:, None]
+    average, variance = _average(signal, weight, floors, model.noise)
+    trust = np.stack(
+        [_signal_part(model, a, v) for a, v in zip(average, variance, strict=True)]
+    )
+    linear = (trust * average / model.noise).astype(np.float32)
+    square = trust * (average**2 - variance) / model.noise
+    pairs = square.reshape(nclass, -1, 2).sum(axis=2).astype(np.float32)
+    product, norm = np.empty((2, n, nclass))
+    energy = np.empty(n)
+    for start in range(0, n, BLOCK):
+        part = slice(start, start + BLOCK)
+        w = np.repeat(model.w[part], 2, axis=1)
+        g = w * model.y[part]
+        product[part] = g @ linear.T
+        norm[part] = np.square(model.w[part]) @ pairs.T
+        energy[part] = (np.square(model.y[part]) / model.noise).sum(axis=1)
+        if leave_one_out:
+            members = np.flatnonzero(labels[part] >= 0)
+            own, g, w = labels[part][members], g[members], w[members]
+            a, v = _average(
+                signal[own] - g,
+                weight[own] - np.square(w),
+                floors[own],
+                model.noise,
+            )
+            scale = trust[own] / model.noise
+            rows = start + members
+            product[rows, own] = (scale * g * a).sum(axis=1)
+            norm[rows, own] = (scale * np.square(w) * (a**2 - v)).sum(axis=1)
+    others = np.tile(counts.astype(np.float64), (n, 1))
+    members = np.flatnonzero(labels >= 0)
+    others[members, labels[members]] -= leave_one_out
+    with np.errstate(divide="ignore"):
+        prior = np.log(others / np.maximum(others.sum(axis=1, keepdims=True), 1))
+    if model.score == "likelihood":
+        # The noise counts as white here, though inside a mask it is not quite: that
+        # leaves the class sizes less weight than Bayes' rule gives them, as whole
+        # assignments need, which count small classes too low.
+        likelihood: NDArray[np.float64] = product - norm / 2 + prior
+        return likelihood
+    least = LEAST_NORM * energy[:, None]
+    correlation = product / np.sqrt(energy[:, None] * np.maximum(norm, least))
+    result: NDArray[np.float64] = np.where(np.isinf(prior), -np.inf, correlation)
+    return result
+
+
+def _average(
+    signal: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    floor: NDArray[np.float64],
+    noise: NDArray[np.float32],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return averages of sums, and the variance of the noise in them."""
+    divisor = np.maximum(weight, floor)
+    return signal / divisor, noise * weight / divisor**2
+
+
+def _signal_part(
+    model: Model, average: NDArray[np.float64], variance: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the part of an average's power that is signal, by shell, shape (2 m,).
+
+    It is the factor by which the noisy average predicts a new particle best (Wiener).
+    Correlations take the average as it is.
+    """
+    if model.score == "correlation":
+        return np.ones_like(average)
+    power = np.bincount(model.shell, average**2 / model.noise)
+    noise = np.bincount(model.shell, variance / model.noise)
+    part = 1 - np.divide(noise, power, np.ones_like(power), where=power > 0)
+    trusted: NDArray[np.float64] = np.clip(part, LEAST_SIGNAL, 1)[model.shell]
+    return trusted
+
+
+def assign(scores: NDArray[np.floating], labels: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the class of the highest score; in a tie a particle stays, or goes first.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (n, nclass)
+        See `scores`.
+    labels : ndarray of int, shape (n,)
+        Present classes.
+    """
+    best: NDArray[np.intp] = scores.argmax(axis=1)
+    rows = np.arange(len(scores))
+    stays = scores[rows, labels] >= scores[rows, best]
+    return np.where(stays, labels, best)
+
+
+@dataclass(frozen=True)
+class Classification:
+    """A partition and how it came about.
+
+    Attributes
+    ----------
+    labels : ndarray of int, shape (n,)
+        Classes from 0; classes may have emptied.
+    scores : ndarray, shape (n, nclass)
+        Of the last iteration.
+    objective : float
+        Mean score of the particles in their classes.
+    changed : list of float
+        Fraction of particles that moved, per iteration.
+    """
+
+    labels: NDArray[np.intp]
+    scores: NDArray[np.float64]
+    objective: float
+    changed: list[float]
+
+
+def exmx(
+    model: Model,
+    labels: NDArray[np.intp],
+    nclass: int,
+    iterations: int = 50,
+    end_threshold: float = 0.0,
+    leave_one_out: bool = True,
+) -> Classification:
+    """Assign particles to class averages until hardly any moves.
+
+    Parameters
+    ----------
+    model : Model
+        The particles.
+    labels : ndarray of int, shape (n,)
+        Classes to start from.
+    nclass : int
+        Number of classes.
+    iterations : int
+        At most so many.
+    end_threshold : float
+        Stop when at most this fraction of the particles changed class.
+    leave_one_out : bool
+        See `scores`.
+    """
+    changed: list[float] = []
+    for _ in range(iterations):
+        found = scores(model, labels, nclass, leave_one_out)
+        new = assign(found, labels)
+        objective = float(found[np.arange(len(new)), new].mean())
+        moved = np.count_nonzero(new != labels)
+        names = [[str(c) for c in part] for part in (labels, new)]
+        changed.append(class_difference(*names) if moved else 0.0)
+        labels = new
+        if changed[-1] <= end_threshold:
+            break
+    return Classification(labels, found, objective, changed)
+
+
+def random_start(n: int, nclass: int, seed: int, start: int) -> NDArray[np.intp]:
+    """Return classes of equal size at random, from stream (seed, start)."""
+    if not 1 <= nclass <= n:
+        raise InputError(
+            f"nclass = {nclass} classes cannot be made of {n} particles (allowed: 1 to"
+            f" {n}); lower nclass in the config."
+        )
+    return stream(seed, start).permutation(np.arange(n) % nclass)
+
+
+@dataclass(frozen=True)
+class BestOf:
+    """The best of several starts.
+
+    Attributes
+    ----------
+    best : Classification
+        That of the highest objective.
+    start : int
+        Which start it came from.
+    objectives : ndarray, shape (n_starts,)
+        Of all starts.
+    agreement : ndarray, shape (n_starts,)
+        Adjusted Rand index of every start's result with the best one.
+    """
+
+    best: Classification
+    start: int
+    objectives: NDArray[np.float64]
+    agreement: NDArray[np.float64]
+
+
+def best_of(
+    model: Model,
+    starts: Sequence[NDArray[np.intp]],
+    nclass: int,
+    iterations: int = 50,
+    end_threshold: float = 0.0,
+    leave_one_out: bool = True,
+    team: Team | None = None,
+) -> BestOf:
+    """Run EXMX from several starts and keep the result of the highest objective.
+
+    Parameters
+    ----------
+    model, nclass, iterations, end_threshold, leave_one_out
+        See `exmx`.
+    starts : sequence of ndarray
+        Classes to start from, e.g. of `random_start` and of CPCA; the first of equal
+        objectives wins.
+    team : Team, optional
+        Shares the starts; the result does not depend on it.
+    """
+    results = (team or Team()).map(
+        lambda labels: exmx(
+            model, labels, nclass, iterations, end_threshold, leave_one_out
+        ),
+        starts,
+    )
+    return choose(results)
+
+
+def choose(results: Sequence[Classification]) -> BestOf:
+    """Return the classification of the highest objective among several."""
+    objectives = np.array([result.objective for result in results])
+    start = int(objectives.argmax())
+    best = results[start]
+    agreement = [adjusted_rand_index(r.labels, best.labels) for r in results]
+    return BestOf(best, start, objectives, np.array(agreement))
+
+
+def adjusted_rand_index(first: NDArray[np.intp], second: NDArray[np.intp]) -> float:
+    """Return the agreement of two partitions: 1 the same, 0 as by chance.
+
+    Hubert and Arabie, J. Classification 2 (1985) 193.
+    """
+    _, a = np.unique(first, return_inverse=True)
+    _, b = np.unique(second, return_inverse=True)
+    table = np.zeros((a.max() + 1, b.max() + 1))
+    np.add.at(table, (a, b), 1)
+
+    def pairs(counts: NDArray[np.float64]) -> float:
+        return float((counts * (counts - 1) / 2).sum())
+
+    together, rows, columns = pairs(table), pairs(table.sum(1)), pairs(table.sum(0))
+    chance = rows * columns / max(pairs(np.array([float(len(a))])), 1)
+    most = (rows + columns) / 2
+    return 1.0 if most == chance else (together - chance) / (most - chance)

@@ -1,0 +1,338 @@
+"""Errors of the given poses, taken out of the particles before they are compared.
+
+What varies most between copies of one structure is how well they were aligned: a
+small error of the pose adds a multiple of the consensus volume's derivative to a
+particle. Six derivatives (three shifts, three rotations) and the consensus itself (the
+grey scale) span nearly all of that, so their share of every particle, fitted inside its
+own wedge, is subtracted. The fitted amounts are also a Gauss-Newton step of alignment:
+with it the particles can be interpolated again at better poses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from cryokin.parallel import Team
+from cryokin.volume import euler, masks
+from cryokin.volume.averages import FLOOR
+from cryokin.volume.bands import Band, Rows, as_real, coefficients, volume_of
+from cryokin.volume.filters import frequencies
+
+BLOCK = 64  # particles per piece of work; a constant, so that ranks do not matter
+LEAST_SIGNAL = 0.05  # least part of the fitted amounts' variance that is believed
+CONTINUATIONS = 20  # iterations that continue a volume beyond its band
+RIDGE = 1e-6  # of the 7 x 7 normal equations, relative to their diagonal
+DERIVATIVES = ("shift x", "shift y", "shift z", "turn x", "turn y", "turn z", "scale")
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """Residuals of the particles from their consensus.
+
+    Attributes
+    ----------
+    band : Band
+        The frequencies, m of them.
+    y : ndarray of float32, shape (n, 2 m)
+        Whitened residuals as reals: noise has variance 1/2 of the multiplicity.
+    w : ndarray of float32, shape (n, m)
+        Weights: a class whose whitened volume is the consensus plus ``d`` has the
+        expected residual ``w d``.
+    consensus : ndarray of complex64, shape (m,)
+        Common volume of all particles, not whitened.
+    whitening : ndarray of float32, shape (m,)
+        One over the noise amplitude of a coefficient.
+    amounts : ndarray, shape (n, 7)
+        Fitted shift (x, y, z) [voxel], rotation vector [radian] and scale of each
+        particle relative to the consensus, in the common frame.
+    errors : ndarray, shape (n, 7)
+        Their standard errors from the noise.
+    strength : ndarray of float32, shape (m,)
+        Signal of the consensus over the noise of one particle, as amplitudes, of the
+        shell of each coefficient.
+    """
+
+    band: Band
+    y: NDArray[np.float32]
+    w: NDArray[np.float32]
+    consensus: NDArray[np.complex64]
+    whitening: NDArray[np.float32]
+    amounts: NDArray[np.float64]
+    errors: NDArray[np.float64]
+    strength: NDArray[np.float32]
+
+    @property
+    def g(self) -> NDArray[np.float32]:
+        """Weighted residuals as reals, shape (n, 2 m), as `ccc.matrix` takes them.
+
+        A correlation counts each shell by its ``strength``: classes differ where there
+        is signal, and shells of noise alone would only blur the matrix. (Its square
+        would do for differences as strong as the consensus itself in every shell; the
+        first power loses less where they are not.)
+        """
+        weight = self.w * np.sqrt(self.strength)
+        return self.y * np.repeat(weight, 2, axis=1)
+
+    @property
+    def noise(self) -> NDArray[np.float32]:
+        """Variance of the noise of every real coefficient, shape (2 m,)."""
+        return np.repeat(self.band.multiplicity / 2, 2)
+
+
+def consensus(rows: Rows) -> NDArray[np.complex64]:
+    """Return the least-squares volume behind all particles, shape (m,)."""
+    signal = np.zeros(len(rows.band), np.complex128)
+    weight = np.zeros(len(rows.band))
+    for start in range(0, len(rows), BLOCK):
+        x, w = rows.x[start : start + BLOCK], rows.w[start : start + BLOCK]
+        signal += (w * x).sum(axis=0, dtype=np.complex128)
+        weight += np.square(w).sum(axis=0, dtype=np.float64)
+    return (signal / np.maximum(weight, FLOOR * len(rows))).astype(np.complex64)
+
+
+def derivatives(
+    volume: NDArray[np.complex64],
+    band: Band,
+    support: NDArray[np.bool_] | None = None,
+) -> NDArray[np.complex64]:
+    """Return how a volume changes with its pose and its grey scale.
+
+    Parameters
+    ----------
+    volume : ndarray, shape (m,)
+        Band coefficients.
+    band : Band
+        Its frequencies.
+    support : ndarray of bool, shape ``band.box``, optional
+        Where the volume is not 0; default: the largest sphere.
+
+    Returns
+    -------
+    ndarray, shape (7, m)
+        Change for a shift along x, y, z [per voxel], a right-handed turn about x, y, z
+        through the centre [per radian], and of the scale.
+    """
+    size = np.array(band.box[::-1])
+    along = [2j * np.pi / size[axis] * band.k[:, axis] * volume for axis in range(3)]
+    if support is None:
+        support = masks.sphere(band.box, min(band.box) / 2 - 1, 0) > 0
+    spectrum = scipy.fft.rfftn(_compact(volume, band, support))
+    k = frequencies(band.box)
+    k[2 * np.abs(k) == size] = 0  # a wave of two samples has no slope
+    slope = [
+        scipy.fft.irfftn(2j * np.pi / size[axis] * k[..., axis] * spectrum, band.box)
+        for axis in range(3)
+    ]
+    axes = (np.arange(n) - n // 2 for n in band.box)
+    z, y, x = np.meshgrid(*axes, indexing="ij", sparse=True)
+    place = (x, y, z)
+    turns = []
+    for axis in range(3):
+        u, v = (axis + 1) % 3, (axis + 2) % 3
+        turn = place[u] * slope[v] - place[v] * slope[u]
+        turns.append(-coefficients(turn, band))
+    return np.stack([*(-row for row in along), *turns, volume]).astype(np.complex64)
+
+
+def _compact(
+    volume: NDArray[np.complex64], band: Band, support: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return a volume that is 0 outside its support and has the given band.
+
+    The sharp end of the band lets a volume ring through the whole box, where a turn
+    means nothing. Its continuation beyond the band follows from its support
+    (Papoulis and Gerchberg's iteration).
+    """
+    compact = np.zeros(band.box)
+    for _ in range(CONTINUATIONS):
+        missing = volume - coefficients(compact, band)
+        compact = np.where(support, compact + volume_of(missing, band), 0.0)
+    return compact
+
+
+def noise_power(rows: Rows, volume: NDArray[np.complex64]) -> NDArray[np.float64]:
+    """Return the power of the residuals from a volume, by shell, as one of each m."""
+    band = rows.band
+    power, weight = np.zeros(len(band)), np.zeros(len(band))
+    for start in range(0, len(rows), BLOCK):
+        x, w = rows.x[start : start + BLOCK], rows.w[start : start + BLOCK]
+        power += (np.abs(x - w * volume) ** 2).sum(axis=0, dtype=np.float64)
+        weight += (w != 0).sum(axis=0)
+    shell = band.shell
+    per_shell = np.bincount(shell, band.multiplicity * power) / np.maximum(
+        np.bincount(shell, band.multiplicity * weight), 1
+    )
+    # A shell without any data must not be divided by.
+    power_of: NDArray[np.float64] = np.where(per_shell > 0, per_shell, np.inf)
+    return power_of[shell]
+
+
+def correct(rows: Rows, project: bool = True, team: Team | None = None) -> Corrected:
+    """Return whitened residuals, without the share of pose errors.
+
+    Parameters
+    ----------
+    rows : Rows
+        Pre-masked particles.
+    project : bool, optional
+        Whether that share is taken out, or only the consensus.
+    team : Team, optional
+        Shares the particles; the result does not depend on it.
+    """
+    band = rows.band
+    common = consensus(rows)
+    whitening = (1 / np.sqrt(noise_power(rows, common))).astype(np.float32)
+    support = None if rows.mask is None else rows.mask > 0
+    tangents = derivatives(common, band, support)
+    basis = as_real(np.multiply(tangents, whitening), band)
+
+    def block(
+        start: int,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
+        x, w = rows.x[start : start + BLOCK], rows.w[start : start + BLOCK]
+        y = as_real(np.multiply(x - w * common, whitening), band)
+        amounts, errors = np.zeros((2, len(y), len(basis)))
+        for i in range(len(y) if project else 0):
+            seen = basis * np.repeat(w[i], 2)
+            amounts[i], errors[i] = _fit(y[i], seen)
+            y[i] -= (amounts[i] @ seen).astype(np.float32)
+        return y, amounts, errors
+
+    parts = (team or Team()).map(block, range(0, len(rows), BLOCK))
+    y, amounts, errors = (np.concatenate(part) for part in zip(*parts, strict=True))
+    # A template inside the mask meets all of the noise there, in fewer coefficients.
+    errors /= np.sqrt(rows.occupancy)
+    strength = _strength(rows, common * whitening)
+    return Corrected(band, y, rows.w, common, whitening, amounts, errors, strength)
+
+
+def _strength(
+    rows: Rows, white_consensus: NDArray[np.complexfloating]
+) -> NDArray[np.float32]:
+    """Return the amplitude of the signal in a whitened consensus, by shell."""
+    band = rows.band
+    members = np.maximum(
+        sum(
+            np.square(rows.w[start : start + BLOCK]).sum(axis=0, dtype=np.float64)
+            for start in range(0, len(rows), BLOCK)
+        ),
+        FLOOR * len(rows),
+    )
+    weight = np.maximum(np.bincount(band.shell, band.multiplicity), 1)
+    power = np.bincount(band.shell, band.multiplicity * np.abs(white_consensus) ** 2)
+    noise = np.bincount(band.shell, band.multiplicity / members)
+    signal = np.maximum(power - noise, noise) / weight
+    strength: NDArray[np.float64] = np.sqrt(signal)[band.shell]
+    return strength.astype(np.float32)
+
+
+def _fit(
+    y: NDArray[np.float32], basis: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return least-squares amounts of a basis in a row, and their standard errors."""
+    normal = (basis @ basis.T).astype(np.float64)
+    scale = np.sqrt(np.maximum(np.diag(normal), 1e-300))
+    scaled = normal / np.outer(scale, scale) + RIDGE * np.eye(len(normal))
+    inverse = np.linalg.inv(scaled) / np.outer(scale, scale)
+    return inverse @ (basis @ y).astype(np.float64), np.sqrt(np.diag(inverse))
+
+
+def believed(
+    amounts: NDArray[np.float64], errors: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return fitted amounts, shrunk by how much of their spread is noise.
+
+    The spread of the true pose errors is what the fitted ones vary more than their
+    standard errors explain (empirical Bayes).
+    """
+    spread = np.mean(amounts**2, axis=0)
+    true = np.maximum(spread - np.mean(errors**2, axis=0), LEAST_SIGNAL * spread)
+    both = true + errors**2
+    share: NDArray[np.float64] = np.where(both > 0, true / np.maximum(both, 1e-300), 0)
+    return amounts * share
+
+
+def moved(
+    rotations: NDArray[np.float64],
+    shifts: NDArray[np.float64],
+    step: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return poses after a step found in the common frame.
+
+    Parameters
+    ----------
+    rotations : ndarray, shape (n, 3, 3)
+        R of the particles.
+    shifts : ndarray, shape (n, 3)
+        (x, y, z) [voxel].
+    step : ndarray, shape (n, >= 6)
+        Shift d and rotation vector of the aligned particles relative to the reference.
+
+    Returns
+    -------
+    rotations, shifts
+        ``R exp(turn)`` and ``shift + R d``.
+    """
+    new_shifts = shifts + np.einsum("nij,nj->ni", rotations, step[:, :3])
+    return rotations @ euler.from_vector(step[:, 3:6]), new_shifts
+
+
+@dataclass(frozen=True)
+class Refined:
+    """Particles at refined poses.
+
+    Attributes
+    ----------
+    rotations, shifts : ndarray
+        The poses, shape (n, 3, 3) and (n, 3) [voxel].
+    rows : Rows
+        Particles interpolated at these.
+    corrected : Corrected
+        Their residuals.
+    spread : list of ndarray
+        Root mean square of the fitted amounts before each step and at the end, each of
+        shape (7,): voxel, radian, 1.
+    """
+
+    rotations: NDArray[np.float64]
+    shifts: NDArray[np.float64]
+    rows: Rows
+    corrected: Corrected
+    spread: list[NDArray[np.float64]]
+
+
+def refine(
+    make_rows: Callable[[NDArray[np.float64], NDArray[np.float64]], Rows],
+    rotations: NDArray[np.float64],
+    shifts: NDArray[np.float64],
+    steps: int = 2,
+    team: Team | None = None,
+) -> Refined:
+    """Refine poses against the consensus of all particles, and correct the rows.
+
+    Parameters
+    ----------
+    make_rows : callable
+        Interpolates the particles at given rotations and shifts, see
+        `cryokin.volume.bands.rows`.
+    rotations, shifts : ndarray, shape (n, 3, 3) and (n, 3)
+        Given poses [voxel].
+    steps : int
+        Number of Gauss-Newton steps; each interpolates the particles once more.
+    team : Team, optional
+        Shares the particles; the result does not depend on it.
+    """
+    spread = []
+    for step in range(steps + 1):
+        rows = make_rows(rotations, shifts)
+        corrected = correct(rows, team=team)
+        amounts, errors = corrected.amounts, corrected.errors
+        spread.append(np.sqrt(np.mean(amounts**2, axis=0)))
+        if step < steps:
+            rotations, shifts = moved(rotations, shifts, believed(amounts, errors))
+    return Refined(rotations, shifts, rows, corrected, spread)

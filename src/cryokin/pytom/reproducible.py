@@ -1,0 +1,147 @@
+"""Classes of subtomograms that independent runs agree on.
+
+Every run learns its class averages from a random half of the particles, two runs in
+turn from the halves of one split, and then assigns all of them. The partitions are
+matched as in ISAC; a matched class counts where clearly more particles agree than would
+by chance, and particles that no matched class holds stay unaccounted. In noise, nothing
+is reproduced.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryokin.isac.matching import Match, match
+from cryokin.parallel import Team
+from cryokin.pytom.mco import Model, adjusted_rand_index, best_of, scores
+from cryokin.random import stream
+
+HALF, START = 0, 1  # addresses of a run's random streams
+LEAST_AGREEMENT = 0.5  # of a class, between chance (0) and complete (1)
+
+
+@dataclass(frozen=True)
+class Reproducible:
+    """What several runs agree on.
+
+    Attributes
+    ----------
+    labels : ndarray of int, shape (n,)
+        Classes from 0; -1: unaccounted.
+    partitions : ndarray of int, shape (n_runs, n)
+        Classes of every run.
+    agreement : float
+        Mean adjusted Rand index of pairs of runs.
+    """
+
+    labels: NDArray[np.intp]
+    partitions: NDArray[np.intp]
+    agreement: float
+
+
+def independent_run(
+    model: Model,
+    nclass: int,
+    seed: int,
+    run: int,
+    starts: int = 10,
+    iterations: int = 50,
+) -> NDArray[np.intp]:
+    """Return the classes of all particles by averages of a random half of them.
+
+    Parameters
+    ----------
+    model : Model
+        All particles.
+    nclass : int
+        Number of classes.
+    seed : int
+        The user's ``rand_seed``.
+    run : int
+        Number of the run; it belongs to the address of its random streams.
+    starts : int
+        Random starts of EXMX, of which the best counts.
+    iterations : int
+        Most iterations of EXMX.
+    """
+    n = len(model)
+    split = stream(seed, run // 2, HALF).permutation(n)
+    half = np.sort(split[run % 2 :: 2])
+    first = [
+        stream(seed, run, START, start).permutation(np.arange(len(half)) % nclass)
+        for start in range(starts)
+    ]
+    learnt = best_of(model.take(half), first, nclass, iterations).best.labels
+    labels = np.full(n, -1)
+    labels[half] = learnt
+    assigned: NDArray[np.intp] = scores(model, labels, nclass).argmax(axis=1)
+    return assigned
+
+
+def reproduced(
+    partitions: NDArray[np.intp],
+    smallest: int = 5,
+    least_agreement: float = LEAST_AGREEMENT,
+) -> list[Match]:
+    """Return the classes that partitions agree on.
+
+    Parameters
+    ----------
+    partitions : ndarray of int, shape (n_runs, n)
+        Classes of every run.
+    smallest : int
+        Fewest members of a class.
+    least_agreement : float
+        How far the number of agreeing particles must come from what independent runs
+        would share (0) to all particles of the smallest of the matched classes (1).
+    """
+    n = partitions.shape[1]
+    kept = []
+    for found in match(partitions, smallest):
+        sizes = [
+            np.mean(labels == c)
+            for labels, c in zip(partitions, found.classes, strict=True)
+        ]
+        chance, most = float(np.prod(sizes)), float(min(sizes))
+        if len(found.members) / n >= chance + least_agreement * (most - chance):
+            kept.append(found)
+    return kept
+
+
+def classify(
+    model: Model,
+    nclass: int,
+    seed: int,
+    runs: int = 4,
+    starts: int = 10,
+    smallest: int = 5,
+    team: Team | None = None,
+) -> Reproducible:
+    """Run independently several times and keep what agrees.
+
+    Parameters
+    ----------
+    model, nclass, seed, starts
+        See `independent_run`.
+    runs : int
+        Number of runs, at least 2.
+    smallest : int
+        See `reproduced`.
+    team : Team, optional
+        Shares the runs; the result does not depend on it.
+    """
+    partitions = np.array(
+        (team or Team()).map(
+            lambda run: independent_run(model, nclass, seed, run, starts),
+            list(range(runs)),
+        )
+    )
+    pairs = [(a, b) for a in range(runs) for b in range(a)]
+    agreement = [adjusted_rand_index(partitions[a], partitions[b]) for a, b in pairs]
+    labels = np.full(len(model), -1)
+    for label, found in enumerate(reproduced(partitions, smallest)):
+        labels[found.members] = label
+    return Reproducible(labels, partitions, float(np.mean(agreement)))

@@ -1,0 +1,1 @@
+"""Subtomograms: poses, wedges, band coefficients, averages."""

@@ -1,0 +1,51 @@
+"""Masks around the centre n // 2."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def distance(shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return the distance of every voxel from the centre [voxel]."""
+    axes = [(np.arange(n) - n // 2).astype(np.float64) for n in shape]
+    mesh = np.meshgrid(*axes, indexing="ij", sparse=True)
+    result: NDArray[np.float64] = np.sqrt(sum(axis**2 for axis in mesh))
+    return result
+
+
+def sphere(
+    shape: tuple[int, ...], radius: float, edge: float = 3.0
+) -> NDArray[np.float32]:
+    """Return a sphere with a raised-cosine edge.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the box.
+    radius : float
+        Up to here the mask is 1 [voxel].
+    edge : float
+        Width over which it falls to 0 [voxel]; 0: a hard edge.
+
+    Returns
+    -------
+    ndarray of float32
+        Weights from 0 to 1.
+    """
+    beyond = distance(shape) - radius
+    if edge <= 0:
+        return (beyond <= 0).astype(np.float32)
+    ramp = np.clip(beyond / edge, 0, 1)
+    return (0.5 + 0.5 * np.cos(np.pi * ramp)).astype(np.float32)
+
+
+def pytom_sphere(
+    shape: tuple[int, ...], radius: float, sigma: float = 0.0
+) -> NDArray[np.float32]:
+    """Return a sphere with PyTom's Gaussian edge, cut off at ``sqrt(2 sigma)``."""
+    beyond = distance(shape) - radius
+    if sigma <= 0:
+        return (beyond <= 0).astype(np.float32)
+    soft = np.exp(-((np.maximum(beyond, 0) / sigma) ** 2))
+    return np.where(beyond <= np.sqrt(2 * sigma), soft, 0).astype(np.float32)

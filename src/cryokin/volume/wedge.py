@@ -1,0 +1,241 @@
+"""What a subtomogram sampled of Fourier space.
+
+The beam runs along z and the specimen is tilted about y, so the region that was never
+seen, the missing wedge, surrounds the kz axis of the particle's own frame. A particle
+in the common frame has the weight ``W(R k)``, with R its rotation.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from cryokin.errors import InputError
+from cryokin.io import pytom_xml
+from cryokin.io.em import read_em
+from cryokin.volume import euler
+
+IN_PLANE = 1e-4  # |kz| up to which a frequency lies in the untilted plane
+
+
+class Wedge(Protocol):
+    """Weight of the frequencies of a particle."""
+
+    @property
+    def is_ctf(self) -> bool:
+        """Whether the data were multiplied by the weight when they were made."""
+
+    def weight(
+        self, k: NDArray[np.float64], box: tuple[int, int, int]
+    ) -> NDArray[np.float64]:
+        """Return the weight of frequencies.
+
+        Parameters
+        ----------
+        k : ndarray, shape (..., 3)
+            (x, y, z) in the particle's frame [cycle per box].
+        box : tuple of int
+            (n_z, n_y, n_x) of the subtomogram.
+
+        Returns
+        -------
+        ndarray, shape (...)
+            The same for k and -k.
+        """
+
+
+@dataclass(frozen=True)
+class TiltWedge:
+    """One tilt series.
+
+    Attributes
+    ----------
+    angle1, angle2 : float
+        90 degrees - largest tilt, on the +x and the -x side [radian]; 0: no wedge.
+    cutoff : float
+        Largest radius that was sampled [Fourier pixel]; 0: half the box.
+    smooth : float
+        Width of the ramp inside the wedge [Fourier pixel].
+    axis : ndarray, shape (3, 3)
+        Rotation that takes the y axis to the tilt axis.
+    """
+
+    angle1: float = 0.0
+    angle2: float = 0.0
+    cutoff: float = 0.0
+    smooth: float = 0.0
+    axis: NDArray[np.float64] = field(default_factory=lambda: np.eye(3))
+    is_ctf: bool = False
+
+    def weight(
+        self, k: NDArray[np.float64], box: tuple[int, int, int]
+    ) -> NDArray[np.float64]:
+        """Return the weight of frequencies, see `Wedge`."""
+        if self.angle1 == 0 and self.angle2 == 0:
+            return np.ones(k.shape[:-1])
+        x, _, z = np.moveaxis(k @ self.axis, -1, 0)
+        # k and -k carry the same information: look at the one with kz >= 0.
+        x = np.where(z < 0, -x, x)
+        z = np.abs(z)
+        angle = np.where(x >= 0, self.angle1, self.angle2)
+        seen = (z < IN_PLANE) | (np.abs(x) >= np.tan(angle) * z)
+        weight: NDArray[np.float64] = seen.astype(np.float64)
+        if self.smooth > 0:
+            depth = z * np.sin(angle) - np.abs(x) * np.cos(angle)
+            ramp = np.clip(1 - depth / self.smooth, 0, 1)
+            weight = np.where(seen, 1.0, ramp)
+        radius = np.linalg.norm(k, axis=-1)
+        weight[radius > (self.cutoff or box[-1] // 2)] = 0.0
+        return weight
+
+
+@dataclass(frozen=True)
+class DoubleTilt:
+    """Two tilt series; what either saw was sampled."""
+
+    first: TiltWedge
+    second: TiltWedge
+    is_ctf: bool = False
+
+    def weight(
+        self, k: NDArray[np.float64], box: tuple[int, int, int]
+    ) -> NDArray[np.float64]:
+        """Return the weight of frequencies, see `Wedge`."""
+        both = self.first.weight(k, box) + self.second.weight(k, box)
+        return np.minimum(both, 1.0)
+
+
+@dataclass(frozen=True)
+class WeightVolume:
+    """A measured weight, e.g. a three-dimensional CTF.
+
+    Attributes
+    ----------
+    volume : ndarray, shape (n_z, n_y, n_x)
+        Zero frequency at n // 2.
+    is_ctf : bool
+        Whether it is a CTF, i.e. the data contain it already.
+    """
+
+    volume: NDArray[np.floating]
+    is_ctf: bool = False
+
+    def weight(
+        self, k: NDArray[np.float64], box: tuple[int, int, int]
+    ) -> NDArray[np.float64]:
+        """Return the weight of frequencies, see `Wedge`; trilinear in the volume."""
+        shape = np.array(self.volume.shape)
+        # A volume of another size than the box samples the same physical frequencies.
+        scale = shape / np.array(box)
+        points = np.moveaxis(k[..., ::-1] * scale + shape // 2, -1, 0)
+        weight: NDArray[np.float64] = ndimage.map_coordinates(
+            np.asarray(self.volume, np.float64), points, order=1, mode="nearest"
+        )
+        return weight
+
+
+EVERYTHING = TiltWedge()
+
+
+def common_frame_weight(
+    wedge: Wedge,
+    rotation: NDArray[np.float64],
+    k: NDArray[np.float64],
+    box: tuple[int, int, int],
+) -> NDArray[np.float64]:
+    """Return the weight of a particle's wedge in the common frame.
+
+    Parameters
+    ----------
+    wedge : Wedge
+        In the particle's own frame.
+    rotation : ndarray, shape (3, 3)
+        R of the particle.
+    k : ndarray, shape (..., 3)
+        Frequencies (x, y, z) in the common frame [cycle per box].
+    box : tuple of int
+        (n_z, n_y, n_x).
+
+    Returns
+    -------
+    ndarray, shape (...)
+        ``W(R k)``.
+    """
+    return wedge.weight(k @ np.asarray(rotation).T, box)
+
+
+def centred_weight(
+    volume: NDArray[np.floating], path: str | os.PathLike[str] = "weight volume"
+) -> NDArray[np.float64]:
+    """Return a weight volume in full size with the zero frequency at n // 2.
+
+    Full volumes are taken as centred already. Half volumes have the zero frequency at
+    index 0; PyTom halves z, RELION halves x.
+
+    Raises
+    ------
+    InputError
+        If the shape is neither a cube nor half of one.
+    """
+    n_z, n_y, n_x = volume.shape
+    half = n_y // 2 + 1
+    if n_z == n_y == n_x:
+        return np.asarray(volume, np.float64)
+    if n_x == n_y and n_z == half:
+        axis = 0
+    elif n_z == n_y and n_x == half:
+        axis = 2
+    else:
+        raise InputError(
+            f"{path}: a weight volume of {n_x} x {n_y} x {n_z} voxels is neither a cube"
+            " nor half of one along x or z; give the weight of the particle's box."
+        )
+    index = np.arange(n_y) - n_y // 2
+    full = np.empty((n_y,) * 3)
+    k = np.meshgrid(index, index, index, indexing="ij")
+    flip = k[axis] < 0
+    places = tuple(np.where(flip, -part, part) % n_y for part in k)
+    full[:] = np.asarray(volume, np.float64)[places]
+    return full
+
+
+def from_particle(
+    wedge: pytom_xml.Wedge,
+    folder: str | os.PathLike[str] = ".",
+    read: Any = None,
+) -> Wedge:
+    """Return the wedge that a particle list describes.
+
+    Parameters
+    ----------
+    wedge : cryokin.io.pytom_xml.Wedge
+        As read, in degrees.
+    folder : path-like
+        Where relative names of weight volumes start.
+    read : callable, optional
+        Reads a volume by its path; default: EM.
+    """
+    if isinstance(wedge, pytom_xml.SingleTiltWedge):
+        return _tilt_wedge(wedge)
+    if isinstance(wedge, pytom_xml.DoubleTiltWedge):
+        return DoubleTilt(_tilt_wedge(wedge.first), _tilt_wedge(wedge.second))
+    path = Path(folder) / wedge.file
+    volume = (read or read_em)(path)
+    is_ctf = isinstance(wedge, pytom_xml.Wedge3dCTF)
+    return WeightVolume(centred_weight(volume, path), is_ctf)
+
+
+def _tilt_wedge(wedge: pytom_xml.SingleTiltWedge) -> TiltWedge:
+    return TiltWedge(
+        np.radians(wedge.angle1).item(),
+        np.radians(wedge.angle2).item(),
+        wedge.cutoff,
+        wedge.smooth,
+        euler.matrix(np.radians(wedge.tilt_axis)),
+    )
