@@ -39,7 +39,7 @@ from cryokin.parallel import Team
 
 PASSES = 14  # for each entry of the search schedule
 HIGHEST = 0.25  # centres need no finer detail [cycles/pixel]
-CONVERGED = 0.05  # rms move of the centres that ends an entry of the schedule [pixel]
+CONVERGED = 0.25  # rms move of the centres that ends an entry of the schedule [step]
 BLOCK = 64  # images compared at a time, with all shifts
 BLOCKS_PER_SUM = 32  # blocks whose averages are added up before they travel
 
@@ -180,7 +180,7 @@ def prealign(
     limit = max(schedule[0][0], radius // 4)
     for extent, step in schedule:
         shifts = shift_grid(extent, extent, step)
-        moved_by = np.inf
+        moved_by, last = np.inf, centre(alignment)
         for iteration in range(PASSES + 1):
             halves = _gathered(
                 team, [_halves(basis, spans[s], grids[s], alignment) for s in own]
@@ -194,14 +194,14 @@ def prealign(
             alignment, reference = _centred(
                 alignment, reference, whole, center_method, radius
             )
-            if iteration == PASSES or moved_by < CONVERGED:
+            if iteration == PASSES or moved_by < CONVERGED * step:
                 break
             search_at = _operand(basis, reference, analysis, shifts)
-            alignment, before = (
-                _all_aligned(team, basis, spans, grids, alignment, search_at, limit),
-                centre(alignment),
+            alignment = _all_aligned(
+                team, basis, spans, grids, alignment, search_at, limit
             )
-            moved_by = _rms(centre(alignment) - before)
+            # With what the centring of the average moved all images by.
+            moved_by, last = _rms(centre(alignment) - last), centre(alignment)
             team.log(
                 f"shifts up to {extent} pixel in steps of {step}, pass {iteration + 1}:"
                 f" centres move by {moved_by:.2f} pixel, halves correlate"
