@@ -426,6 +426,12 @@ def test_a_comment_changes_nothing(place):
     assert place.planned(config=config) == {}
 
 
+def test_the_folder_of_the_workflow_may_move(place, tmp_path):
+    (tmp_path / "moved").symlink_to(place.root)
+    moved = Place(tmp_path / "moved", place.folder, place.particles)
+    assert moved.planned() == {}
+
+
 def test_an_option_of_the_classes_does_not_prealign_again(place):
     config = place.configure("thld_err.yaml", thld_err=0.31)
     assert place.planned(config=config).keys() == FROM_ROUNDS_ON
@@ -526,6 +532,33 @@ def test_a_generation_in_the_folder_of_another_is_refused(place):
 )
 def test_a_run_can_be_looked_at_before_and_after(place, work, option, shown):
     assert shown in place.run(*option, work=work)
+
+
+def test_snakemake_makes_its_own_report_too(place):
+    place.run("--report", "report.html")
+    page = (place.folder / "work/report.html").read_text()
+    assert "gallery.png" in page
+
+
+def test_every_rank_has_one_thread(place):
+    text = place.run("--dry-run", "--printshellcmds", *set_ranks(3), work="empty")
+    calls = re.findall(r"^Shell command: (.*--ranks.*)$", text, re.M)
+    assert len(calls) >= 4
+    for call in calls:
+        assert call.startswith("mpiexec -n 3 env OMP_NUM_THREADS=1 OPENBLAS_NUM")
+        assert call.split("--ranks ")[1].startswith("3 ")
+
+
+def test_the_profile_knows_every_rule_that_runs_on_ranks(root):
+    text = "".join(path.read_text() for path in root.glob("workflow/rules/*.smk"))
+    rules = re.split(r"^(?:rule|checkpoint) (?=\w+:)", text, flags=re.M)[1:]
+    on_ranks = {r.split(":")[0] for r in rules if "{MPI_SCRIPT}" in r}
+    assert on_ranks == set(MPI_RULES)
+    profile = yaml.safe_load((root / "profiles/local/config.yaml").read_text())
+    assert set(profile["set-resources"]) == set(profile["set-threads"]) == on_ranks
+    for rule in on_ranks:
+        tasks = profile["set-resources"][rule]["tasks"]
+        assert profile["set-threads"][rule] == tasks
 
 
 def test_snakemake_finds_nothing_to_lint(root, tmp_path):

@@ -20,7 +20,10 @@ put_first("PYTHONPATH", f"{workflow.basedir}/src")
 # Ranks share the work. Snakemake tells the libraries of a job to use as many threads as
 # the job has cores; that many on each rank would only fight with each other.
 ONE_THREAD = "env OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1"
-SCRIPTS = shlex.quote(f"{workflow.basedir}/workflow/scripts")
+# A command that held the folder of the workflow would count as changed, and all results
+# as out of date, when the folder is moved or named another way.
+os.environ.update(CRYOKIN=workflow.basedir)
+SCRIPTS = '"$CRYOKIN"/workflow/scripts'
 RANKS = "{resources.mpi} -n {resources.tasks}"
 MPI_SCRIPT = f"{RANKS} {ONE_THREAD} python -m mpi4py {SCRIPTS}"
 SCRIPT = f"python {SCRIPTS}"

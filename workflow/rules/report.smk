@@ -33,13 +33,13 @@ rule isac_report:
         runtime=30,
     params:
         options=lambda wildcards: json.dumps(RUNS[wildcards.run]),
-        schema=f"{workflow.basedir}/workflow/schemas/config.schema.yaml",
         benchmarks="results/{run}/benchmarks",
     message:
         "{wildcards.run}: writing the report"
     shell:
         f"{SCRIPT}/isac_report.py --run {{wildcards.run}} --options {{params.options:q}}"
-        " --schema {params.schema:q} --import {input.imported}"
+        ' --schema "$CRYOKIN"/workflow/schemas/config.schema.yaml'
+        " --import {input.imported}"
         " --working-stack {input.stack_info} --averages {input.averages}"
         " --classes {input.classes} --members {input.members} --frc {input.frc}"
         " --status {input.status} --prealigned {input.prealigned}"
