@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 from cryokin.config import load_runs
 from cryokin.image.geometry import Alignment, centre, from_centre, identity, take
 from cryokin.isac import particles as particles_module
+from cryokin.isac.basis import polar_basis
 from cryokin.isac.candidates import (
     candidates_round,
     match_in_ring,
@@ -19,7 +20,7 @@ from cryokin.isac.candidates import (
     unique_classes,
 )
 from cryokin.isac.classes import Class
-from cryokin.isac.options import IsacOptions, isac_options, polar_basis
+from cryokin.isac.options import IsacOptions, isac_options
 from cryokin.isac.particles import Particles
 from cryokin.isac.reproducible import reproducible_classes, ways
 from cryokin.isac.sac import Run, align_group, sac

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from cryokin.errors import exit_on_input_error
-from cryokin.files import read_ids, read_json, write_ids, write_json
+from cryokin.files import read_json, write_ids, write_json
 from cryokin.isac.candidates import IDLE_ROUNDS, candidates_round, n_classes
 from cryokin.isac.classes import save_classes
-from cryokin.isac.options import isac_options, polar_basis
-from cryokin.isac.particles import Particles
+from cryokin.isac.options import isac_options
+from cryokin.isac.particles import load_particles
 from cryokin.parallel import world
 
 
@@ -34,15 +34,13 @@ def main() -> None:
 
     team = world(arguments.ranks)
     options = isac_options(arguments.options, read_json(arguments.stack_info)["box"])
-    coefficients = np.load(arguments.coefficients, mmap_mode="r")
-    ids = np.array(read_ids(arguments.ids), np.intp)
-    particles = Particles(polar_basis(arguments.options), coefficients, ids)
+    particles = load_particles(arguments.coefficients, arguments.ids, arguments.options)
     found = candidates_round(
         team, particles, arguments.generation, arguments.round, options
     )
     if team.leads:
         held = np.concatenate([np.empty(0, np.intp), *(c.members for c in found)])
-        left = np.setdiff1d(ids, held)
+        left = np.setdiff1d(particles.ids, held)
         before = read_json(arguments.previous)["idle"] if arguments.previous else 0
         idle = 0 if found else before + 1
         enough = n_classes(len(left), options.img_per_grp) > 0
@@ -59,7 +57,9 @@ def main() -> None:
                 "stop": idle >= IDLE_ROUNDS or not enough,
             },
         )
-        team.log(f"{len(found)} candidates, {len(left)} of {len(ids)} particles left")
+        team.log(
+            f"{len(found)} candidates, {len(left)} of {len(particles)} particles left"
+        )
 
 
 if __name__ == "__main__":

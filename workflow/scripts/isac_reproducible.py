@@ -4,13 +4,11 @@ import argparse
 import json
 from pathlib import Path
 
-import numpy as np
-
 from cryokin.errors import exit_on_input_error
-from cryokin.files import read_ids, read_json
+from cryokin.files import read_json
 from cryokin.isac.classes import load_classes, save_classes
-from cryokin.isac.options import isac_options, polar_basis
-from cryokin.isac.particles import Particles
+from cryokin.isac.options import isac_options
+from cryokin.isac.particles import load_particles
 from cryokin.isac.reproducible import reproducible_classes
 from cryokin.parallel import world
 
@@ -31,9 +29,7 @@ def main() -> None:
 
     team = world(arguments.ranks)
     options = isac_options(arguments.options, read_json(arguments.stack_info)["box"])
-    coefficients = np.load(arguments.coefficients, mmap_mode="r")
-    ids = np.array(read_ids(arguments.ids), np.intp)
-    particles = Particles(polar_basis(arguments.options), coefficients, ids)
+    particles = load_particles(arguments.coefficients, arguments.ids, arguments.options)
     candidates = load_classes(arguments.candidates)
     found = reproducible_classes(
         team, particles, candidates, arguments.generation, options

@@ -16,13 +16,13 @@ from cryokin.files import (
     write_text,
 )
 from cryokin.io.mrc import StackWriter
+from cryokin.isac.basis import polar_basis
 from cryokin.isac.files import (
     open_particles,
     read_shifts,
     shrink_readme,
     working_stack_info,
 )
-from cryokin.isac.options import polar_basis
 from cryokin.isac.stack import BLOCK, Shrinking, working_images
 from cryokin.parallel import world
 

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cryokin.image.filters import band_end
-from cryokin.image.polar import PolarBasis
 from cryokin.isac.sac import SacOptions
 from cryokin.isac.within_group import Refinement
 
@@ -46,16 +44,6 @@ class IsacOptions:
     thld_grp: int
     thld_rep: float
     rand_seed: int
-
-
-def polar_basis(options: Mapping[str, Any]) -> PolarBasis:
-    """Return the polar grid that the working stack is analysed on."""
-    return PolarBasis(
-        radius=options["target_radius"],
-        highest=band_end(options["FH"], 0.0),
-        inner=options["ir"],
-        step=options["rs"],
-    )
 
 
 def isac_options(options: Mapping[str, Any], box: int) -> IsacOptions:

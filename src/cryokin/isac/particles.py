@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cryokin.files import read_ids
 from cryokin.image.geometry import Alignment, centre
 from cryokin.image.polar import Complex64, Float32, PolarBasis
 from cryokin.isac.alignment import average
+from cryokin.isac.basis import polar_basis
 from cryokin.parallel import Team
 
 BLOCK = 256  # images compared at a time; fixed, so that results do not see the ranks
@@ -71,3 +76,23 @@ class Particles:
         angle, mirror = alignment.angle[None], alignment.mirror[None]
         mean: Float32 = average(spectra, angle, mirror)[0]
         return mean
+
+
+def load_particles(
+    coefficients: str | os.PathLike[str],
+    ids: str | os.PathLike[str],
+    options: Mapping[str, Any],
+) -> Particles:
+    """Return some particles of a run from its files.
+
+    Parameters
+    ----------
+    coefficients : path-like
+        ``coefficients.npy``; it is mapped, not read.
+    ids : path-like
+        List of the particles' ids.
+    options : mapping
+        Options of the run, as for `polar_basis`.
+    """
+    chosen = np.array(read_ids(ids), np.intp)
+    return Particles(polar_basis(options), np.load(coefficients, mmap_mode="r"), chosen)
