@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import fcntl
 import json
 import os
 import re
@@ -370,29 +371,22 @@ def test_another_seed_gives_other_candidates(place):
 
 def test_the_same_command_goes_on_after_a_kill(place):
     results = place.results("killed")
-    log = results / "logs"
-
-    def exists(path):
-        return path.exists()
-
-    def in_the_middle(path):
-        return path.exists() and "iteration 1" in path.read_text()
-
+    log, generation = results / "logs", results / "generation_0001"
+    round_log = log / "isac_candidates_round/0001_0001.log"
+    # Each: a file and the text in it to wait for, how much longer [s], and a file that
+    # must not be there yet.
     moments = (
-        (exists, results / "import/import.json", results / "working_stack.mrcs"),
+        (results / "import/import.json", "", 0.2, results / "working_stack.mrcs"),
+        (round_log, "", 0.2, generation / "round_0001/classes.npz"),
         (
-            exists,
-            log / "isac_candidates_round/0001_0001.log",
-            results / "generation_0001/round_0001/classes.npz",
-        ),
-        (
-            in_the_middle,
             log / "isac_reproducible/0001_1.log",
-            results / "generation_0001/classes_generation_1.npz",
+            "iteration 1",
+            0.0,
+            generation / "classes_generation_1.npz",
         ),
     )
     command = place.command(work="killed")
-    for reached, path, not_yet in moments:
+    for path, text, delay, not_yet in moments:
         process = subprocess.Popen(
             command,
             cwd=place.folder,
@@ -401,21 +395,29 @@ def test_the_same_command_goes_on_after_a_kill(place):
             start_new_session=True,
         )
         try:
-            while not reached(path):
+            while not (path.exists() and text in path.read_text()):
                 assert process.poll() is None, f"the run ended before {path}"
                 time.sleep(0.02)
-            if path.suffix == ".json":
-                another = place.snakemake(work="killed")
-                assert another.returncode == 1
-                assert "another snakemake is at work in this folder" in another.text
-            else:
-                time.sleep(0.2)
+            time.sleep(delay)
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         assert not not_yet.exists()
     place.run(work="killed")
     assert_same_bytes(place.results(), results)
+
+
+def test_two_calls_do_not_work_in_one_folder(place):
+    hold = place.folder / "held/.snakemake/in_use"
+    hold.parent.mkdir(parents=True)
+    with hold.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        done = place.snakemake(work="held")
+        assert done.returncode == 1
+        assert "another snakemake is at work in this folder" in done.text
+        assert not place.results("held").exists()
+        assert "isac_import" in place.planned(work="held")
+    place.run("results/tiny/import/import.json", work="held")
 
 
 # ------------------------------------------------------- what a change makes again
