@@ -30,6 +30,7 @@ include: "workflow/rules/simulate.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/isac.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/pytom.smk"
 
 
 check_particles()
@@ -43,7 +44,8 @@ rule all:
     default_target: True
     input:
         last_rounds,
-        expand("results/{run}/report/index.html", run=RUNS),
+        expand("results/{run}/report/index.html", run=RUNS_2D),
+        results_3d,
 
 
 rule candidates:
@@ -51,5 +53,5 @@ rule candidates:
         last_rounds_of_first_generation,
         expand(
             "results/{run}/generation_0001/class_averages_candidate_generation_1.hdf",
-            run=RUNS,
+            run=RUNS_2D,
         ),

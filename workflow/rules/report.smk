@@ -24,6 +24,8 @@ rule isac_report:
             caption="../report/gallery.rst",
             category="{run}",
         ),
+    wildcard_constraints:
+        run=only(RUNS_2D),
     log:
         "results/{run}/logs/isac_report.log",
     conda:

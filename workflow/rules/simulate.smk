@@ -1,4 +1,5 @@
 DEMO_PARTICLES = multiext("resources/demo_2d/particles", ".mrcs", ".star")
+DEMO_SUBTOMOGRAMS = ["resources/demo_3d/particles.star"]
 
 
 rule simulate_2d:

@@ -1,0 +1,243 @@
+localrules:
+    pytom_import,
+    eigen_projection,
+    kmeans,
+
+
+IMPORT_3D = multiext(
+    "results/{run}/import/", "particles.xml", "particles.star", "import.json"
+)
+PREPARED = multiext(
+    "results/{run}/prepared/",
+    *("rows.npy", "weights.npy", "residuals.npy", "mask.npy"),
+    *("corrected.npz", "poses.npz", "prepared.json"),
+)
+RESULTS_3D = ("classes.csv", "classes.json", "classified.xml", "classified.star")
+
+# What the rows of a run depend on.
+BAND_OPTIONS = (
+    *("mask", "lowpass", "highpass", "binning", "compat"),
+    *("pose_errors", "pose_refinement"),
+)
+AVERAGE_OPTIONS = ("mask", "compat", "average")
+
+
+def mask_file(wildcards):
+    """The mask, where it is a file."""
+    mask = RUNS[wildcards.run]["mask"]
+    return [mask] if isinstance(mask, str) else []
+
+
+def given_matrix(wildcards):
+    """The correlation matrix, where the run has one already."""
+    given = RUNS[wildcards.run].get("ccc")
+    return [given] if given else []
+
+
+def existing_options(*keys):
+    """As `options`, of the keys that the method of the run has."""
+    return lambda wildcards: json.dumps(
+        {key: RUNS[wildcards.run][key] for key in keys if key in RUNS[wildcards.run]}
+    )
+
+
+def labels_of_method(wildcards):
+    """The classes that the method of a run finds."""
+    method = RUNS[wildcards.run]["method"]
+    return f"results/{wildcards.run}/{method}/labels.npy"
+
+
+def final_labels(wildcards):
+    """The classes of a run: of its method, or what its independent runs agree on."""
+    if RUNS[wildcards.run]["reproducible"]:
+        return f"results/{wildcards.run}/reproducible/labels.npy"
+    return labels_of_method(wildcards)
+
+
+def results_3d(wildcards):
+    """What belongs to the runs for subtomograms, by their methods and options."""
+    wanted = expand("results/{run}/classes.csv", run=RUNS_3D)
+    return wanted
+
+
+rule pytom_import:
+    input:
+        particles=table_or_stack,
+        mask=mask_file,
+    output:
+        IMPORT_3D,
+    wildcard_constraints:
+        run=only(RUNS_3D),
+    log:
+        "results/{run}/logs/pytom_import.log",
+    benchmark:
+        "results/{run}/benchmarks/pytom_import.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(1000, 2),
+        runtime=60,
+    params:
+        options=options("pixel_size", "wedge", "mask", "binning", "nclass"),
+        folder="results/{run}/import",
+    message:
+        "{wildcards.run}: reading {input.particles}"
+    shell:
+        f"{SCRIPT}/pytom_import.py --particles {{input.particles:q}}"
+        " --options {params.options:q} --folder {params.folder} > {log} 2>&1"
+
+
+rule pytom_prepare:
+    input:
+        imported=IMPORT_3D,
+        mask=mask_file,
+    output:
+        PREPARED,
+    wildcard_constraints:
+        run=only(RUNS_3D),
+    log:
+        "results/{run}/logs/pytom_prepare.log",
+    benchmark:
+        "results/{run}/benchmarks/pytom_prepare.tsv"
+    conda:
+        "../../envs/core.yaml"
+    threads: 2
+    resources:
+        mpi="mpiexec",
+        tasks=2,
+        mem_mb=memory(4000, 4),
+        runtime=240,
+    params:
+        options=existing_options(*BAND_OPTIONS, "exact"),
+        imported="results/{run}/import",
+        folder="results/{run}/prepared",
+    message:
+        "{wildcards.run}: subtomograms in the common frame, on {resources.tasks} ranks"
+    shell:
+        f"{MPI_SCRIPT}/pytom_prepare.py --imported {{params.imported}}"
+        " --options {params.options:q} --folder {params.folder}"
+        " --ranks {resources.tasks} > {log} 2>&1"
+
+
+rule ccc_matrix:
+    input:
+        imported=IMPORT_3D,
+        prepared=PREPARED,
+        given=given_matrix,
+        mask=mask_file,
+    output:
+        csv="results/{run}/correlation_matrix.csv",
+        hdf="results/{run}/correlation_matrix.h5",
+    wildcard_constraints:
+        run=only(RUNS_3D),
+    log:
+        "results/{run}/logs/ccc_matrix.log",
+    benchmark:
+        "results/{run}/benchmarks/ccc_matrix.tsv"
+    conda:
+        "../../envs/core.yaml"
+    threads: 2
+    resources:
+        mpi="mpiexec",
+        tasks=2,
+        mem_mb=memory(4000, 4),
+        runtime=240,
+    params:
+        options=options("mask", "binning", "compat", "pose_errors"),
+        imported="results/{run}/import",
+        prepared="results/{run}/prepared",
+        given=lambda w, input: f"--given {input.given}" if input.given else "",
+    message:
+        "{wildcards.run}: correlating all pairs on {resources.tasks} ranks"
+    shell:
+        f"{MPI_SCRIPT}/pytom_ccc_matrix.py --imported {{params.imported}}"
+        " --prepared {params.prepared} {params.given} --options {params.options:q}"
+        " --csv {output.csv} --hdf {output.hdf}"
+        " --ranks {resources.tasks} > {log} 2>&1"
+
+
+rule eigen_projection:
+    input:
+        "results/{run}/correlation_matrix.h5",
+    output:
+        coefficients="results/{run}/coefficients.npy",
+        eigen="results/{run}/eigen.json",
+    wildcard_constraints:
+        run=only(RUNS_3D),
+    log:
+        "results/{run}/logs/eigen_projection.log",
+    benchmark:
+        "results/{run}/benchmarks/eigen_projection.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(1000, 4),
+        runtime=60,
+    params:
+        neig=lambda wildcards: RUNS[wildcards.run]["neig"],
+        compat=lambda wildcards: RUNS[wildcards.run]["compat"],
+    message:
+        "{wildcards.run}: {params.neig} leading components"
+    shell:
+        f"{SCRIPT}/pytom_eigen_projection.py --matrix {{input}} --neig {{params.neig}}"
+        " --compat {params.compat} --coefficients {output.coefficients}"
+        " --eigen {output.eigen} > {log} 2>&1"
+
+
+rule kmeans:
+    input:
+        "results/{run}/coefficients.npy",
+    output:
+        "results/{run}/cpca/labels.npy",
+    wildcard_constraints:
+        run=only(RUNS_3D),
+    log:
+        "results/{run}/logs/kmeans.log",
+    benchmark:
+        "results/{run}/benchmarks/kmeans.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        options=options("nclass", "clustering", "restarts", "compat", "rand_seed"),
+    message:
+        "{wildcards.run}: grouping particles by their components"
+    shell:
+        f"{SCRIPT}/pytom_kmeans.py --coefficients {{input}}"
+        " --options {params.options:q} --labels {output} > {log} 2>&1"
+
+
+rule pytom_class_averages:
+    input:
+        imported=IMPORT_3D,
+        poses="results/{run}/prepared/poses.npz",
+        labels=final_labels,
+        mask=mask_file,
+    output:
+        expand("results/{{run}}/{name}", name=RESULTS_3D),
+        averages=directory("results/{run}/class_averages"),
+    wildcard_constraints:
+        run=only(RUNS_3D),
+    log:
+        "results/{run}/logs/pytom_class_averages.log",
+    benchmark:
+        "results/{run}/benchmarks/pytom_class_averages.tsv"
+    conda:
+        "../../envs/core.yaml"
+    threads: 2
+    resources:
+        mpi="mpiexec",
+        tasks=2,
+        mem_mb=memory(2000, 4),
+        runtime=240,
+    params:
+        options=options(*AVERAGE_OPTIONS),
+        imported="results/{run}/import",
+    message:
+        "{wildcards.run}: averaging the classes on {resources.tasks} ranks"
+    shell:
+        f"{MPI_SCRIPT}/pytom_class_averages.py --imported {{params.imported}}"
+        " --poses {input.poses} --labels {input.labels} --options {params.options:q}"
+        " --folder results/{wildcards.run} --ranks {resources.tasks} > {log} 2>&1"
