@@ -19,6 +19,11 @@ BAND_OPTIONS = (
     *("mask", "lowpass", "highpass", "binning", "compat"),
     *("pose_errors", "pose_refinement"),
 )
+MCO_OPTIONS = (
+    *("nclass", "score", "leave_one_out", "start_from", "starts"),
+    *("end_threshold", "rand_seed"),
+)
+COMPAT_OPTIONS = ("mask", "lowpass", "highpass", "binning", "compat")
 AVERAGE_OPTIONS = ("mask", "compat", "average")
 
 
@@ -39,6 +44,13 @@ def existing_options(*keys):
     return lambda wildcards: json.dumps(
         {key: RUNS[wildcards.run][key] for key in keys if key in RUNS[wildcards.run]}
     )
+
+
+def cpca_start(wildcards):
+    """The classes of CPCA, where the run starts from them."""
+    chosen = RUNS[wildcards.run]
+    wanted = chosen["start_from"] == "cpca" and chosen["compat"] == "none"
+    return [f"results/{wildcards.run}/cpca/labels.npy"] * wanted
 
 
 def labels_of_method(wildcards):
@@ -207,6 +219,44 @@ rule kmeans:
     shell:
         f"{SCRIPT}/pytom_kmeans.py --coefficients {{input}}"
         " --options {params.options:q} --labels {output} > {log} 2>&1"
+
+
+rule mco_exmx:
+    input:
+        imported=IMPORT_3D,
+        prepared=PREPARED,
+        start=cpca_start,
+        mask=mask_file,
+    output:
+        labels="results/{run}/mco_exmx/labels.npy",
+        report="results/{run}/exmx.json",
+        iterations=directory("results/{run}/iterations"),
+    wildcard_constraints:
+        run=only(runs_of("mco_exmx")),
+    log:
+        "results/{run}/logs/mco_exmx.log",
+    benchmark:
+        "results/{run}/benchmarks/mco_exmx.tsv"
+    conda:
+        "../../envs/core.yaml"
+    threads: 2
+    resources:
+        mpi="mpiexec",
+        tasks=2,
+        mem_mb=memory(4000, 4),
+        runtime=480,
+    params:
+        options=options(*MCO_OPTIONS, *COMPAT_OPTIONS, "iterations"),
+        imported="results/{run}/import",
+        prepared="results/{run}/prepared",
+        start=lambda w, input: f"--start {input.start}" if input.start else "",
+    message:
+        "{wildcards.run}: MCO-EXMX on {resources.tasks} ranks"
+    shell:
+        f"{MPI_SCRIPT}/pytom_mco_exmx.py --imported {{params.imported}}"
+        " --prepared {params.prepared} {params.start} --options {params.options:q}"
+        " --folder {output.iterations} --labels {output.labels}"
+        " --report {output.report} --ranks {resources.tasks} > {log} 2>&1"
 
 
 rule pytom_class_averages:

@@ -320,7 +320,7 @@ def _from_star(
     places = _columns(source, table, PLACES)
     unit = ["1"] * len(table)
     weights = table["rlnCtfImage"] if "rlnCtfImage" in table else [""] * len(table)
-    classes = table["rlnClassNumber"] if "rlnClassNumber" in table else unit
+    classes = table.get("rlnClassNumber", unit)
     origin_of = table.get("rlnMicrographName", table.get("rlnTomoName", unit))
     particles = [
         Particle(

@@ -24,10 +24,7 @@ def read_volume(path: str | os.PathLike[str]) -> NDArray[np.float32]:
         If the file is missing, or no volume of a known format.
     """
     _check(path)
-    if _is_em(path):
-        values = em.read_em(path)
-    else:
-        values = mrc.open_stack(path)
+    values = em.read_em(path) if _is_em(path) else mrc.open_stack(path)
     if values.dtype.kind not in "iuf":
         raise InputError(
             f"{path}: the voxels are of type {values.dtype}, expected real numbers;"

@@ -260,6 +260,7 @@ def anneal_round(
     sigma: bool = True,
     allow_class_collapse: bool = False,
     leave_one_out: bool = True,
+    chain: int = 0,
 ) -> State:
     """Run EXMX, remember the best result, and move particles at random.
 
@@ -283,6 +284,8 @@ def anneal_round(
         Whether the temperature counts in standard deviations of the scores.
     allow_class_collapse : bool
         Whether moves may empty a class.
+    chain : int
+        Number of the chain; it belongs to the address of its random streams.
     """
     last = exmx(model, labels, nclass, local_iterations, 0.0, leave_one_out)
     several = len(np.unique(last.labels)) > 1
@@ -296,7 +299,7 @@ def anneal_round(
         last.labels,
         effective,
         seed,
-        (round_number,),
+        (chain, round_number),
         criterion,
         None if allow_class_collapse else nclass,
     )

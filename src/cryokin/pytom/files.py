@@ -238,6 +238,18 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+@contextmanager
+def atomic_folder_for_team(team: Team, path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield one temporary folder to all ranks; rename it when all are done."""
+    if not team.leads:
+        yield team.from_leader(Path)
+        team.barrier()
+        return
+    with atomic_folder(path) as partial:
+        yield team.from_leader(lambda: partial)
+        team.barrier()
+
+
 @dataclass(frozen=True)
 class ClassAverage:
     """The average of a class, and the correlation of its halves.
