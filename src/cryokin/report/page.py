@@ -188,7 +188,7 @@ def quantity(value: float | None, unit: str, digits: int) -> str:
     """Write a number with its unit, a dash for one that is not known."""
     if value is None or not math.isfinite(value):
         return NONE
-    return f"{value:.{digits}f}\N{NO-BREAK SPACE}{unit}"
+    return f"{value:.{digits}f}" + (f"\N{NO-BREAK SPACE}{unit}" if unit else "")
 
 
 def _duration(seconds: float) -> str:

@@ -31,7 +31,9 @@ RESIDUAL = 4.0  # standard deviations that are shown in full colour
 RINGS, SECTORS = 3, 4  # cells of the hemisphere in which classes are counted
 
 
-def eigenvalue_plot(after: ArrayLike, before: ArrayLike | None = None) -> Markup:
+def eigenvalue_plot(
+    after: ArrayLike, before: ArrayLike | None = None, used: int | None = None
+) -> Markup:
     """Eigenvalues of the leading components.
 
     Parameters
@@ -40,6 +42,8 @@ def eigenvalue_plot(after: ArrayLike, before: ArrayLike | None = None) -> Markup
         Of the correlations that were classified; n at least 1.
     before : array_like, optional
         The same before pose errors were removed; any length.
+    used : int, optional
+        The leading components that were used; default: all.
     """
     after = np.asarray(after, np.float64)
     earlier = np.asarray([] if before is None else before, np.float64)[: 2 * len(after)]
@@ -50,8 +54,9 @@ def eigenvalue_plot(after: ArrayLike, before: ArrayLike | None = None) -> Markup
     parts = []
     for i, value in enumerate(after, start=1):
         x, y = plot.across(i), plot.up(value)
-        parts.append(stroke(x, zero, x, y, "stem"))
-        parts.append(_dot(x, y, 3.2, "dot"))
+        pale = "" if used is None or i <= used else " unused"
+        parts.append(stroke(x, zero, x, y, "stem" + pale))
+        parts.append(_dot(x, y, 3.2, "dot" + pale))
     for i, value in enumerate(earlier, start=1):
         parts.append(_dot(plot.across(i), plot.up(value), 3.2, "hollow"))
     label = f"Eigenvalues of {len(after)} components"

@@ -57,6 +57,8 @@ class SubtomogramClass:
         Of the shells [1/pixel of the average].
     resolution : float
         Where the FSC falls below 0.5 [A]; NaN if unknown.
+    name : str
+        The user's name of the class; empty if it has none but its number.
     """
 
     number: int
@@ -64,6 +66,28 @@ class SubtomogramClass:
     fsc: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     frequency: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     resolution: float = math.nan
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        """What to call the class."""
+        return self.name or str(self.number)
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where one of several starts of the method ended.
+
+    Attributes
+    ----------
+    objective : float
+        Mean score at its end.
+    agreement : float
+        Adjusted Rand index of its classes with those of the best start.
+    """
+
+    objective: float
+    agreement: float
 
 
 @dataclass(frozen=True)
@@ -108,7 +132,10 @@ class PytomReport:
     radius : float or None
         Of the sphere within which contrast is stretched [pixel of the averages].
     eigenvalues, eigenvalues_before : ndarray or None
-        Of the components; those before pose errors were removed.
+        Of the leading components, in falling order, also of such that were not used;
+        those before pose errors were removed.
+    used : int or None
+        How many components classification used; default: all that are told.
     coefficients : ndarray, shape (n, neig), or None
         Of each particle in each component.
     eigenvolumes : sequence of ndarray, shape (n, n, n)
@@ -117,6 +144,8 @@ class PytomReport:
         An entry per iteration: ``objective``, ``changed`` (fraction of particles that
         changed class), ``temperature``, ``acceptance`` (fraction of proposed moves),
         any of them missing or None. Entries of several starts tell theirs by ``start``.
+    starts : sequence of Start
+        Where each start of EXMX ended.
     tree : Tree or None
         How classes were merged.
     directions : ndarray, shape (n, 3), or None
@@ -143,10 +172,12 @@ class PytomReport:
     radius: float | None = None
     eigenvalues: NDArray[np.float64] | None = None
     eigenvalues_before: NDArray[np.float64] | None = None
+    used: int | None = None
     coefficients: NDArray[np.float64] | None = None
     eigenvolumes: Sequence[Volume] = ()
     exmx: Sequence[Mapping[str, Any]] = ()
     annealing: Sequence[Mapping[str, Any]] = ()
+    starts: Sequence[Start] = ()
     tree: Tree | None = None
     directions: NDArray[np.float64] | None = None
     benchmarks: Sequence[Benchmark] = ()
@@ -207,6 +238,7 @@ def page(report: PytomReport) -> str:
         tiles=[
             {
                 "number": c.number,
+                "title": c.title,
                 "size": sizes[c.number],
                 "resolution": c.resolution,
                 "colour": colours[c.number],
@@ -214,13 +246,16 @@ def page(report: PytomReport) -> str:
             }
             for c in report.by_size()
         ],
-        colours=colours,
+        legend=[(c.number, c.title, colours[c.number]) for c in ordered],
         summary=_summary(report),
         mask=mask_circle(box, report.radius) if box and report.radius else None,
         eigenvalues=_eigenvalues(report),
         eigenvolumes=[_strip(v, report.radius) for v in report.eigenvolumes],
         components=_components(report),
         exmx=_course(report.exmx),
+        starts=sorted(
+            enumerate(report.starts, start=1), key=lambda s: (-s[1].objective, s[0])
+        ),
         annealing=_course(report.annealing),
         tree=_tree(report),
         tilt=_tilt(report, [c.number for c in ordered]),
@@ -314,6 +349,7 @@ def _data(report: PytomReport, ordered: Sequence[SubtomogramClass]) -> dict[str,
         classes.append(
             {
                 "k": c.number,
+                "t": c.title,
                 "d": finite(c.resolution, 2),
                 "d143": finite(report.pixel_size / at[1], 2),
                 "m": np.diff(report.members(c.number), prepend=0).tolist(),
@@ -405,7 +441,9 @@ def _thumbnail(volume: Volume, radius: float | None) -> str:
 def _eigenvalues(report: PytomReport) -> Markup | None:
     if report.eigenvalues is None or not len(report.eigenvalues):
         return None
-    return figures.eigenvalue_plot(report.eigenvalues, report.eigenvalues_before)
+    return figures.eigenvalue_plot(
+        report.eigenvalues, report.eigenvalues_before, report.used
+    )
 
 
 def _components(report: PytomReport) -> list[int]:
@@ -442,7 +480,7 @@ def _course(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         "figure": figures.course(panels),
         "iterations": len(runs[best]),
         "starts": len(runs),
-        "objective": quantity(ends[best], "", 4).strip(),
+        "objective": quantity(ends[best], "", 4),
     }
 
 
@@ -461,13 +499,13 @@ def _tree(report: PytomReport) -> dict[str, Any] | None:
     leaves = len(tree.linkage) + 1
     ordered = sorted(report.classes, key=lambda c: c.number)
     same = [c.number for c in ordered] == list(range(leaves))
-    names = [f"class {i}" for i in range(leaves)]
+    names = [str(i) for i in range(leaves)]
     thumbnails: list[str | None] = [None] * leaves
     if tree.averages:
         thumbnails = [_thumbnail(v, report.radius) for v in tree.averages]
     elif same:
         sizes = report.sizes
-        names = [f"class {c.number} ({sizes[c.number]:,})" for c in ordered]
+        names = [f"{c.title} ({sizes[c.number]:,})" for c in ordered]
         thumbnails = [
             None if c.average is None else _thumbnail(c.average, report.radius)
             for c in ordered
@@ -489,5 +527,5 @@ def _tilt(report: PytomReport, numbers: Sequence[int]) -> dict[str, Any] | None:
     value = figures.association(report.directions, report.labels, numbers)
     return {
         "table": figures.tilt_table(report.directions, report.labels, numbers),
-        "association": quantity(value, "", 2).strip(),
+        "association": quantity(value, "", 2),
     }

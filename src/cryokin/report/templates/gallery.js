@@ -62,7 +62,7 @@
     if (shown) shown.removeAttribute("aria-current");
     shown = tile;
     tile.setAttribute("aria-current", "true");
-    $("d-number").textContent = c.k;
+    $("d-number").textContent = c.t ?? c.k;
     const image = tile.querySelector("img");
     for (const portrait of detail.querySelectorAll(".portrait img")) {
       portrait.hidden = !image;
