@@ -22,7 +22,7 @@ from cryokin.io.mrc import write_volume
 from cryokin.provenance import provenance
 from cryokin.report import pytom_figures as figures
 from cryokin.report.images import montage, slices, stretch
-from cryokin.report.page import Benchmark
+from cryokin.report.page import Benchmark, option_table
 from cryokin.report.pytom_files import read_directions, read_labels
 from cryokin.report.pytom_page import (
     STEPS,
@@ -352,6 +352,19 @@ def test_direction_is_the_beam_seen_from_the_particle(tmp_path):
     np.savez(tmp_path / "poses.npz", rotations=turn[None])
     found = read_directions(tmp_path / "poses.npz")
     np.testing.assert_allclose(turn @ found[0], [0, 0, 1])
+
+
+def test_options_read_as_in_the_configuration():
+    text = "Wedge, {angles: [a, b]}: from the pole [degree] (PyTom: --wedge1)."
+    [row] = option_table(
+        {"wedge": {"angles": [30.0, 25.0]}},
+        {"wedge": {"description": text, "default": None}},
+        "PyTom",
+    )
+    assert row["value"] == "{angles: [30.0, 25.0]}"
+    assert row["unit"] == "degree"
+    assert row["meaning"] == "Wedge, {angles: [a, b]}: from the pole."
+    assert row["changed"]
 
 
 @pytest.mark.parametrize(

@@ -123,14 +123,14 @@ def option_table(
         What the parentheses start with, e.g. ``sxisac``.
     """
     rows = []
-    remark = re.compile(rf"\s*\({re.escape(old_program)}:[^()]*\)")
+    remark = re.compile(rf"\s*\((?:not in )?{re.escape(old_program)}\b[^()]*\)")
     for name, value in options.items():
         entry = schema.get(name, {})
         default = entry.get("default", value)
         if name == "yr" and default == -1:
             default = options.get("xr")  # which is what -1 stands for
         text = remark.sub("", entry.get("description", ""))
-        unit = re.search(r"\s*\[([^]]*)\]", text)
+        unit = _unit(text)
         rows.append(
             {
                 "name": name,
@@ -174,9 +174,24 @@ def median(values: Iterable[float]) -> float:
     return float(np.median(known)) if known else math.nan
 
 
+def _unit(text: str) -> re.Match[str] | None:
+    """Find the first brackets that are not part of an example in braces."""
+    for found in re.finditer(r"\s*\[([^]]*)\]", text):
+        before = text[: found.start()]
+        if before.count("{") == before.count("}"):
+            return found
+    return None
+
+
 def _value(value: Any) -> str:
+    """Write a value as in the configuration."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, Mapping):
+        inside = ", ".join(f"{key}: {_value(v)}" for key, v in value.items())
+        return f"{{{inside}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
     return NONE if value is None else str(value)
 
 
