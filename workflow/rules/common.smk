@@ -4,6 +4,7 @@ import os
 import shlex
 
 from cryokin.files import read_json
+from cryokin.pytom.annealing import schedule
 
 
 def put_first(variable, folder):
@@ -55,7 +56,9 @@ def check_particles():
     for run, options in RUNS.items():
         path = options["particles"]
         known = (path, f"results/{run}/import/import.json")
-        if path not in DEMO_PARTICLES + DEMO_SUBTOMOGRAMS and not any(map(os.path.exists, known)):
+        if path not in DEMO_PARTICLES + DEMO_SUBTOMOGRAMS and not any(
+            map(os.path.exists, known)
+        ):
             sys.exit(
                 f"error: runs.{run}.particles = {path}: there is no such file, seen from"
                 f" {os.getcwd()}; give its path from there, or a path from the root."

@@ -2,6 +2,7 @@ localrules:
     pytom_import,
     eigen_projection,
     kmeans,
+    mco_ac,
 
 
 IMPORT_3D = multiext(
@@ -22,6 +23,10 @@ BAND_OPTIONS = (
 MCO_OPTIONS = (
     *("nclass", "score", "leave_one_out", "start_from", "starts"),
     *("end_threshold", "rand_seed"),
+)
+ANNEALING_OPTIONS = (
+    *("temperature", "temperature_step", "temperature_unit", "local_iterations"),
+    *("criterion", "allow_class_collapse"),
 )
 COMPAT_OPTIONS = ("mask", "lowpass", "highpass", "binning", "compat")
 AVERAGE_OPTIONS = ("mask", "compat", "average")
@@ -53,6 +58,22 @@ def cpca_start(wildcards):
     return [f"results/{wildcards.run}/cpca/labels.npy"] * wanted
 
 
+def annealing_rounds(wildcards):
+    """The states of all rounds of annealing."""
+    chosen = RUNS[wildcards.run]
+    rounds = len(schedule(chosen["temperature"], chosen["temperature_step"]))
+    return [f"results/{wildcards.run}/mco_ac/round_{r:04d}.npz" for r in range(rounds)]
+
+
+def annealing_before(wildcards):
+    """The state of the round before, of all but the first."""
+    rounds = annealing_rounds(wildcards)
+    number = int(wildcards.step)
+    if number >= len(rounds):
+        raise WorkflowError(f"{wildcards.run}: there are {len(rounds)} rounds only.")
+    return rounds[number - 1 : number] if number else []
+
+
 def labels_of_method(wildcards):
     """The classes that the method of a run finds."""
     method = RUNS[wildcards.run]["method"]
@@ -66,9 +87,27 @@ def final_labels(wildcards):
     return labels_of_method(wildcards)
 
 
+def labels_to_select(wildcards):
+    """The classes among which the user selects: merged ones where there are."""
+    if RUNS[wildcards.run]["merge"]:
+        return f"results/{wildcards.run}/merged/labels.npy"
+    return final_labels(wildcards)
+
+
+def classes_to_select(wildcards):
+    """What is known of these classes."""
+    folder = "merged/" if RUNS[wildcards.run]["merge"] else ""
+    return f"results/{wildcards.run}/{folder}classes.json"
+
+
 def results_3d(wildcards):
     """What belongs to the runs for subtomograms, by their methods and options."""
     wanted = expand("results/{run}/classes.csv", run=RUNS_3D)
+    for run in RUNS_3D:
+        if RUNS[run]["merge"]:
+            wanted.append(f"results/{run}/merge.json")
+        if RUNS[run]["select"]:
+            wanted.append(f"results/{run}/selected/filtered_pl.xml")
     return wanted
 
 
@@ -78,12 +117,12 @@ rule pytom_import:
         mask=mask_file,
     output:
         IMPORT_3D,
-    wildcard_constraints:
-        run=only(RUNS_3D),
     log:
         "results/{run}/logs/pytom_import.log",
     benchmark:
         "results/{run}/benchmarks/pytom_import.tsv"
+    wildcard_constraints:
+        run=only(RUNS_3D),
     conda:
         "../../envs/core.yaml"
     resources:
@@ -105,12 +144,12 @@ rule pytom_prepare:
         mask=mask_file,
     output:
         PREPARED,
-    wildcard_constraints:
-        run=only(RUNS_3D),
     log:
         "results/{run}/logs/pytom_prepare.log",
     benchmark:
         "results/{run}/benchmarks/pytom_prepare.tsv"
+    wildcard_constraints:
+        run=only(RUNS_3D),
     conda:
         "../../envs/core.yaml"
     threads: 2
@@ -140,12 +179,12 @@ rule ccc_matrix:
     output:
         csv="results/{run}/correlation_matrix.csv",
         hdf="results/{run}/correlation_matrix.h5",
-    wildcard_constraints:
-        run=only(RUNS_3D),
     log:
         "results/{run}/logs/ccc_matrix.log",
     benchmark:
         "results/{run}/benchmarks/ccc_matrix.tsv"
+    wildcard_constraints:
+        run=only(RUNS_3D),
     conda:
         "../../envs/core.yaml"
     threads: 2
@@ -174,12 +213,12 @@ rule eigen_projection:
     output:
         coefficients="results/{run}/coefficients.npy",
         eigen="results/{run}/eigen.json",
-    wildcard_constraints:
-        run=only(RUNS_3D),
     log:
         "results/{run}/logs/eigen_projection.log",
     benchmark:
         "results/{run}/benchmarks/eigen_projection.tsv"
+    wildcard_constraints:
+        run=only(RUNS_3D),
     conda:
         "../../envs/core.yaml"
     resources:
@@ -201,12 +240,12 @@ rule kmeans:
         "results/{run}/coefficients.npy",
     output:
         "results/{run}/cpca/labels.npy",
-    wildcard_constraints:
-        run=only(RUNS_3D),
     log:
         "results/{run}/logs/kmeans.log",
     benchmark:
         "results/{run}/benchmarks/kmeans.tsv"
+    wildcard_constraints:
+        run=only(RUNS_3D),
     conda:
         "../../envs/core.yaml"
     resources:
@@ -231,12 +270,12 @@ rule mco_exmx:
         labels="results/{run}/mco_exmx/labels.npy",
         report="results/{run}/exmx.json",
         iterations=directory("results/{run}/iterations"),
-    wildcard_constraints:
-        run=only(runs_of("mco_exmx")),
     log:
         "results/{run}/logs/mco_exmx.log",
     benchmark:
         "results/{run}/benchmarks/mco_exmx.tsv"
+    wildcard_constraints:
+        run=only(runs_of("mco_exmx")),
     conda:
         "../../envs/core.yaml"
     threads: 2
@@ -259,6 +298,192 @@ rule mco_exmx:
         " --report {output.report} --ranks {resources.tasks} > {log} 2>&1"
 
 
+rule mco_ac_round:
+    input:
+        imported=IMPORT_3D,
+        prepared=PREPARED,
+        start=cpca_start,
+        before=annealing_before,
+    output:
+        "results/{run}/mco_ac/round_{step}.npz",
+    log:
+        "results/{run}/logs/mco_ac_round/{step}.log",
+    benchmark:
+        "results/{run}/benchmarks/mco_ac_round/{step}.tsv"
+    wildcard_constraints:
+        run=only(runs_of("mco_ac")),
+        step=r"\d{4}",
+    conda:
+        "../../envs/core.yaml"
+    threads: 2
+    resources:
+        mpi="mpiexec",
+        tasks=2,
+        mem_mb=memory(4000, 4),
+        runtime=480,
+    params:
+        options=options(*MCO_OPTIONS, *ANNEALING_OPTIONS, "compat"),
+        imported="results/{run}/import",
+        prepared="results/{run}/prepared",
+        start=lambda w, input: f"--start {input.start}" if input.start else "",
+        before=lambda w, input: f"--before {input.before}" if input.before else "",
+    message:
+        "{wildcards.run}: annealing, round {wildcards.step}"
+    shell:
+        f"{MPI_SCRIPT}/pytom_mco_ac_round.py --imported {{params.imported}}"
+        " --prepared {params.prepared} {params.start} {params.before}"
+        " --round {wildcards.step} --options {params.options:q} --state {output}"
+        " --ranks {resources.tasks} > {log} 2>&1"
+
+
+rule mco_ac:
+    input:
+        imported=IMPORT_3D,
+        poses="results/{run}/prepared/poses.npz",
+        rounds=annealing_rounds,
+    output:
+        labels="results/{run}/mco_ac/labels.npy",
+        report="results/{run}/annealing.json",
+        annealing=directory("results/{run}/annealing"),
+    log:
+        "results/{run}/logs/mco_ac.log",
+    benchmark:
+        "results/{run}/benchmarks/mco_ac.tsv"
+    wildcard_constraints:
+        run=only(runs_of("mco_ac")),
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(1000, 4),
+        runtime=60,
+    params:
+        options=options("nclass", "temperature", "temperature_step"),
+        imported="results/{run}/import",
+    message:
+        "{wildcards.run}: the best of all chains and rounds"
+    shell:
+        f"{SCRIPT}/pytom_mco_ac.py --imported {{params.imported}}"
+        " --poses {input.poses} --rounds {input.rounds} --options {params.options:q}"
+        " --folder {output.annealing} --labels {output.labels}"
+        " --report {output.report} > {log} 2>&1"
+
+
+rule pytom_reproducible:
+    input:
+        imported=IMPORT_3D,
+        prepared=PREPARED,
+    output:
+        labels="results/{run}/reproducible/labels.npy",
+        report="results/{run}/reproducible.json",
+    log:
+        "results/{run}/logs/pytom_reproducible.log",
+    benchmark:
+        "results/{run}/benchmarks/pytom_reproducible.tsv"
+    wildcard_constraints:
+        run=only(RUNS_3D),
+    conda:
+        "../../envs/core.yaml"
+    threads: 2
+    resources:
+        mpi="mpiexec",
+        tasks=2,
+        mem_mb=memory(4000, 4),
+        runtime=480,
+    params:
+        options=existing_options("nclass", "rand_seed", "reproducible", "starts"),
+        prepared="results/{run}/prepared",
+    message:
+        "{wildcards.run}: classes that independent runs agree on"
+    shell:
+        f"{MPI_SCRIPT}/pytom_reproducible.py --prepared {{params.prepared}}"
+        " --options {params.options:q} --labels {output.labels}"
+        " --report {output.report} --ranks {resources.tasks} > {log} 2>&1"
+
+
+rule hierarchical_merge:
+    input:
+        imported=IMPORT_3D,
+        poses="results/{run}/prepared/poses.npz",
+        labels=final_labels,
+        averages="results/{run}/class_averages",
+        classes="results/{run}/classes.json",
+        mask=mask_file,
+    output:
+        expand("results/{{run}}/merged/{name}", name=RESULTS_3D),
+        averages=directory("results/{run}/merged/class_averages"),
+        labels="results/{run}/merged/labels.npy",
+        merge="results/{run}/merge.json",
+        lists=multiext(
+            "results/{run}/merged/",
+            *(
+                "classAverageList.xml",
+                "correlationMatrix.em",
+                "correlationMatrix-R.txt",
+            ),
+        ),
+    log:
+        "results/{run}/logs/hierarchical_merge.log",
+    benchmark:
+        "results/{run}/benchmarks/hierarchical_merge.tsv"
+    wildcard_constraints:
+        run=only(RUNS_3D),
+    conda:
+        "../../envs/core.yaml"
+    threads: 2
+    resources:
+        mpi="mpiexec",
+        tasks=2,
+        mem_mb=memory(2000, 4),
+        runtime=240,
+    params:
+        options=options(*AVERAGE_OPTIONS, "merge", "lowpass", "highpass", "binning"),
+        imported="results/{run}/import",
+    message:
+        "{wildcards.run}: merging classes that are alike"
+    shell:
+        f"{MPI_SCRIPT}/pytom_merge.py --imported {{params.imported}}"
+        " --poses {input.poses} --labels {input.labels} --classes {input.classes}"
+        " --options {params.options:q} --folder results/{wildcards.run}/merged"
+        " --merged-labels {output.labels} --merge {output.merge}"
+        " --ranks {resources.tasks} > {log} 2>&1"
+
+
+rule select_classes:
+    input:
+        imported=IMPORT_3D,
+        poses="results/{run}/prepared/poses.npz",
+        labels=labels_to_select,
+        classes=classes_to_select,
+        mask=mask_file,
+    output:
+        multiext(
+            "results/{run}/selected/",
+            *("filtered_pl.xml", "filtered_pl.star", "selected.csv"),
+            *("filteredIniRef.em", "filteredIniRef.mrc"),
+        ),
+    log:
+        "results/{run}/logs/select_classes.log",
+    benchmark:
+        "results/{run}/benchmarks/select_classes.tsv"
+    wildcard_constraints:
+        run=only(RUNS_3D),
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(2000, 4),
+        runtime=60,
+    params:
+        options=options(*AVERAGE_OPTIONS, "select"),
+        imported="results/{run}/import",
+        folder="results/{run}/selected",
+    message:
+        "{wildcards.run}: selecting classes"
+    shell:
+        f"{SCRIPT}/pytom_select.py --imported {{params.imported}}"
+        " --poses {input.poses} --labels {input.labels} --classes {input.classes}"
+        " --options {params.options:q} --folder {params.folder} > {log} 2>&1"
+
+
 rule pytom_class_averages:
     input:
         imported=IMPORT_3D,
@@ -268,12 +493,12 @@ rule pytom_class_averages:
     output:
         expand("results/{{run}}/{name}", name=RESULTS_3D),
         averages=directory("results/{run}/class_averages"),
-    wildcard_constraints:
-        run=only(RUNS_3D),
     log:
         "results/{run}/logs/pytom_class_averages.log",
     benchmark:
         "results/{run}/benchmarks/pytom_class_averages.tsv"
+    wildcard_constraints:
+        run=only(RUNS_3D),
     conda:
         "../../envs/core.yaml"
     threads: 2

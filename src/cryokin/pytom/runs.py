@@ -11,15 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryokin.errors import InputError
+from cryokin.files import atomic
 from cryokin.io.em import write_em
-from cryokin.io.pytom_xml import write_alignment_list, write_particle_list
+from cryokin.io.pytom_xml import (
+    write_alignment_list,
+    write_particle_list,
+    write_swap_list,
+)
 from cryokin.io.subtomograms import Subtomograms
 from cryokin.parallel import Team
-from cryokin.pytom import compat
+from cryokin.pytom import compat, merge
+from cryokin.pytom.annealing import anneal_round, schedule
 from cryokin.pytom.cpca import by_size
 from cryokin.pytom.files import Prepared, make_mask, reader
 from cryokin.pytom.mco import (
+    Classification,
     Model,
+    adjusted_rand_index,
     best_of,
     exmx,
     model,
@@ -28,6 +36,7 @@ from cryokin.pytom.mco import (
 from cryokin.random import stream
 from cryokin.volume.averages import FLOOR
 from cryokin.volume.bands import Rows, volume_of
+from cryokin.volume.filters import bandpass
 
 COMPAT_STREAM = 1_000_000  # address of the random classes that PyTom starts from
 
@@ -264,3 +273,286 @@ def write_course(
     for number, after in enumerate(went.labels):
         write_iteration(folder / str(number), number, particles, rows, before, after)
         before = after
+
+
+def as_compat(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of annealing in which ``compat: pytom`` chose PyTom's own.
+
+    Scores are correlations with averages that contain the particle, moves PyTom's scan.
+    """
+    chosen = dict(options)
+    if options["compat"] == "pytom":
+        chosen |= {
+            "score": "correlation",
+            "leave_one_out": False,
+            "criterion": "pytom",
+            "temperature_unit": "sigma",
+        }
+    return chosen
+
+
+def first_states(first: Sequence[NDArray[np.intp]]) -> list[dict[str, Any]]:
+    """Return the states of the chains before the first round."""
+    return [{"labels": labels, "done": False} for labels in first]
+
+
+def anneal_chains(
+    model: Model,
+    chains: Sequence[Mapping[str, Any]],
+    round_number: int,
+    options: Mapping[str, Any],
+    team: Team,
+) -> list[dict[str, Any]]:
+    """Run one round of annealing of all chains.
+
+    Parameters
+    ----------
+    model : Model
+        The particles.
+    chains : sequence of mapping
+        States after the round before, or of `first_states`.
+    round_number : int
+        From 0.
+    options : mapping
+        Of the run.
+    team : Team
+        Shares the chains.
+    """
+    temperatures = schedule(options["temperature"], options["temperature_step"])
+
+    def advance(number: int) -> dict[str, Any]:
+        chain = chains[number]
+        if chain["done"]:
+            return dict(chain)
+        best = None
+        if "best_labels" in chain:
+            best = Classification(
+                chain["best_labels"], np.empty(0), float(chain["best_objective"]), []
+            )
+        state = anneal_round(
+            model,
+            chain["labels"],
+            options["nclass"],
+            temperatures[round_number],
+            options["rand_seed"],
+            round_number,
+            best,
+            options["local_iterations"],
+            options["criterion"],
+            options["temperature_unit"] == "sigma",
+            options["allow_class_collapse"],
+            options["leave_one_out"],
+            number,
+        )
+        return {
+            "start": chain["labels"],
+            "labels": state.labels,
+            "best_labels": state.best.labels,
+            "best_objective": state.best.objective,
+            "last_labels": state.last.labels,
+            "scores": state.last.scores,
+            "objective": state.last.objective,
+            "worse": state.draw.worse,
+            "random": state.draw.random,
+            "temperature": state.temperature,
+            "changed": state.changed,
+            "round": round_number,
+            "done": state.changed <= options["end_threshold"],
+        }
+
+    return team.map(advance, range(len(chains)))
+
+
+def save_chains(path: Path, chains: Sequence[Mapping[str, Any]]) -> None:
+    """Write the states of all chains."""
+    arrays = {f"{i}_{key}": v for i, one in enumerate(chains) for key, v in one.items()}
+    with atomic(path) as partial:
+        np.savez(partial, n_chains=len(chains), **arrays)
+
+
+def load_chains(path: Path) -> list[dict[str, Any]]:
+    """Read what `save_chains` wrote."""
+    with np.load(path) as arrays:
+        chains: list[dict[str, Any]] = [{} for _ in range(int(arrays["n_chains"]))]
+        for name in arrays.files:
+            number, _, key = name.partition("_")
+            if number.isdigit():
+                chains[int(number)][key] = arrays[name]
+    return chains
+
+
+def best_chain(chains: Sequence[Mapping[str, Any]]) -> int:
+    """Return the number of the chain whose best result has the highest objective."""
+    return int(np.argmax([float(chain["best_objective"]) for chain in chains]))
+
+
+def annealing_report(
+    rounds: Sequence[Sequence[Mapping[str, Any]]],
+) -> dict[str, Any]:
+    """Return what the chains did: objective, changed, temperature, acceptance."""
+    last = rounds[-1]
+    best = best_chain(last)
+    entries = []
+    for number, chains in enumerate(rounds):
+        for c, chain in enumerate(chains):
+            if int(chain["round"]) != number:
+                continue
+            entries.append(
+                {
+                    "round": number,
+                    "start": c,
+                    "objective": float(chain["objective"]),
+                    "best_objective": float(chain["best_objective"]),
+                    "changed": float(chain["changed"]),
+                    "temperature": float(chain["temperature"]),
+                    "acceptance": float(np.mean(chain["worse"])),
+                    "counts": counts(chain["last_labels"]),
+                }
+            )
+    return {
+        "start": best,
+        "starts": len(last),
+        "objectives": [float(chain["best_objective"]) for chain in last],
+        "agreement": [
+            adjusted_rand_index(chain["best_labels"], last[best]["best_labels"])
+            for chain in last
+        ],
+        "iterations": entries,
+    }
+
+
+def write_annealing(
+    folder: Path,
+    particles: Subtomograms,
+    rounds: Sequence[Sequence[Mapping[str, Any]]],
+    nclass: int,
+    temperatures: Sequence[float],
+) -> NDArray[np.intp]:
+    """Write the rounds of the best chain under PyTom's names; return its best classes.
+
+    Per round ``classifiedParticles.xml`` (after EXMX), ``swapList.xml`` (moves to a
+    worse class) and ``currentBestParticleList.xml``; classes are numbered by their
+    final size.
+    """
+    best = best_chain(rounds[-1])
+    final = np.asarray(rounds[-1][best]["best_labels"])
+    number = rank_by_size(final, nclass)
+    listed = particles.classified(number[rounds[0][best]["start"]]).particles
+    write_particle_list(folder / "RandomisedParticleList.xml", listed)
+    steps = [*(-np.diff(temperatures)), temperatures[-1]]
+    for r, chains in enumerate(rounds):
+        chain = chains[best]
+        if int(chain["round"]) != r:
+            break
+        place = folder / str(r)
+        old, new = chain["last_labels"], chain["labels"]
+        after = particles.classified(number[old]).particles
+        write_particle_list(place / "classifiedParticles.xml", after)
+        write_swap_list(
+            place / "swapList.xml",
+            [
+                {
+                    "particle": after[i],
+                    "old_score": float(chain["scores"][i, old[i]]),
+                    "new_score": float(chain["scores"][i, new[i]]),
+                    "random": float(chain["random"][i]),
+                    "reference": f"class{number[new[i]]}",
+                    "temperature": float(chain["temperature"]),
+                    "step": float(steps[min(r, len(steps) - 1)]),
+                }
+                for i in np.flatnonzero(chain["worse"])
+            ],
+        )
+        write_particle_list(
+            place / "currentBestParticleList.xml",
+            particles.classified(number[chain["best_labels"]]).particles,
+        )
+    write_particle_list(
+        folder / "currentBestParticleList.xml",
+        particles.classified(number[final]).particles,
+    )
+    return number[final]
+
+
+def average_correlations(
+    volumes: Sequence[NDArray[np.floating]], options: Mapping[str, Any]
+) -> NDArray[np.float64]:
+    """Return the correlations of band-passed class averages under the mask.
+
+    Parameters
+    ----------
+    volumes : sequence of ndarray
+        Averages, unbinned.
+    options : mapping
+        ``mask``, ``lowpass`` and ``highpass`` [Fourier pixel, the same unbinned].
+    """
+    mask = make_mask(options["mask"], volumes[0].shape[0], 1).ravel()
+    weight = mask / mask.sum(dtype=np.float64)
+    inside = np.stack(
+        [
+            bandpass(volume, options["highpass"], options["lowpass"]).ravel()
+            for volume in volumes
+        ]
+    )
+    inside -= (inside @ weight)[:, None]
+    product = (inside * weight) @ inside.T
+    power = np.sqrt(np.maximum(np.diag(product), np.finfo(np.float64).tiny))
+    matrix: NDArray[np.float64] = np.clip(product / np.outer(power, power), -1, 1)
+    np.fill_diagonal(matrix, 1)
+    return matrix
+
+
+@dataclass(frozen=True)
+class Merged:
+    """Which classes were merged.
+
+    Attributes
+    ----------
+    tree : ndarray, shape (n - 1, 4)
+        See `cryokin.pytom.merge.tree`.
+    groups : ndarray of int, shape (n,)
+        Group of every class; -1: in none.
+    names : list of str
+        Of the groups.
+    height : float or None
+        Where the tree was cut; None: by the user's groups.
+    """
+
+    tree: NDArray[np.float64]
+    groups: NDArray[np.intp]
+    names: list[str]
+    height: float | None
+
+
+def merge_classes(
+    matrix: NDArray[np.float64], how: Mapping[str, Any], labels: Sequence[str]
+) -> Merged:
+    """Merge classes by number, by height or by the user's groups.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (n, n)
+        Correlations of the averages of the classes.
+    how : mapping
+        The option ``merge``.
+    labels : sequence of str
+        Names of the classes.
+    """
+    joined = merge.tree(matrix, how["linkage"], how["manual_compat"])
+    if "groups" in how:
+        of_class = merge.user_groups(how["groups"], labels)
+        names = [str(name) for name in how["groups"]]
+        groups = np.array(
+            [names.index(of_class[c]) if c in of_class else -1 for c in labels]
+        )
+        return Merged(joined, groups, names, None)
+    if "height" in how:
+        height = float(how["height"])
+        groups = merge.cut_by_height(joined, height)
+    else:
+        groups = merge.cut_by_number(joined, how["number"])
+        # Between the last join that was made and the first that was not.
+        heights = [0.0, *joined[:, 2].tolist(), float(joined[-1, 2]) * 1.1]
+        made = len(matrix) - how["number"]
+        height = (heights[made] + heights[made + 1]) / 2
+    return Merged(joined, groups, [str(g) for g in range(groups.max() + 1)], height)
