@@ -31,6 +31,7 @@ include: "workflow/rules/prepare.smk"
 include: "workflow/rules/isac.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/pytom.smk"
+include: "workflow/rules/pytom_report.smk"
 
 
 check_particles()
@@ -44,7 +45,7 @@ rule all:
     default_target: True
     input:
         last_rounds,
-        expand("results/{run}/report/index.html", run=RUNS_2D),
+        expand("results/{run}/report/index.html", run=RUNS),
         results_3d,
 
 

@@ -328,7 +328,7 @@ def _check_merge(run: dict[str, Any], where: str) -> None:
     if len(ways) != 1:
         raise InputError(
             f"{where}.merge = {_shown(run['merge'])} cannot be used, it must have"
-            f" exactly one of number, height and groups."
+            " exactly one of number, height and groups."
         )
     whole = {"linkage": "average", "manual_compat": False} | run["merge"]
     run["merge"] = {key: whole[key] for key in sorted(whole)}

@@ -163,12 +163,12 @@ rule isac_class_averages:
         particles="results/{run}/particles.star",
         csv="results/{run}/classes.csv",
         frc="results/{run}/frc.json",
-    wildcard_constraints:
-        run=only(RUNS_2D),
     log:
         "results/{run}/logs/isac_class_averages.log",
     benchmark:
         "results/{run}/benchmarks/isac_class_averages.tsv"
+    wildcard_constraints:
+        run=only(RUNS_2D),
     conda:
         "../../envs/core.yaml"
     resources:

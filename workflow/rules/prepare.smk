@@ -9,12 +9,12 @@ rule isac_import:
         table="results/{run}/import/particles.star",
         images="results/{run}/import/images.npz",
         info="results/{run}/import/import.json",
-    wildcard_constraints:
-        run=only(RUNS_2D),
     log:
         "results/{run}/logs/isac_import.log",
     benchmark:
         "results/{run}/benchmarks/isac_import.tsv"
+    wildcard_constraints:
+        run=only(RUNS_2D),
     conda:
         "../../envs/core.yaml"
     resources:
