@@ -304,7 +304,7 @@ def test_images_of_the_page_are_the_montages():
 def test_dendrogram_has_every_leaf_and_join():
     tree = hierarchy.linkage(np.array([[0.0], [1], [5], [6], [20]]), "average")
     groups = ["a", "a", "b", "b", "c"]
-    svg = str(figures.dendrogram(tree, groups, 3.0, list("vwxyz"), [None] * 5))
+    svg = str(figures.dendrogram(tree, groups, 3.0, list("vwxyz"), [None] * 5, "d"))
     for name in "vwxyz":
         assert svg.count(f">{name}</text>") == 1
     kinds = re.findall(r'<polyline [^>]*class="(branch[^"]*)"', svg)
@@ -458,6 +458,44 @@ def test_script_makes_the_same_page_from_files(root, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "report/index.html").read_text(encoding="utf-8") == page(report)
+
+
+def test_merged_classes_stand_below_the_tree(root, tmp_path):
+    report = full_report()
+    write_run(tmp_path, report)
+    write_json(
+        tmp_path / "merge.json",
+        {
+            "linkage": report.tree.linkage.tolist(),
+            "labels": ["0", "1", "2", "3"],
+            "groups": [0, 1, 0, -1],
+            "names": ["open", "shut"],
+            "height": None,
+        },
+    )
+    merged = [
+        {"class": k, "name": name, "n": 7 + k, "mrc": f"average_{k}.mrc"}
+        for k, name in enumerate(("open", "shut"))
+    ]
+    write_json(tmp_path / "merged.json", {"classes": merged})
+    names = {"classes": "classes.json", "merge": "merge.json", "merged": "merged.json"}
+    options = {"method": "cpca", "merge": {"groups": {}, "manual_compat": False}}
+    done = run_script(root, tmp_path, options, labels="classes.csv", **names)
+    assert done.returncode == 0, done.stderr
+    html = (tmp_path / "report/index.html").read_text(encoding="utf-8")
+    part = html[html.index('id="merging"') :]
+    assert "cut into 2 groups" in part
+    assert 'class="group none"' in part  # class 3 is in no group
+    assert "of 0, 2</span>" in part and "of 1</span>" in part
+    assert part.count("of the merged class") == 2
+
+
+def test_resolution_without_pixel_size_is_in_voxels():
+    html = page(bare_report(pixel_size=math.nan))
+    assert data_of(html)["unit"] == "voxels"
+    assert (
+        "30.0\N{NO-BREAK SPACE}voxels" in html and "Å" not in html.split("<script")[0]
+    )
 
 
 def test_script_makes_a_page_of_the_labels_alone(root, tmp_path):

@@ -14,22 +14,29 @@ def pytom_report_input(wildcards):
     from_cpca = chosen.get("start_from") == "cpca" and chosen["compat"] == "none"
     if chosen["method"] == "cpca" or from_cpca:
         names |= {"eigen": "eigen.json", "coefficients": "coefficients.npy"}
-    if chosen["method"] == "mco_exmx":
+    # Classes that independent runs agree on come from runs of their own.
+    if chosen["method"] == "mco_exmx" and not chosen["reproducible"]:
         names["exmx"] = "exmx.json"
-    if chosen["method"] == "mco_ac":
+    if chosen["method"] == "mco_ac" and not chosen["reproducible"]:
         names["annealing"] = "annealing.json"
+    # How many averages there are is known to classes.json alone, which names them.
+    folders = {"averages": "class_averages"}
     if chosen["merge"]:
-        names["merge"] = "merge.json"
-    files = {key: f"results/{wildcards.run}/{name}" for key, name in names.items()}
-    # The averages that classes.json names; their number is known to it alone.
-    return files | {"averages": f"results/{wildcards.run}/class_averages"}
+        names |= {"merge": "merge.json", "merged": "merged/classes.json"}
+        folders["merged_averages"] = "merged/class_averages"
+    return {
+        key: f"results/{wildcards.run}/{name}"
+        for key, name in (names | folders).items()
+    }
 
 
 def pytom_report_files(wildcards, input):
     """The options that hand these files over to the script."""
-    named = dict(input.items())
-    del named["averages"]
-    return " ".join(f"--{key} {shlex.quote(str(path))}" for key, path in named.items())
+    return " ".join(
+        f"--{key} {shlex.quote(str(path))}"
+        for key, path in input.items()
+        if not key.endswith("averages")
+    )
 
 
 rule pytom_report:

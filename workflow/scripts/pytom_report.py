@@ -27,6 +27,7 @@ def main() -> None:
     add("--exmx", type=Path, help="exmx.json")
     add("--annealing", type=Path, help="annealing.json")
     add("--merge", type=Path, help="merge.json")
+    add("--merged", type=Path, help="merged/classes.json")
     add("--poses", type=Path, help="prepared/poses.npz")
     add("--imported", type=Path, help="import/import.json")
     add("--benchmarks", type=Path, help="folder of the benchmarks of the run")

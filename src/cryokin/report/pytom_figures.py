@@ -24,7 +24,6 @@ from cryokin.report.svg import (
     words,
 )
 
-MINUS = "\N{MINUS SIGN}"
 COLOURS = 10  # classes take them in turn
 TILT_BINS = 9  # of equal solid angle, from the particle's z axis to its equator
 RESIDUAL = 4.0  # standard deviations that are shown in full colour
@@ -135,6 +134,7 @@ def dendrogram(
     cut: float | None,
     names: Sequence[str],
     thumbnails: Sequence[str | None],
+    measure: str,
 ) -> Markup:
     """Tree of classes with its leaves one below the other.
 
@@ -143,13 +143,16 @@ def dendrogram(
     linkage : array_like, shape (n - 1, 4)
         As SciPy makes it.
     groups : sequence, length n
-        The group of each leaf; branches within one take its colour.
+        The group of each leaf, None for one in no group; branches within a group take
+        its colour.
     cut : float or None
         Height at which the tree was cut, drawn as a line.
     names : sequence of str, length n
         What stands beside each leaf.
     thumbnails : sequence of str or None, length n
         A ``data:`` address of a square image of each leaf.
+    measure : str
+        What heights are.
     """
     tree = np.asarray(linkage, np.float64)
     n = len(tree) + 1
@@ -161,7 +164,7 @@ def dendrogram(
     width = right + 22 + image + 100
     floor = top + n * row
     highest = max(float(tree[:, 2].max()), cut or 0.0, 1e-12) * 1.04
-    colour = {group: i for i, group in enumerate(dict.fromkeys(groups))}
+    colour = _colours(groups)
 
     def across(height: float) -> float:
         return right - branches * height / highest
@@ -180,7 +183,7 @@ def dendrogram(
         y[i] = (y[first] + y[second]) / 2
         same = group[first] is not None and group[first] == group[second]
         group[i] = group[first] if same else None
-        kind = f"branch c{colour[group[i]] % COLOURS}" if same else "branch"
+        kind = f"branch {colour[group[i]]}" if same else "branch"
         points = [
             (across(height[first]), y[first]),
             (across(height[i]), y[first]),
@@ -195,7 +198,7 @@ def dendrogram(
     at_images = right + 16
     for leaf in leaves:
         where = y[leaf]
-        kind = f"group c{colour[groups[leaf]] % COLOURS}"
+        kind = f"group {colour[groups[leaf]]}"
         parts.append(
             stroke(right + 8, where - row / 2 + 1, right + 8, where + row / 2 - 1, kind)
         )
@@ -210,13 +213,14 @@ def dendrogram(
             )
         at = at_images + image + (8 if pictures else 0)
         parts.append(words(at, where + 4, names[leaf], "start", "leaf"))
-    parts.append(
-        words(
-            left + branches / 2, floor + 34, f"1 {MINUS} correlation", "middle", "name"
-        )
-    )
-    label = f"Tree of {n} classes in {len(colour)} groups"
+    parts.append(words(left + branches / 2, floor + 34, measure, "middle", "name"))
+    label = f"Tree of {n} classes in {len(set(groups) - {None})} groups"
     return drawing(width, floor + 42, label, *parts)
+
+
+def group_colour(groups: Sequence[object], name: str) -> str:
+    """Return the style of a group in `dendrogram` by its number or name."""
+    return _colours([str(group) for group in groups]).get(name, "none")
 
 
 def tilt_table(
@@ -306,6 +310,12 @@ def equal_area(directions: ArrayLike) -> NDArray[np.float64]:
     d = np.asarray(directions, np.float64)
     d = np.where(d[:, 2:] < 0, -d, d)
     return d[:, :2] / np.sqrt(1 + d[:, 2:])
+
+
+def _colours(groups: Sequence[object]) -> dict[object, str]:
+    """Colours of groups in the order in which they first come; grey for none."""
+    first = dict.fromkeys(group for group in groups if group not in (None, "None"))
+    return {None: "none"} | {g: f"c{i % COLOURS}" for i, g in enumerate(first)}
 
 
 def _counts(

@@ -19,7 +19,14 @@ from cryokin.files import read_json
 from cryokin.io.volumes import read_volume
 from cryokin.provenance import provenance
 from cryokin.report.isac_files import read_benchmarks
-from cryokin.report.pytom_page import PytomReport, Start, SubtomogramClass, Tree, Volume
+from cryokin.report.pytom_page import (
+    MergedClass,
+    PytomReport,
+    Start,
+    SubtomogramClass,
+    Tree,
+    Volume,
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,11 @@ class PytomFiles:
         ``exmx.json``, ``annealing.json``: a list of iterations, or a mapping that holds
         it under ``iterations`` beside ``objectives`` and ``agreement`` of the starts.
     merge : Path or None
-        ``merge.json``: ``linkage``, ``labels``, ``cut``; the paths ``averages``.
+        ``merge.json``: ``linkage``; the group of each leaf as ``groups`` (numbers of
+        ``names``, -1: none) beside the names of the leaves as ``labels``, or as
+        ``labels`` alone; where it was cut as ``height`` or ``cut``.
+    merged : Path or None
+        ``merged/classes.json``, the classes after merging.
     poses : Path or None
         ``prepared/poses.npz`` with ``rotations``, from which tilt directions follow.
     imported : Path or None
@@ -62,6 +73,7 @@ class PytomFiles:
     exmx: Path | None = None
     annealing: Path | None = None
     merge: Path | None = None
+    merged: Path | None = None
     poses: Path | None = None
     imported: Path | None = None
     benchmarks: Path | None = None
@@ -98,8 +110,6 @@ def read_report(
     table = _mapping(files.classes, "classes")
     imported = read_json(files.imported) if files.imported else {}
     classes = _classes(files, table["classes"], labels)
-    if table.get("resolution_unit") == "voxel":  # no resolution is told in these
-        classes = [replace(c, resolution=math.nan) for c in classes]
     eigen = read_json(files.eigen) if files.eigen else {}
     values = eigen.get("spectrum", eigen.get("eigenvalues"))
     exmx = _mapping(files.exmx, "iterations")
@@ -122,14 +132,9 @@ def read_report(
         coefficients=np.load(files.coefficients) if files.coefficients else None,
         eigenvolumes=_volumes(files.eigen, eigen.get("eigenvolumes", ())),
         exmx=exmx["iterations"],
-        starts=[
-            Start(_number(objective), _number(agreement))
-            for objective, agreement in zip(
-                exmx.get("objectives", ()), exmx.get("agreement", ()), strict=True
-            )
-        ],
+        starts=_starts(exmx) or _starts(annealing),
         annealing=annealing["iterations"],
-        tree=_tree(files.merge) if files.merge else None,
+        tree=_tree(files, options) if files.merge else None,
         directions=read_directions(files.poses) if files.poses else None,
         benchmarks=read_benchmarks(files.benchmarks) if files.benchmarks else [],
         provenance=made_by,
@@ -229,14 +234,40 @@ def _by_number(paths: Sequence[Path]) -> dict[int, Path]:
     return found
 
 
-def _tree(path: Path) -> Tree:
-    merge = read_json(path)
-    return Tree(
+def _starts(table: Mapping[str, Any]) -> list[Start]:
+    pairs = zip(table.get("objectives", ()), table.get("agreement", ()), strict=True)
+    return [Start(_number(objective), _number(agreed)) for objective, agreed in pairs]
+
+
+def _tree(files: PytomFiles, options: Mapping[str, Any]) -> Tree:
+    merge = read_json(files.merge or Path())
+    groups, leaves = merge["labels"], []
+    if "groups" in merge:
+        names = merge["names"]
+        leaves = list(map(str, merge["labels"]))
+        groups = [names[group] if group >= 0 else None for group in merge["groups"]]
+    tree = Tree(
         linkage=np.asarray(merge["linkage"], np.float64).reshape(-1, 4),
-        groups=list(merge["labels"]),
-        cut=merge.get("cut"),
-        averages=_volumes(path, merge.get("averages", ())),
+        groups=groups,
+        cut=merge.get("height", merge.get("cut")),
+        leaves=leaves,
+        merged=_merged(files.merged) if files.merged else [],
     )
+    if (options.get("merge") or {}).get("manual_compat"):
+        return replace(tree, measure="distance of rows of |1 - correlation|")
+    return tree
+
+
+def _merged(path: Path) -> list[MergedClass]:
+    return [
+        MergedClass(
+            name=str(entry.get("name", entry["class"])),
+            size=int(entry["n"]),
+            average=read_volume(path.parent / (entry.get("mrc") or entry["em"])),
+            resolution=_number(entry.get("resolution")),
+        )
+        for entry in read_json(path)["classes"]
+    ]
 
 
 def _volumes(beside: Path | None, names: Sequence[str]) -> list[Volume]:

@@ -56,7 +56,7 @@ class SubtomogramClass:
     frequency : ndarray, shape (m,)
         Of the shells [1/pixel of the average].
     resolution : float
-        Where the FSC falls below 0.5 [A]; NaN if unknown.
+        Where the FSC falls below 0.5 [unit of the report]; NaN if unknown.
     name : str
         The user's name of the class; empty if it has none but its number.
     """
@@ -91,6 +91,28 @@ class Start:
 
 
 @dataclass(frozen=True)
+class MergedClass:
+    """A class that others were merged to.
+
+    Attributes
+    ----------
+    name : str
+        Its number, or the name that the user gave it.
+    size : int
+        Number of members.
+    average : ndarray, shape (n, n, n), or None
+        Class average.
+    resolution : float
+        Where the FSC falls below 0.5 [unit of the report]; NaN if unknown.
+    """
+
+    name: str
+    size: int
+    average: Volume | None = None
+    resolution: float = math.nan
+
+
+@dataclass(frozen=True)
 class Tree:
     """How classes were merged.
 
@@ -99,18 +121,24 @@ class Tree:
     linkage : ndarray, shape (k - 1, 4)
         As SciPy makes it, of k classes.
     groups : sequence, length k
-        The group of each class: a number or the user's name of it.
+        The group of each class: a number or the user's name of it; None: in no group.
     cut : float or None
-        Height [1 - correlation] at which the tree was cut, if it was.
-    averages : sequence of ndarray
-        The averages of the k classes; may be empty. Without them the class averages
-        of the report are shown, if there are k.
+        Height at which the tree was cut, if it was.
+    leaves : sequence of str
+        Names of the k classes; default: their numbers. Those that are classes of the
+        report are shown with their averages.
+    merged : sequence of MergedClass
+        What came of it; may be empty.
+    measure : str
+        What the heights are.
     """
 
     linkage: NDArray[np.float64]
-    groups: Sequence[int | str]
+    groups: Sequence[int | str | None]
     cut: float | None = None
-    averages: Sequence[Volume] = ()
+    leaves: Sequence[str] = ()
+    merged: Sequence[MergedClass] = ()
+    measure: str = "1 \N{MINUS SIGN} correlation"
 
 
 @dataclass(frozen=True)
@@ -193,6 +221,11 @@ class PytomReport:
     def particles(self) -> int:
         """Number of particles, whether they belong to a class or not."""
         return len(self.labels)
+
+    @property
+    def unit(self) -> str:
+        """Unit of all resolutions: voxels where the pixel size is not known."""
+        return "Å" if self.pixel_size > 0 else "voxels"
 
     @property
     def accounted(self) -> int:
@@ -325,10 +358,10 @@ def _check_tree(report: PytomReport) -> None:
             f"run {report.run}: the tree has {leaves} classes, but"
             f" {len(report.tree.groups)} are put into groups; remake merge.json."
         )
-    if report.tree.averages and len(report.tree.averages) != leaves:
+    if len(report.tree.leaves) not in (0, leaves):
         raise InputError(
-            f"run {report.run}: the tree has {leaves} classes, but there are"
-            f" {len(report.tree.averages)} averages of them; remake merge.json."
+            f"run {report.run}: the tree has {leaves} classes, but"
+            f" {len(report.tree.leaves)} names of them; remake merge.json."
         )
 
 
@@ -343,6 +376,7 @@ def _data(report: PytomReport, ordered: Sequence[SubtomogramClass]) -> dict[str,
     Members are differences of ascending ids, correlations are in thousandths.
     """
     classes = []
+    voxel = report.pixel_size if report.pixel_size > 0 else 1.0
     longest = max((c.frequency for c in ordered), key=len, default=np.zeros(0))
     for c in ordered:
         at = [crossing(c.frequency, c.fsc, level) for level in FSC_LEVELS]
@@ -351,7 +385,7 @@ def _data(report: PytomReport, ordered: Sequence[SubtomogramClass]) -> dict[str,
                 "k": c.number,
                 "t": c.title,
                 "d": finite(c.resolution, 2),
-                "d143": finite(report.pixel_size / at[1], 2),
+                "d143": finite(voxel / at[1], 2),
                 "m": np.diff(report.members(c.number), prepend=0).tolist(),
                 "f": [finite(1000 * value, 0) for value in c.fsc],
                 "x": [finite(value, 5) for value in at],
@@ -361,6 +395,7 @@ def _data(report: PytomReport, ordered: Sequence[SubtomogramClass]) -> dict[str,
         "run": report.run,
         "particles": report.particles,
         "pixel": finite(report.pixel_size, 6),
+        "unit": report.unit,
         "frequency": [finite(value, 6) for value in longest],
         "classes": classes,
         "points": _points(report),
@@ -462,7 +497,9 @@ def _course(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     for entry in entries:
         starts.setdefault(entry.get("start"), []).append(entry)
     runs = list(starts.values())
-    ends = [_value(run[-1].get("objective")) for run in runs]
+    ends = [
+        _value(run[-1].get("best_objective", run[-1].get("objective"))) for run in runs
+    ]
     best = max(range(len(runs)), key=lambda i: (_worst_if_unknown(ends[i]), -i))
     panels = []
     for key, name, factor, from_zero in (
@@ -496,28 +533,39 @@ def _tree(report: PytomReport) -> dict[str, Any] | None:
     tree = report.tree
     if tree is None or not len(tree.linkage):
         return None
-    leaves = len(tree.linkage) + 1
-    ordered = sorted(report.classes, key=lambda c: c.number)
-    same = [c.number for c in ordered] == list(range(leaves))
-    names = [str(i) for i in range(leaves)]
-    thumbnails: list[str | None] = [None] * leaves
-    if tree.averages:
-        thumbnails = [_thumbnail(v, report.radius) for v in tree.averages]
-    elif same:
-        sizes = report.sizes
-        names = [f"{c.title} ({sizes[c.number]:,})" for c in ordered]
-        thumbnails = [
-            None if c.average is None else _thumbnail(c.average, report.radius)
-            for c in ordered
-        ]
+    names = list(tree.leaves) or [str(i) for i in range(len(tree.linkage) + 1)]
+    known = {str(c.number): c for c in report.classes}
+    sizes, titles, thumbnails = report.sizes, [], []
+    for name in names:
+        c = known.get(name)
+        average = None if c is None else c.average
+        titles.append(name if c is None else f"{c.title} ({sizes[c.number]:,})")
+        thumbnails.append(
+            None if average is None else _thumbnail(average, report.radius)
+        )
     return {
         "figure": figures.dendrogram(
-            tree.linkage, tree.groups, tree.cut, names, thumbnails
+            tree.linkage, tree.groups, tree.cut, titles, thumbnails, tree.measure
         ),
-        "leaves": leaves,
-        "groups": len(set(tree.groups)),
-        "merged": not same,
+        "leaves": len(names),
+        "groups": len(set(tree.groups) - {None}),
+        "known": all(name in known for name in names),
         "pictures": any(uri is not None for uri in thumbnails),
+        "merged": [
+            {
+                "name": c.name,
+                "size": c.size,
+                "resolution": c.resolution,
+                "uri": _strip(c.average, report.radius),
+                "from": ", ".join(
+                    name
+                    for name, group in zip(names, tree.groups, strict=True)
+                    if str(group) == c.name
+                ),
+                "colour": figures.group_colour(tree.groups, c.name),
+            }
+            for c in tree.merged
+        ],
     }
 
 

@@ -12,14 +12,15 @@
   let shown = null;
 
   const NONE = "–";
+  const unit = data.unit ?? "Å";
   const number = (value, digits, unit) =>
     value === null ? NONE : `${value.toFixed(digits)}\u00a0${unit}`;
   const text = {
     n: (c) => c.n.toLocaleString("en"),
     k: (c) => c.n.toLocaleString("en"),
     e: (c) => number(c.e, 2, "px"),
-    d: (c) => number(c.d, 1, "Å"),
-    d143: (c) => number(c.d143, 1, "Å"),
+    d: (c) => number(c.d, 1, unit),
+    d143: (c) => number(c.d143, 1, unit),
     r: (c) => (c.r === null ? NONE : `${Math.round(100 * c.r)}\u00a0%`),
     g: (c) => `gen ${c.g}`,
   };
