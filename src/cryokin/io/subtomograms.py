@@ -102,8 +102,9 @@ class Subtomograms:
         """Return the particles at other poses; equal ones keep their text."""
         angles = np.degrees(euler.angles(rotations))
         relion = np.degrees(euler.to_relion(np.radians(angles)))
-        moved = ~np.isclose(rotations, self.rotations, atol=1e-9).all(axis=(1, 2))
-        moved |= ~np.isclose(shifts, self.shifts, atol=1e-9).all(axis=1)
+        turned = ~np.isclose(rotations, self.rotations, atol=1e-9).all(axis=(1, 2))
+        shifted = ~np.isclose(shifts, self.shifts, atol=1e-9).all(axis=1)
+        moved = np.logical_or(turned, shifted).tolist()
         particles = tuple(
             replace(p, rotation=_triple(a), shift=_triple(s)) if now else p
             for p, a, s, now in zip(self.particles, angles, shifts, moved, strict=True)

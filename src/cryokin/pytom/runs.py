@@ -471,7 +471,8 @@ def write_annealing(
         folder / "currentBestParticleList.xml",
         particles.classified(number[final]).particles,
     )
-    return number[final]
+    classes: NDArray[np.intp] = number[final]
+    return classes
 
 
 def average_correlations(
