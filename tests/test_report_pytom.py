@@ -341,6 +341,11 @@ def test_course_draws_any_values(values):
     assert "nan" not in svg and "inf" not in svg
 
 
+def test_level_line_lies_between_numbers_of_its_axis():
+    svg = str(figures.course([figures.Panel("p", [[219.0] * 3], from_zero=False)]))
+    assert ">200<" in svg and ">220<" in svg and ">400<" not in svg
+
+
 @pytest.mark.parametrize("values", [[0.0], [3.0], [2.0, -1.0], [1e-9, 1e-10]])
 def test_eigenvalues_draw_any_values(values):
     svg = str(figures.eigenvalue_plot(values, values, 1))

@@ -346,8 +346,9 @@ def _range(panel: Panel) -> tuple[float, float]:
     low, high = min(values), max(values)
     if panel.from_zero:
         low = min(low, 0.0)
-    if high - low <= 1e-9 * max(abs(high), abs(low)):
-        high = low + (abs(low) or 1.0)
+    if high - low <= 1e-9 * max(abs(high), abs(low)):  # a level line, in the middle
+        room = 0.1 * abs(high) or 1.0
+        low, high = low - room, high + room
     room = 0.06 * (high - low)
     return (low if panel.from_zero else low - room), high + room
 

@@ -170,8 +170,9 @@ class PytomReport:
         Of the leading components.
     exmx, annealing : sequence of mapping
         An entry per iteration: ``objective``, ``changed`` (fraction of particles that
-        changed class), ``temperature``, ``acceptance`` (fraction of proposed moves),
-        any of them missing or None. Entries of several starts tell theirs by ``start``.
+        changed class), ``temperature``, ``acceptance`` (fraction that moved to a worse
+        class), ``best_objective``, any of them missing or None. Entries of several
+        starts tell theirs by ``start``.
     starts : sequence of Start
         Where each start of EXMX ended.
     tree : Tree or None
@@ -289,7 +290,7 @@ def page(report: PytomReport) -> str:
         starts=sorted(
             enumerate(report.starts, start=1), key=lambda s: (-s[1].objective, s[0])
         ),
-        annealing=_course(report.annealing),
+        annealing=_course(report.annealing, "round"),
         tree=_tree(report),
         tilt=_tilt(report, [c.number for c in ordered]),
         options=option_table(report.options, report.schema, "PyTom"),
@@ -489,7 +490,9 @@ def _components(report: PytomReport) -> list[int]:
     return list(range(1, shown + 1)) if shown > 1 else []
 
 
-def _course(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def _course(
+    entries: Sequence[Mapping[str, Any]], counted: str = "iteration"
+) -> dict[str, Any] | None:
     """Draw what is known of the iterations, the start that ends best in full."""
     if not entries:
         return None
@@ -506,7 +509,7 @@ def _course(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         ("objective", "objective (mean score)", 1, False),
         ("changed", "particles that changed class [%]", 100, True),
         ("temperature", "temperature", 1, True),
-        ("acceptance", "accepted moves [%]", 100, True),
+        ("acceptance", "particles moved to a worse class [%]", 100, True),
     ):
         lines = [[factor * _value(entry.get(key)) for entry in run] for run in runs]
         if any(math.isfinite(value) for line in lines for value in line):
@@ -514,7 +517,7 @@ def _course(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     if not panels:
         return None
     return {
-        "figure": figures.course(panels),
+        "figure": figures.course(panels, counted),
         "iterations": len(runs[best]),
         "starts": len(runs),
         "objective": quantity(ends[best], "", 4),
