@@ -52,17 +52,19 @@ wildcard_constraints:
 
 
 def check_particles():
-    """Stop with one sentence if the particles of a run that is new are not there."""
+    """Stop with one sentence if a file that a run which is new starts from is missing."""
     for run, options in RUNS.items():
-        path = options["particles"]
-        known = (path, f"results/{run}/import/import.json")
-        if path not in DEMO_PARTICLES + DEMO_SUBTOMOGRAMS and not any(
-            map(os.path.exists, known)
-        ):
-            sys.exit(
-                f"error: runs.{run}.particles = {path}: there is no such file, seen from"
-                f" {os.getcwd()}; give its path from there, or a path from the root."
-            )
+        if os.path.exists(f"results/{run}/import/import.json"):
+            continue
+        for key in ("particles", "mask", "ccc"):
+            path = options.get(key)
+            if not isinstance(path, str) or path in DEMO_PARTICLES + DEMO_SUBTOMOGRAMS:
+                continue
+            if not os.path.exists(path):
+                sys.exit(
+                    f"error: runs.{run}.{key} = {path}: there is no such file, seen from"
+                    f" {os.getcwd()}; give its path from there, or a path from the root."
+                )
 
 
 def hold_folder():

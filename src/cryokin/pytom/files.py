@@ -92,7 +92,8 @@ class Prepared:
     Attributes
     ----------
     rows : Rows
-        Band coefficients in the common frame.
+        Band coefficients in the common frame; not multiplied by the mask where pairs
+        are correlated under it (``exact``, ``compat: pytom``).
     corrected : Corrected
         Residuals from the average of all.
     rotations, shifts : ndarray
@@ -122,10 +123,13 @@ def prepare(
     mask = make_mask(options["mask"], particles.box, binning)
     frequencies = band((size,) * 3, options["lowpass"], options["highpass"])
     by_pytom = options["compat"] == "pytom"
-    pre_masked = not (by_pytom or options.get("exact", False))
     read = reader(particles, binning)
 
-    def make(rotations: NDArray[np.float64], shifts: NDArray[np.float64]) -> Rows:
+    def make(
+        rotations: NDArray[np.float64],
+        shifts: NDArray[np.float64],
+        pre_masked: bool = True,
+    ) -> Rows:
         return rows(
             read,
             rotations,
@@ -134,7 +138,8 @@ def prepare(
             mask if pre_masked else None,
             frequencies,
             "pytom" if by_pytom else "spline",
-            not by_pytom,
+            # PyTom leaves what leaks into a particle's own wedge.
+            pre_masked or not by_pytom,
             team,
         )
 
@@ -151,6 +156,8 @@ def prepare(
         made = make(rotations, shifts)
         corrected = correct(made, project, team)
         spread = np.sqrt(np.mean(corrected.amounts**2, axis=0, keepdims=True))
+    if by_pytom or options.get("exact", False):
+        made = make(rotations, shifts, pre_masked=False)
     return Prepared(made, corrected, rotations, shifts * binning, spread)
 
 
