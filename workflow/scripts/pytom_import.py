@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 from cryokin.errors import InputError, exit_on_input_error
@@ -38,7 +39,7 @@ def main() -> None:
             "n": len(table),
             "box": table.box,
             "pixel_size": table.pixel_size,
-            "source": str(arguments.particles.absolute()),
+            "source": os.path.abspath(arguments.particles),
             "sha256": sha256(arguments.particles),
         },
     )

@@ -39,7 +39,7 @@ def main() -> None:
     team = world(arguments.ranks)
     labels = np.load(arguments.labels)
     entries = read_json(arguments.classes)["classes"]
-    files = [(arguments.classes.parent / entry["em"]).absolute() for entry in entries]
+    files = [arguments.classes.parent / entry["em"] for entry in entries]
     matrix = average_correlations(list(map(read_volume, files)), options)
     classes = [entry["class"] for entry in entries]
     found = merge_classes(matrix, options["merge"], list(map(str, classes)))
