@@ -318,8 +318,8 @@ class TestSubtomograms:
             ({"merge": {"number": 2, "height": 1}}, 'runs.a.merge = {"number": 2,'
              ' "height": 1} cannot be used, it must have exactly one of number, height'
              " and groups."),
-            ({"reproducible": {"runs": 1}}, 'runs.a.reproducible = {"runs": 1} cannot be'
-             " used, it must be e.g. {runs: 4} or null."),
+            ({"reproducible": {"runs": 1}}, 'runs.a.reproducible = {"runs": 1} cannot'
+             " be used, it must be e.g. {runs: 4} or null."),
         ],
     )  # fmt: skip
     def test_refusals_say_what_to_do(self, options, expected):

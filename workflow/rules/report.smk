@@ -24,10 +24,10 @@ rule isac_report:
             caption="../report/gallery.rst",
             category="{run}",
         ),
-    wildcard_constraints:
-        run=only(RUNS_2D),
     log:
         "results/{run}/logs/isac_report.log",
+    wildcard_constraints:
+        run=only(RUNS_2D),
     conda:
         "../../envs/report.yaml"
     resources:
