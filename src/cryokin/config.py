@@ -303,7 +303,11 @@ def _check_subtomograms(run: dict[str, Any], where: str) -> None:
         run["wedge"] = {"angles": [float(angle) for angle in run["wedge"]["angles"]]}
     if run["merge"] is not None:
         _check_merge(run, where)
-    random = run["method"] != "cpca" and run["start_from"] == "random"
+    # PyTom's own way knows no start from CPCA.
+    random = run["method"] != "cpca" and (
+        run["start_from"] == "random"
+        or (run["start_from"] == "cpca" and run["compat"] == "pytom")
+    )
     for fits, key, sentence in (
         (
             run["highpass"] < run["lowpass"],
@@ -313,7 +317,7 @@ def _check_subtomograms(run: dict[str, Any], where: str) -> None:
         (
             not random or run["starts"] > 0,
             "starts",
-            "must be at least 1 for start_from: random",
+            "must be at least 1 where every start is random",
         ),
     ):
         if not fits:

@@ -486,7 +486,17 @@ def average_correlations(
         Averages, unbinned.
     options : mapping
         ``mask``, ``lowpass`` and ``highpass`` [Fourier pixel, the same unbinned].
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two classes.
     """
+    if len(volumes) < 2:
+        raise InputError(
+            f"merge: {len(volumes)} class cannot be merged (allowed: 2 or more); take"
+            " merge out of the config, or classify into more classes."
+        )
     mask = make_mask(options["mask"], volumes[0].shape[0], 1).ravel()
     weight = mask / mask.sum(dtype=np.float64)
     inside = np.stack(
