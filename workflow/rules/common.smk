@@ -4,7 +4,7 @@ import os
 import shlex
 
 from cryokin.files import read_json
-from cryokin.pytom.annealing import schedule
+from cryokin.pytom.schedule import schedule
 
 
 def put_first(variable, folder):

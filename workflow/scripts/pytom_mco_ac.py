@@ -8,9 +8,9 @@ import numpy as np
 
 from cryokin.errors import exit_on_input_error
 from cryokin.files import write_json
-from cryokin.pytom.annealing import schedule
 from cryokin.pytom.files import atomic_folder, load_import, save_labels
 from cryokin.pytom.runs import annealing_report, load_chains, write_annealing
+from cryokin.pytom.schedule import schedule
 
 
 def main() -> None:

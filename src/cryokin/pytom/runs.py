@@ -21,7 +21,7 @@ from cryokin.io.pytom_xml import (
 from cryokin.io.subtomograms import Subtomograms
 from cryokin.parallel import Team
 from cryokin.pytom import compat, merge
-from cryokin.pytom.annealing import anneal_round, schedule
+from cryokin.pytom.annealing import anneal_round
 from cryokin.pytom.cpca import by_size
 from cryokin.pytom.files import Prepared, make_mask, reader
 from cryokin.pytom.mco import (
@@ -33,6 +33,7 @@ from cryokin.pytom.mco import (
     model,
     random_start,
 )
+from cryokin.pytom.schedule import schedule
 from cryokin.random import stream
 from cryokin.volume.averages import FLOOR
 from cryokin.volume.bands import Rows, volume_of
