@@ -48,4 +48,4 @@ lint: setup
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) results/demo resources/demo_2d .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) results/demo results/demo_3d resources/demo_2d resources/demo_3d .pytest_cache .mypy_cache .ruff_cache

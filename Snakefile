@@ -30,6 +30,8 @@ include: "workflow/rules/simulate.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/isac.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/pytom.smk"
+include: "workflow/rules/pytom_report.smk"
 
 
 check_particles()
@@ -44,6 +46,7 @@ rule all:
     input:
         last_rounds,
         expand("results/{run}/report/index.html", run=RUNS),
+        results_3d,
 
 
 rule candidates:
@@ -51,5 +54,5 @@ rule candidates:
         last_rounds_of_first_generation,
         expand(
             "results/{run}/generation_0001/class_averages_candidate_generation_1.hdf",
-            run=RUNS,
+            run=RUNS_2D,
         ),

@@ -14,7 +14,9 @@ from cryokin.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
-OPTIONS = yaml.safe_load(SCHEMA.read_text())["$defs"]["isac"]["properties"]
+DEFINITIONS = yaml.safe_load(SCHEMA.read_text())["$defs"]
+OPTIONS = DEFINITIONS["isac"]["properties"]
+METHODS_3D = ("cpca", "mco_exmx", "mco_ac")
 
 # The manual of sxisac: every option that is no property of a workflow.
 MANUAL = {
@@ -189,11 +191,12 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("run", "expected"),
         [
-            ({}, "runs.a.method is missing: give the method of the run, one of isac."),
+            ({}, "runs.a.method is missing: give the method of the run, one of isac,"
+             " cpca, mco_exmx, mco_ac."),
             ({"method": "cpa"}, 'runs.a.method = "cpa" cannot be used, it must be one'
-             " of isac."),
+             " of isac, cpca, mco_exmx, mco_ac."),
             ({"method": ["isac"]}, 'runs.a.method = ["isac"] cannot be used, it must'
-             " be one of isac."),
+             " be one of isac, cpca, mco_exmx, mco_ac."),
             ({"method": "isac"}, "runs.a.particles is missing: give particle images,"
              " the path of a file."),
             ({"method": "isac", "particles": "p.star"}, "runs.a.radius is missing:"
@@ -254,6 +257,7 @@ class TestSchema:
 def defaults():
     """Default of every key in the tables of the manual, as text."""
     text = (ROOT / "config" / "README.md").read_text()
+    text = text.split("\n## Subtomograms")[0]
     rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|.*\|$", text, flags=re.MULTILINE)
     assert len(rows) == len(dict(rows))
     return {key: default.strip() for key, default in rows}
@@ -268,6 +272,63 @@ class TestManual:
         default = OPTIONS[key].get("default", "must be given")
         shown = default if isinstance(default, str) else json.dumps(default)
         assert defaults[key] == shown
+
+
+SMALLEST_3D = {
+    "particles": "p.xml",
+    "mask": {"sphere": {"radius": 12}},
+    "lowpass": 10,
+    "nclass": 2,
+}
+
+
+class TestSubtomograms:
+    @pytest.mark.parametrize("method", METHODS_3D)
+    def test_every_option_has_its_default(self, method):
+        options = DEFINITIONS[method]["properties"]
+        run = load(SMALLEST_3D | {"method": method})
+        assert set(run) == set(options)
+        for key, option in options.items():
+            if "default" in option:
+                assert run[key] == option["default"]
+            assert "PyTom" in option["description"] or key == "method"
+
+    @pytest.mark.parametrize("method", METHODS_3D)
+    def test_the_manual_lists_every_option(self, method):
+        text = (ROOT / "config" / "README.md").read_text().split("\n## Subtomograms")[1]
+        rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|.*\|$", text, re.MULTILINE))
+        for key, option in DEFINITIONS[method]["properties"].items():
+            if key == "method" or (key, method) == ("starts", "mco_ac"):
+                continue
+            default = option.get("default", "must be given")
+            shown = default if isinstance(default, str) else json.dumps(default)
+            assert rows[key].strip() == shown, key
+        known = {key for m in METHODS_3D for key in DEFINITIONS[m]["properties"]}
+        assert set(rows) == known - {"method"}
+
+    @pytest.mark.parametrize(
+        ("options", "expected"),
+        [
+            ({"particles": "p.mrcs"}, 'runs.a.particles = "p.mrcs" cannot be read, its'
+             " name must end in one of .xml, .star."),
+            ({"mask": 3}, "runs.a.mask = 3 cannot be used, it must be the path of a"
+             " file or e.g. {sphere: {radius: 12, edge: 3}}."),
+            ({"highpass": 10}, "runs.a.highpass = 10.0 cannot be used, it must be below"
+             " lowpass = 10."),
+            ({"merge": {"number": 2, "height": 1}}, 'runs.a.merge = {"number": 2,'
+             ' "height": 1} cannot be used, it must have exactly one of number, height'
+             " and groups."),
+            ({"reproducible": {"runs": 1}}, 'runs.a.reproducible = {"runs": 1} cannot'
+             " be used, it must be e.g. {runs: 4} or null."),
+        ],
+    )  # fmt: skip
+    def test_refusals_say_what_to_do(self, options, expected):
+        run = SMALLEST_3D | {"method": "cpca"} | options
+        assert sentence(load, run) == expected
+
+    def test_a_sphere_has_an_edge(self):
+        run = load(SMALLEST_3D | {"method": "cpca"})
+        assert run["mask"] == {"sphere": {"radius": 12.0, "edge": 3.0}}
 
 
 def test_the_core_does_not_need_the_workflow():

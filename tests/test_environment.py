@@ -90,6 +90,8 @@ def test_what_is_imported_is_a_requirement(pattern, extras):
     # These come with others that are named: with Snakemake, pytest and Jinja.
     names = {"cryokin", "jsonschema", "packaging", "markupsafe"}
     names |= {requirement.name for requirement in needed(*extras)}
+    # What stands beside the tests needs no package.
+    names |= {path.stem for path in ROOT.glob("tests/*.py")}
     paths = list(ROOT.glob(pattern))
     assert paths
     beside = {path.stem for path in paths}

@@ -15,6 +15,12 @@ import yaml
 
 from cryokin.errors import InputError
 
+#: Endings of the tables of subtomograms that `particles` may name.
+SUBTOMOGRAM_SUFFIXES = (".xml", ".star")
+
+#: Width of a sphere's edge where none is given [voxel].
+EDGE = 3.0
+
 #: Endings of the files that `particles` may name.
 PARTICLE_SUFFIXES = (
     ".star",
@@ -189,6 +195,9 @@ def _kind(option: Mapping[str, Any]) -> str:
 
 def _allowed(option: Mapping[str, Any]) -> str:
     """Return the values that an option may have, in words."""
+    if "examples" in option:
+        words = (e if e.startswith("the ") else f"e.g. {e}" for e in option["examples"])
+        return " or ".join(words) + " or null" * ("null" in option["type"])
     if "enum" in option:
         return "one of " + ", ".join(map(str, option["enum"]))
     if _kind(option) == "boolean":
@@ -276,5 +285,63 @@ def _check_particles(run: dict[str, Any], where: str) -> None:
     run["particles"] = os.path.normpath(os.path.expanduser(particles))
 
 
+def _check_subtomograms(run: dict[str, Any], where: str) -> None:
+    """Complete a run for subtomograms, and raise `InputError` for contradictions."""
+    particles = run["particles"]
+    if not particles.lower().endswith(SUBTOMOGRAM_SUFFIXES):
+        raise InputError(
+            f"{where}.particles = {_shown(particles)} cannot be read, its name must end"
+            f" in one of {', '.join(SUBTOMOGRAM_SUFFIXES)}."
+        )
+    for key in ("particles", "mask", "ccc"):
+        if isinstance(run.get(key), str):
+            run[key] = os.path.normpath(os.path.expanduser(run[key]))
+    if isinstance(run["mask"], Mapping):
+        sphere = {"edge": EDGE} | run["mask"]["sphere"]
+        run["mask"] = {"sphere": {k: float(sphere[k]) for k in ("radius", "edge")}}
+    if run["wedge"] is not None:
+        run["wedge"] = {"angles": [float(angle) for angle in run["wedge"]["angles"]]}
+    if run["merge"] is not None:
+        _check_merge(run, where)
+    # PyTom's own way knows no start from CPCA.
+    random = run["method"] != "cpca" and (
+        run["start_from"] == "random"
+        or (run["start_from"] == "cpca" and run["compat"] == "pytom")
+    )
+    for fits, key, sentence in (
+        (
+            run["highpass"] < run["lowpass"],
+            "highpass",
+            f"must be below lowpass = {run['lowpass']:g}",
+        ),
+        (
+            not random or run["starts"] > 0,
+            "starts",
+            "must be at least 1 where every start is random",
+        ),
+    ):
+        if not fits:
+            raise InputError(
+                f"{where}.{key} = {_shown(run[key])} cannot be used, it {sentence}."
+            )
+
+
+def _check_merge(run: dict[str, Any], where: str) -> None:
+    """Complete the merging, and refuse more than one way to cut the tree."""
+    ways = [key for key in ("number", "height", "groups") if key in run["merge"]]
+    if len(ways) != 1:
+        raise InputError(
+            f"{where}.merge = {_shown(run['merge'])} cannot be used, it must have"
+            " exactly one of number, height and groups."
+        )
+    whole = {"linkage": "average", "manual_compat": False} | run["merge"]
+    run["merge"] = {key: whole[key] for key in sorted(whole)}
+
+
 #: What no schema can say, by method.
-_CHECKS: dict[str, Callable[[dict[str, Any], str], None]] = {"isac": _check_isac}
+_CHECKS: dict[str, Callable[[dict[str, Any], str], None]] = {
+    "isac": _check_isac,
+    "cpca": _check_subtomograms,
+    "mco_exmx": _check_subtomograms,
+    "mco_ac": _check_subtomograms,
+}

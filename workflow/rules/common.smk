@@ -4,6 +4,7 @@ import os
 import shlex
 
 from cryokin.files import read_json
+from cryokin.pytom.schedule import schedule
 
 
 def put_first(variable, folder):
@@ -29,8 +30,24 @@ MPI_SCRIPT = f"{RANKS} {ONE_THREAD} python -m mpi4py {SCRIPTS}"
 SCRIPT = f"python {SCRIPTS}"
 
 
+SUBTOMOGRAM_METHODS = ("cpca", "mco_exmx", "mco_ac")
+
+
+def runs_of(*methods):
+    """The names of the runs of some methods."""
+    return [run for run, chosen in RUNS.items() if chosen["method"] in methods]
+
+
+def only(runs):
+    """A pattern that matches these runs alone, if there are any."""
+    return "|".join(map(re.escape, runs)) or "(?!)"
+
+
+RUNS_2D, RUNS_3D = runs_of("isac"), runs_of(*SUBTOMOGRAM_METHODS)
+
+
 wildcard_constraints:
-    run="|".join(map(re.escape, RUNS)),
+    run=only(RUNS),
     # Generations and rounds count from 1; 0000 holds what the first starts from.
     folder=r"(?!0000)\d{4}",
     generation=r"[1-9]\d*",
@@ -38,15 +55,19 @@ wildcard_constraints:
 
 
 def check_particles():
-    """Stop with one sentence if the particles of a run that is new are not there."""
+    """Stop with one sentence if a file that a run which is new starts from is missing."""
     for run, options in RUNS.items():
-        path = options["particles"]
-        known = (path, f"results/{run}/import/import.json")
-        if path not in DEMO_PARTICLES and not any(map(os.path.exists, known)):
-            sys.exit(
-                f"error: runs.{run}.particles = {path}: there is no such file, seen from"
-                f" {os.getcwd()}; give its path from there, or a path from the root."
-            )
+        if os.path.exists(f"results/{run}/import/import.json"):
+            continue
+        for key in ("particles", "mask", "ccc"):
+            path = options.get(key)
+            if not isinstance(path, str) or path in DEMO_PARTICLES + DEMO_SUBTOMOGRAMS:
+                continue
+            if not os.path.exists(path):
+                sys.exit(
+                    f"error: runs.{run}.{key} = {path}: there is no such file, seen from"
+                    f" {os.getcwd()}; give its path from there, or a path from the root."
+                )
 
 
 def hold_folder():
@@ -170,9 +191,9 @@ def last_rounds(wildcards):
     A finished file says nothing of what a raised max_round or n_generations adds; a
     target that asks for these goes on.
     """
-    return [rounds(run, number)[-1] for run in RUNS for number in generations(run)]
+    return [rounds(run, number)[-1] for run in RUNS_2D for number in generations(run)]
 
 
 def last_rounds_of_first_generation(wildcards):
     """The last round of the first generation of every run."""
-    return [rounds(run, 1)[-1] for run in RUNS]
+    return [rounds(run, 1)[-1] for run in RUNS_2D]

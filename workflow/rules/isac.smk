@@ -167,6 +167,8 @@ rule isac_class_averages:
         "results/{run}/logs/isac_class_averages.log",
     benchmark:
         "results/{run}/benchmarks/isac_class_averages.tsv"
+    wildcard_constraints:
+        run=only(RUNS_2D),
     conda:
         "../../envs/core.yaml"
     resources:

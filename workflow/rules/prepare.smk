@@ -13,6 +13,8 @@ rule isac_import:
         "results/{run}/logs/isac_import.log",
     benchmark:
         "results/{run}/benchmarks/isac_import.tsv"
+    wildcard_constraints:
+        run=only(RUNS_2D),
     conda:
         "../../envs/core.yaml"
     resources:

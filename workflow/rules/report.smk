@@ -26,6 +26,8 @@ rule isac_report:
         ),
     log:
         "results/{run}/logs/isac_report.log",
+    wildcard_constraints:
+        run=only(RUNS_2D),
     conda:
         "../../envs/report.yaml"
     resources:

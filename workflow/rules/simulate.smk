@@ -1,4 +1,5 @@
 DEMO_PARTICLES = multiext("resources/demo_2d/particles", ".mrcs", ".star")
+DEMO_SUBTOMOGRAMS = ["resources/demo_3d/particles.star"]
 
 
 rule simulate_2d:
@@ -18,3 +19,23 @@ rule simulate_2d:
         "simulating the images of the example"
     shell:
         f"{SCRIPT}/simulate_2d.py --folder resources/demo_2d > {{log}} 2>&1"
+
+
+rule simulate_3d:
+    output:
+        DEMO_SUBTOMOGRAMS,
+        "resources/demo_3d/truth.csv",
+        directory("resources/demo_3d/subtomograms"),
+    log:
+        "resources/demo_3d/simulate_3d.log",
+    benchmark:
+        "resources/demo_3d/simulate_3d.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    message:
+        "simulating the subtomograms of the example"
+    shell:
+        f"{SCRIPT}/simulate_3d.py --folder resources/demo_3d > {{log}} 2>&1"

@@ -209,14 +209,40 @@ def write_stack(
         out.write(0, images)
 
 
-def _header(shape: tuple[int, int, int], pixel_size: float) -> bytes:
-    """Return the header of a float32 image stack (MRC2014) without a date in it."""
+def write_volume(
+    path: str | os.PathLike[str], volume: NDArray[Any], pixel_size: float | None
+) -> None:
+    """Write a volume as float32: atomically, with the same bytes for same voxels.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    volume : array (n_z, n_y, n_x)
+        The voxels.
+    pixel_size : float or None
+        Angstrom per voxel; None leaves it open.
+    """
+    n_z, n_y, n_x = volume.shape
+    voxels = np.ascontiguousarray(volume, "<f4")
+    header = _header((n_z, n_y, n_x), pixel_size or 0.0, is_volume=True)
+    with atomic(path) as partial:
+        partial.write_bytes(header + voxels.tobytes())
+
+
+def _header(
+    shape: tuple[int, int, int], pixel_size: float, is_volume: bool = False
+) -> bytes:
+    """Return the header of float32 images or voxels (MRC2014) without a date in it."""
     n, ny, nx = shape
     header = np.zeros((), dtype=dtypes.HEADER_DTYPE.newbyteorder("<"))
     header["nx"], header["ny"], header["nz"] = nx, ny, n
     header["mode"] = 2
     header["mx"], header["my"], header["mz"] = nx, ny, 1
     header["cella"] = (nx * pixel_size, ny * pixel_size, pixel_size)
+    if is_volume:
+        header["mz"], header["ispg"] = n, 1
+        header["cella"]["z"] = n * pixel_size
     header["cellb"] = (90.0, 90.0, 90.0)
     header["mapc"], header["mapr"], header["maps"] = 1, 2, 3
     # MRC2014: max < min, mean < both and rms < 0 say "not determined".

@@ -6,7 +6,6 @@ readily the higher the temperature (Hrabe et al., J. Struct. Biol. 178 (2012) 17
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -14,9 +13,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cryokin.errors import InputError
 from cryokin.pytom.compat import class_difference
 from cryokin.pytom.mco import Classification, Model, exmx
+from cryokin.pytom.schedule import schedule
 from cryokin.random import stream
 
 MOST_DRAWS = 10  # draws in search of one that keeps the number of classes
@@ -41,24 +40,6 @@ class Draw:
     labels: NDArray[np.intp]
     worse: NDArray[np.bool_]
     random: NDArray[np.float64]
-
-
-def schedule(temperature: float, step: float) -> list[float]:
-    """Return the temperatures of the rounds: T, T - step, ... while above 0.
-
-    Raises
-    ------
-    InputError
-        If either number is not positive.
-    """
-    if temperature <= 0 or step <= 0:
-        raise InputError(
-            f"temperature = {temperature} and temperature_step = {step}: both must be"
-            " above 0; correct them in the config."
-        )
-    # Whole steps, so that rounding adds no round.
-    rounds = math.ceil(temperature / step * (1 - 1e-9))
-    return [temperature - step * r for r in range(rounds)]
 
 
 def effective_temperature(scores: NDArray[np.floating], temperature: float) -> float:
@@ -260,6 +241,7 @@ def anneal_round(
     sigma: bool = True,
     allow_class_collapse: bool = False,
     leave_one_out: bool = True,
+    chain: int = 0,
 ) -> State:
     """Run EXMX, remember the best result, and move particles at random.
 
@@ -283,6 +265,8 @@ def anneal_round(
         Whether the temperature counts in standard deviations of the scores.
     allow_class_collapse : bool
         Whether moves may empty a class.
+    chain : int
+        Number of the chain; it belongs to the address of its random streams.
     """
     last = exmx(model, labels, nclass, local_iterations, 0.0, leave_one_out)
     several = len(np.unique(last.labels)) > 1
@@ -296,7 +280,7 @@ def anneal_round(
         last.labels,
         effective,
         seed,
-        (round_number,),
+        (chain, round_number),
         criterion,
         None if allow_class_collapse else nclass,
     )

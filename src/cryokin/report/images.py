@@ -37,15 +37,47 @@ def stretch(images: ArrayLike, radius: float | None = None) -> NDArray[np.uint8]
         If a pixel is not finite.
     """
     images = np.asarray(images, dtype=np.float64)
-    if not np.isfinite(images).all():
-        raise ValueError("images to show must have finite pixels")
-    inside = _disc(images.shape[-2:], radius)
-    low, high = np.percentile(images[..., inside], [BLACK, WHITE], axis=-1)
-    low, span = low[..., None, None], (high - low)[..., None, None]
-    grey = np.full(images.shape, float(MID_GREY))
-    np.divide(255.0 * (images - low), span, out=grey, where=span > 0)
-    levels: NDArray[np.uint8] = np.rint(np.clip(grey, 0, 255)).astype(np.uint8)
-    return levels
+    return _stretch(images, _disc(images.shape[-2:], radius))
+
+
+def slices(volume: ArrayLike) -> NDArray[np.float64]:
+    """Return the three central slices of a cubic volume.
+
+    Parameters
+    ----------
+    volume : array_like, shape (n, n, n)
+        Axes z, y, x.
+
+    Returns
+    -------
+    ndarray, shape (3, n, n)
+        The planes xy, xz and yz through voxel ``n // 2``. In xz, x runs to the right
+        and z down, in yz z to the right and y down, so that xz below xy and yz to the
+        right of it share an axis.
+    """
+    volume = np.asarray(volume, dtype=np.float64)
+    c = volume.shape[0] // 2
+    return np.stack([volume[c], volume[:, c], volume[:, :, c].T])
+
+
+def montage(volume: ArrayLike, radius: float | None = None) -> NDArray[np.uint8]:
+    """Lay the three central slices of a cubic volume side by side, in one contrast.
+
+    Parameters
+    ----------
+    volume : array_like, shape (n, n, n)
+        Finite voxels.
+    radius : float, optional
+        Radius of the spherical mask within which contrast is stretched [pixel].
+
+    Returns
+    -------
+    ndarray of uint8, shape (n, 3 n)
+        The planes xy, xz and yz, see `slices`.
+    """
+    planes = slices(volume)
+    row = np.concatenate(planes, axis=1)
+    return _stretch(row, np.tile(_disc(planes.shape[1:], radius), (1, 3)))
 
 
 def png(grey: NDArray[np.uint8]) -> bytes:
@@ -80,3 +112,16 @@ def _disc(shape: tuple[int, ...], radius: float | None) -> NDArray[np.bool_]:
         x - shape[1] // 2
     ) ** 2 <= radius**2
     return inside
+
+
+def _stretch(
+    images: NDArray[np.float64], inside: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    if not np.isfinite(images).all():
+        raise ValueError("images to show must have finite pixels")
+    low, high = np.percentile(images[..., inside], [BLACK, WHITE], axis=-1)
+    low, span = low[..., None, None], (high - low)[..., None, None]
+    grey = np.full(images.shape, float(MID_GREY))
+    np.divide(255.0 * (images - low), span, out=grey, where=span > 0)
+    levels: NDArray[np.uint8] = np.rint(np.clip(grey, 0, 255)).astype(np.uint8)
+    return levels

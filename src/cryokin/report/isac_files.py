@@ -20,7 +20,8 @@ from cryokin.io.eman_hdf import read_headers, read_images
 from cryokin.io.mrc import open_stack
 from cryokin.io.star import as_table, read_star
 from cryokin.provenance import provenance
-from cryokin.report.isac_page import Benchmark, ClassAverage, IsacReport
+from cryokin.report.isac_page import ClassAverage, IsacReport
+from cryokin.report.page import Benchmark
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-import math
-import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
@@ -23,11 +15,18 @@ from cryokin.image.frc import crossing
 from cryokin.report import figures
 from cryokin.report.gallery import Caption, gallery
 from cryokin.report.images import data_uri, reduce_to, stretch
+from cryokin.report.page import (
+    Benchmark,
+    finite,
+    median,
+    option_table,
+    quantity,
+    render,
+    rule_table,
+)
 
-TEMPLATES = Path(__file__).parent / "templates"
 LARGEST_IMAGE = 512  # an image that only has to be looked at [pixel]
 FRC_LEVELS = (0.5, 0.143)
-NONE = "\N{EN DASH}"
 
 
 @dataclass(frozen=True)
@@ -64,25 +63,6 @@ class ClassAverage:
     def size(self) -> int:
         """Number of members."""
         return len(self.members)
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """What one job of the workflow took.
-
-    Attributes
-    ----------
-    rule : str
-        Name of the rule.
-    seconds : float
-        Time from start to end [s].
-    memory : float
-        Largest resident memory [MiB]; NaN if it was not measured.
-    """
-
-    rule: str
-    seconds: float
-    memory: float
 
 
 @dataclass(frozen=True)
@@ -206,24 +186,13 @@ def page(report: IsacReport) -> str:
     nothing else and to run no other script. Without scripts it still shows everything
     but the details of a class. The same report gives the same text.
     """
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        count=_count, duration=_duration, memory=_memory, quantity=_quantity
-    )
-    script = (TEMPLATES / "isac.js").read_text(encoding="utf-8")
     grey = stretch(report.averages, report.radius)
-    return environment.get_template("isac.html").render(
+    return render(
+        "isac.html",
+        scripts=["gallery.js"],
+        styles=["page.css"],
+        data=_class_data(report),
         report=report,
-        style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
-        script=Markup(script),
-        script_hash=_hash(script),
-        data=_json(_class_data(report)),
         tiles=[(report.classes[i], data_uri(grey[i])) for i in report.by_size()],
         summary=_summary(report),
         generations=_generations(report),
@@ -231,8 +200,8 @@ def page(report: IsacReport) -> str:
         prealigned=_prealigned(report),
         shifts=None if report.shifts is None else figures.shift_figure(report.shifts),
         mask=figures.mask_circle(report.box, report.radius),
-        options=_options(report),
-        rules=_rules(report.benchmarks),
+        options=option_table(report.options, report.schema, "sxisac"),
+        rules=rule_table(report.benchmarks),
     )
 
 
@@ -273,8 +242,8 @@ def _caption(c: ClassAverage) -> Caption:
         str(c.number),
         f"g{c.generation}",
         f"n = {c.size:,}",
-        _quantity(c.pixel_error, "px", 2),
-        _quantity(c.resolution, "Å", 1),
+        quantity(c.pixel_error, "px", 2),
+        quantity(c.resolution, "Å", 1),
     )
 
 
@@ -290,34 +259,34 @@ def _class_data(report: IsacReport) -> dict[str, Any]:
             {
                 "k": c.number,
                 "g": c.generation,
-                "e": _finite(c.pixel_error, 4),
-                "r": _finite(c.reproduction, 4),
-                "d": _finite(c.resolution, 2),
-                "d143": _finite(report.pixel_size / at[1], 2),
+                "e": finite(c.pixel_error, 4),
+                "r": finite(c.reproduction, 4),
+                "d": finite(c.resolution, 2),
+                "d143": finite(report.pixel_size / at[1], 2),
                 "m": np.diff(np.sort(c.members), prepend=0).tolist(),
-                "f": [_finite(1000 * value, 0) for value in c.frc],
-                "x": [_finite(value, 5) for value in at],
+                "f": [finite(1000 * value, 0) for value in c.frc],
+                "x": [finite(value, 5) for value in at],
             }
         )
     return {
         "run": report.run,
-        "pixel": _finite(report.pixel_size, 6),
-        "frequency": [_finite(value, 6) for value in report.frequency],
+        "pixel": finite(report.pixel_size, 6),
+        "frequency": [finite(value, 6) for value in report.frequency],
         "classes": classes,
     }
 
 
 def _summary(report: IsacReport) -> dict[str, Any]:
     """Return the numbers at the head of the page."""
-    median = {
-        name: _median(getattr(c, name) for c in report.classes)
+    medians = {
+        name: median(getattr(c, name) for c in report.classes)
         for name in ("size", "pixel_error", "resolution", "reproduction")
     }
     return {
         "percent": 100 * report.accounted / max(report.particles, 1),
         "unaccounted": report.particles - report.accounted,
         "excluded": report.imported.get("excluded") or [],
-        "median": median,
+        "median": medians,
     }
 
 
@@ -356,108 +325,3 @@ def _prealigned(report: IsacReport) -> dict[str, Any] | None:
         "uri": data_uri(stretch(shown, report.prealigned_radius * shrink)),
         "circle": figures.mask_circle(box, report.prealigned_radius),
     }
-
-
-def _options(report: IsacReport) -> list[dict[str, Any]]:
-    """Return name, value, unit, meaning of each option, and whether it was changed.
-
-    The schema writes the unit in brackets and the name in the old program in
-    parentheses at the end of the description.
-    """
-    rows = []
-    options = report.options
-    for name, value in options.items():
-        entry = report.schema.get(name, {})
-        default = entry.get("default", value)
-        if name == "yr" and default == -1:
-            default = options.get("xr")  # which is what -1 stands for
-        text = re.sub(r"\s*\(sxisac:[^()]*\)", "", entry.get("description", ""))
-        unit = re.search(r"\s*\[([^]]*)\]", text)
-        rows.append(
-            {
-                "name": name,
-                "value": _value(value),
-                "unit": unit[1].replace("A", "Å") if unit else "",
-                "meaning": text.replace(unit[0], "", 1) if unit else text,
-                "default": _value(default),
-                "changed": value != default,
-            }
-        )
-    return rows
-
-
-def _rules(benchmarks: Iterable[Benchmark]) -> list[dict[str, Any]]:
-    """Add up the jobs of each rule, in the order in which rules first come."""
-    jobs: dict[str, list[Benchmark]] = defaultdict(list)
-    for job in benchmarks:
-        jobs[job.rule].append(job)
-    return [
-        {
-            "name": name,
-            "jobs": len(done),
-            "seconds": sum(job.seconds for job in done),
-            "longest": max(job.seconds for job in done),
-            "memory": max((j.memory for j in done if j.memory > 0), default=math.nan),
-        }
-        for name, done in jobs.items()
-    ]
-
-
-def _json(value: Any) -> Markup:
-    """Return JSON that cannot end the script element it stands in."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)
-
-
-def _hash(script: str) -> str:
-    """Return the name of a script in a content security policy."""
-    digest = hashlib.sha256(script.encode("utf-8")).digest()
-    return "sha256-" + base64.b64encode(digest).decode("ascii")
-
-
-def _finite(value: float, digits: int) -> float | int | None:
-    """Round; None, which is JSON, for what is not finite."""
-    if not math.isfinite(value):
-        return None
-    return round(float(value), digits) if digits else round(float(value))
-
-
-def _median(values: Iterable[float]) -> float:
-    known = [value for value in values if math.isfinite(value)]
-    return float(np.median(known)) if known else math.nan
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return NONE if value is None else str(value)
-
-
-def _count(value: float) -> str:
-    return f"{value:,.0f}"
-
-
-def _quantity(value: float | None, unit: str, digits: int) -> str:
-    if value is None or not math.isfinite(value):
-        return NONE
-    return f"{value:.{digits}f}\N{NO-BREAK SPACE}{unit}"
-
-
-def _duration(seconds: float) -> str:
-    """Return a time with its two leading units."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def _memory(mebibytes: float) -> str:
-    if not math.isfinite(mebibytes):
-        return NONE
-    if mebibytes < 1024:
-        return f"{mebibytes:.0f} MiB"
-    return f"{mebibytes / 1024:.1f} GiB"

@@ -12,14 +12,15 @@
   let shown = null;
 
   const NONE = "–";
+  const unit = data.unit ?? "Å";
   const number = (value, digits, unit) =>
     value === null ? NONE : `${value.toFixed(digits)}\u00a0${unit}`;
   const text = {
     n: (c) => c.n.toLocaleString("en"),
     k: (c) => c.n.toLocaleString("en"),
     e: (c) => number(c.e, 2, "px"),
-    d: (c) => number(c.d, 1, "Å"),
-    d143: (c) => number(c.d143, 1, "Å"),
+    d: (c) => number(c.d, 1, unit),
+    d143: (c) => number(c.d143, 1, unit),
     r: (c) => (c.r === null ? NONE : `${Math.round(100 * c.r)}\u00a0%`),
     g: (c) => `gen ${c.g}`,
   };
@@ -62,11 +63,19 @@
     if (shown) shown.removeAttribute("aria-current");
     shown = tile;
     tile.setAttribute("aria-current", "true");
-    $("d-number").textContent = c.k;
-    $("d-image").src = tile.querySelector("img").src;
-    $("d-image").alt = `Average of class ${c.k}`;
-    for (const key of ["n", "e", "r", "d", "d143"]) $(`d-${key}`).textContent = text[key](c);
-    $("d-g").textContent = c.g;
+    $("d-number").textContent = c.t ?? c.k;
+    const image = tile.querySelector("img");
+    for (const portrait of detail.querySelectorAll(".portrait img")) {
+      portrait.hidden = !image;
+      if (!image) continue;
+      portrait.src = image.src;
+      portrait.alt = image.alt;
+    }
+    for (const key of ["n", "e", "r", "d", "d143"]) {
+      const fact = $(`d-${key}`);
+      if (fact) fact.textContent = text[key](c);
+    }
+    if ($("d-g")) $("d-g").textContent = c.g;
     let id = 0;
     $("d-members").value = c.m.map((step) => (id += step)).join(" ");
     drawCorrelation(c);
@@ -124,7 +133,7 @@
 
   function resize(width) {
     gallery.style.setProperty("--width", `${width}px`);
-    gallery.classList.toggle("compact", width < 100);
+    gallery.classList.toggle("compact", width < Number(gallery.dataset.compact));
     label();
   }
 
@@ -172,7 +181,8 @@
   });
   $("width").value = gallery.dataset.width;
   $("width").addEventListener("input", () => resize(Number($("width").value)));
-  $("masks").addEventListener("change", () => gallery.classList.toggle("masks", $("masks").checked));
+  const masks = $("masks");
+  if (masks) masks.addEventListener("change", () => gallery.classList.toggle("masks", masks.checked));
   $("previous").addEventListener("click", () => step(-1));
   $("next").addEventListener("click", () => step(1));
   $("close").addEventListener("click", close);
@@ -184,7 +194,7 @@
     setTimeout(() => ($("copy").textContent = "Copy members"), 1500);
   });
 
-  for (const node of document.querySelectorAll(".scripted")) node.hidden = false;
+  for (const node of gallery.parentElement.querySelectorAll(".scripted")) node.hidden = false;
   $("tools").hidden = false;
   detail.hidden = false;
   sort();

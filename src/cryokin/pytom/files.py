@@ -1,0 +1,403 @@
+"""Files between the steps of a run for subtomograms, and its results."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryokin.errors import InputError
+from cryokin.files import atomic, read_json, write_json, write_text
+from cryokin.io import subtomograms as tables
+from cryokin.io.em import write_em
+from cryokin.io.subtomograms import Subtomograms
+from cryokin.io.volumes import read_volume, write_both
+from cryokin.parallel import Team
+from cryokin.pytom import compat
+from cryokin.pytom.pose_errors import Corrected, correct, refine
+from cryokin.volume import averages, masks
+from cryokin.volume.bands import Band, Rows, band, rows
+from cryokin.volume.fsc import fsc, resolution
+from cryokin.volume.resample import binned_size, fourier_crop
+
+ARRAYS = ("consensus", "whitening", "amounts", "errors", "strength")
+
+
+def load_import(folder: str | os.PathLike[str]) -> Subtomograms:
+    """Read the table that a run works on."""
+    info = read_json(Path(folder) / "import.json")
+    return tables.load(Path(folder) / "particles", info["box"], info["pixel_size"])
+
+
+def make_mask(mask: str | Mapping[str, Any], box: int, binning: int) -> NDArray[Any]:
+    """Return the mask of a run, binned as the particles are.
+
+    Parameters
+    ----------
+    mask : str or mapping
+        A file, or ``{"sphere": {"radius": ..., "edge": ...}}`` [voxel of the box].
+    box : int
+        Voxels of an edge, unbinned.
+    binning : int
+        Factor.
+
+    Raises
+    ------
+    InputError
+        If the mask does not fit the box, or is 0 everywhere.
+    """
+    size = binned_size(box, binning)
+    if not isinstance(mask, str):
+        radius, edge = mask["sphere"]["radius"], mask["sphere"]["edge"]
+        if not radius < box / 2:
+            raise InputError(
+                f"mask: a sphere of radius {radius:g} does not fit the box of {box}"
+                f" voxels (allowed: below {box / 2:g}); lower the radius in the config."
+            )
+        return masks.sphere((size,) * 3, radius / binning, edge / binning)
+    weight = read_volume(mask)
+    if weight.shape != (box,) * 3:
+        raise InputError(
+            f"{mask}: the mask has {' x '.join(map(str, weight.shape[::-1]))} voxels,"
+            f" but the subtomograms {box} x {box} x {box}; give a mask of their box."
+        )
+    if weight.min() < 0 or weight.max() <= 0:
+        raise InputError(
+            f"{mask}: the mask has values from {weight.min():g} to {weight.max():g},"
+            " expected 0 outside and up to 1 inside; make another mask."
+        )
+    weight = weight / weight.max()
+    return np.clip(fourier_crop(weight, size), 0, 1) if size != box else weight
+
+
+def reader(particles: Subtomograms, binning: int) -> Callable[[int], NDArray[Any]]:
+    """Return the function that reads a particle, binned."""
+    size = binned_size(particles.box, binning)
+    if size == particles.box:
+        return particles.read
+    return lambda i: fourier_crop(particles.read(i), size)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Particles as all later steps take them.
+
+    Attributes
+    ----------
+    rows : Rows
+        Band coefficients in the common frame; not multiplied by the mask where pairs
+        are correlated under it (``exact``, ``compat: pytom``).
+    corrected : Corrected
+        Residuals from the average of all.
+    rotations, shifts : ndarray
+        Poses, refined if the run asked for it [voxel of the unbinned box].
+    spread : ndarray, shape (n_steps + 1, 7)
+        Root mean square of the fitted pose errors, before each step and at the end.
+    """
+
+    rows: Rows
+    corrected: Corrected
+    rotations: NDArray[np.float64]
+    shifts: NDArray[np.float64]
+    spread: NDArray[np.float64]
+
+
+def prepare(
+    particles: Subtomograms, options: Mapping[str, Any], team: Team
+) -> Prepared:
+    """Interpolate the particles once, or once more after every refining step."""
+    binning = options["binning"]
+    size = binned_size(particles.box, binning)
+    if options["lowpass"] > size // 2:
+        raise InputError(
+            f"lowpass = {options['lowpass']:g} Fourier pixels is beyond half the box"
+            f" of {size} voxels (allowed: up to {size // 2}); lower it in the config."
+        )
+    mask = make_mask(options["mask"], particles.box, binning)
+    frequencies = band((size,) * 3, options["lowpass"], options["highpass"])
+    by_pytom = options["compat"] == "pytom"
+    read = reader(particles, binning)
+
+    def make(
+        rotations: NDArray[np.float64],
+        shifts: NDArray[np.float64],
+        pre_masked: bool = True,
+    ) -> Rows:
+        return rows(
+            read,
+            rotations,
+            shifts,
+            particles.wedges,
+            mask if pre_masked else None,
+            frequencies,
+            "pytom" if by_pytom else "spline",
+            # PyTom leaves what leaks into a particle's own wedge.
+            pre_masked or not by_pytom,
+            team,
+        )
+
+    rotations, shifts = particles.rotations, particles.shifts / binning
+    project = options["pose_errors"] == "project" and not by_pytom
+    steps = 0 if by_pytom else options["pose_refinement"]
+    if steps:
+        refined = refine(make, rotations, shifts, steps, team)
+        rotations, shifts, made = refined.rotations, refined.shifts, refined.rows
+        spread, corrected = np.array(refined.spread), refined.corrected
+        if not project:
+            corrected = correct(made, False, team)
+    else:
+        made = make(rotations, shifts)
+        corrected = correct(made, project, team)
+        spread = np.sqrt(np.mean(corrected.amounts**2, axis=0, keepdims=True))
+    if by_pytom or options.get("exact", False):
+        made = make(rotations, shifts, pre_masked=False)
+    return Prepared(made, corrected, rotations, shifts * binning, spread)
+
+
+def save_prepared(
+    folder: str | os.PathLike[str], prepared: Prepared, pixel_size: float | None
+) -> None:
+    """Write prepared particles: large arrays as .npy, each whole or not at all."""
+    folder = Path(folder)
+    made, corrected = prepared.rows, prepared.corrected
+    for name, array in (
+        ("rows", made.x),
+        ("weights", made.w),
+        ("residuals", corrected.y),
+        ("mask", made.mask if made.mask is not None else np.zeros(0, np.float32)),
+    ):
+        with atomic(folder / f"{name}.npy") as partial:
+            np.save(partial, np.asarray(array))
+    with atomic(folder / "corrected.npz") as partial:
+        np.savez(partial, **{name: getattr(corrected, name) for name in ARRAYS})
+    with atomic(folder / "poses.npz") as partial:
+        np.savez(
+            partial,
+            rotations=prepared.rotations,
+            shifts=prepared.shifts,
+            spread=prepared.spread,
+        )
+    frequencies = made.band
+    write_json(
+        folder / "prepared.json",
+        {
+            "n": len(made),
+            "box": frequencies.box[0],
+            "low": frequencies.low,
+            "high": frequencies.high,
+            "coefficients": len(frequencies),
+            "pixel_size": pixel_size,
+            "pose_errors": prepared.spread.tolist(),
+        },
+    )
+
+
+def load_prepared(folder: str | os.PathLike[str]) -> Prepared:
+    """Read what `save_prepared` wrote; the large arrays are mapped, not loaded."""
+    folder = Path(folder)
+    made = load_rows(folder)
+    residuals = np.load(folder / "residuals.npy", mmap_mode="r")
+    with np.load(folder / "corrected.npz") as kept, np.load(folder / "poses.npz") as at:
+        arrays = {name: kept[name] for name in ARRAYS}
+        corrected = Corrected(band=made.band, y=residuals, w=made.w, **arrays)
+        return Prepared(made, corrected, at["rotations"], at["shifts"], at["spread"])
+
+
+def load_rows(folder: str | os.PathLike[str]) -> Rows:
+    """Read the rows of prepared particles."""
+    folder = Path(folder)
+    info = read_json(folder / "prepared.json")
+    where: Band = band((info["box"],) * 3, info["high"], info["low"])
+    mask = np.load(folder / "mask.npy")
+    return Rows(
+        where,
+        np.load(folder / "rows.npy", mmap_mode="r"),
+        np.load(folder / "weights.npy", mmap_mode="r"),
+        mask if mask.size else None,
+    )
+
+
+def save_labels(path: str | os.PathLike[str], labels: NDArray[np.integer]) -> None:
+    """Write the class of every particle, from 0; -1: unaccounted."""
+    with atomic(path) as partial:
+        np.save(partial, np.asarray(labels, np.int64))
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary folder; on success it takes the place of ``path``."""
+    final = Path(path)
+    partial = final.with_name(f".{final.name}.{os.getpid()}.part")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        shutil.rmtree(final, ignore_errors=True)
+        partial.rename(final)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def atomic_folder_for_team(team: Team, path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield one temporary folder to all ranks; rename it when all are done."""
+    if not team.leads:
+        yield team.from_leader(Path)
+        team.barrier()
+        return
+    with atomic_folder(path) as partial:
+        yield team.from_leader(lambda: partial)
+        team.barrier()
+
+
+@dataclass(frozen=True)
+class ClassAverage:
+    """The average of a class, and the correlation of its halves.
+
+    Attributes
+    ----------
+    volume : ndarray, shape (box, box, box)
+        The average.
+    fsc : ndarray, shape (box // 2,)
+        Of the even and the odd members.
+    n : int
+        Number of members.
+    """
+
+    volume: NDArray[np.float32]
+    fsc: NDArray[np.float64]
+    n: int
+
+
+def class_average(
+    particles: Subtomograms,
+    members: Sequence[int],
+    mask: NDArray[np.floating],
+    by_pytom: bool,
+    team: Team,
+) -> ClassAverage:
+    """Return the unbinned average of a class."""
+    if by_pytom:
+        setting = compat.Setting(
+            particles.read,
+            particles.rotations,
+            particles.shifts,
+            particles.wedges,
+            mask,
+            0,
+            particles.box // 2,
+        )
+        volume = compat.class_average(setting, members, team)
+        halves = [
+            compat.class_average(setting, members[half::2], team)
+            for half in (0, 1)
+            if members[half::2]
+        ]
+    else:
+        parts = averages.sums(
+            particles.read,
+            members,
+            particles.rotations,
+            particles.shifts,
+            particles.wedges,
+            team=team,
+        )
+        volume = averages.average(parts[0] + parts[1])
+        halves = [averages.average(part) for part in parts if part.n]
+    curve = np.zeros(particles.box // 2)
+    if len(halves) == 2:
+        curve = fsc(halves[0], halves[1], mask)
+    return ClassAverage(volume, curve, len(members))
+
+
+def write_results(
+    folder: str | os.PathLike[str],
+    particles: Subtomograms,
+    labels: NDArray[np.integer],
+    options: Mapping[str, Any],
+    team: Team,
+    names: Sequence[str] | None = None,
+) -> None:
+    """Average the classes and write the lists and tables of a classification.
+
+    Writes ``classes.csv``, ``classified.xml``, ``classified.star``, ``classes.json``
+    and ``class_averages/<average>_<class>.em`` and ``.mrc``.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where to.
+    particles : Subtomograms
+        At the poses at which they are averaged.
+    labels : ndarray of int, shape (n,)
+        Classes from 0; -1: unaccounted.
+    options : mapping
+        ``average``, ``mask`` and ``compat`` of the run.
+    team : Team
+        Shares the members of a class.
+    names : sequence of str, optional
+        Names of the classes; default: their numbers.
+    """
+    folder = Path(folder)
+    mask = make_mask(options["mask"], particles.box, 1)
+    found = {
+        int(c): class_average(
+            particles,
+            np.flatnonzero(labels == c).tolist(),
+            mask,
+            options["compat"] == "pytom",
+            team,
+        )
+        for c in np.unique(labels[labels >= 0])
+    }
+    if not team.leads:
+        return
+    entries = []
+    with atomic_folder(folder / "class_averages") as place:
+        for c, one in found.items():
+            name = f"{options['average']}_{c}"
+            write_both(place / name, one.volume, particles.pixel_size)
+            at_half = resolution(one.fsc, particles.pixel_size or 1.0)
+            entries.append(
+                {
+                    "class": c,
+                    "name": str(c) if names is None else names[c],
+                    "n": one.n,
+                    "em": f"class_averages/{name}.em",
+                    "mrc": f"class_averages/{name}.mrc",
+                    "fsc": one.fsc.round(6).tolist(),
+                    "resolution": round(at_half, 4) if one.n > 1 else None,
+                }
+            )
+    table = particles.classified(labels)
+    table.write(folder / "classified")
+    write_text(folder / "classes.csv", classes_csv(labels))
+    write_json(
+        folder / "classes.json",
+        {
+            "box": particles.box,
+            "pixel_size": particles.pixel_size,
+            "resolution_unit": "A" if particles.pixel_size else "voxel",
+            "n": len(labels),
+            "unaccounted": int(np.count_nonzero(labels < 0)),
+            "classes": entries,
+        },
+    )
+
+
+def classes_csv(labels: NDArray[np.integer]) -> str:
+    """Return the table of classes: particle_id from 1, class from 0 or -1."""
+    lines = [f"{i},{c}\n" for i, c in enumerate(labels.tolist(), start=1)]
+    return "particle_id,class\n" + "".join(lines)
+
+
+def write_matrix_em(path: str | os.PathLike[str], matrix: NDArray[Any]) -> None:
+    """Write a matrix as PyTom does, an EM volume of one slice."""
+    write_em(path, np.asarray(matrix, np.float32)[None])

@@ -1,0 +1,570 @@
+"""Runs of MCO as the workflow has them: starts, iterations, lists of each iteration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryokin.errors import InputError
+from cryokin.files import atomic
+from cryokin.io.em import write_em
+from cryokin.io.pytom_xml import (
+    write_alignment_list,
+    write_particle_list,
+    write_swap_list,
+)
+from cryokin.io.subtomograms import Subtomograms
+from cryokin.parallel import Team
+from cryokin.pytom import compat, merge
+from cryokin.pytom.annealing import anneal_round
+from cryokin.pytom.cpca import by_size
+from cryokin.pytom.files import Prepared, make_mask, reader
+from cryokin.pytom.mco import (
+    Classification,
+    Model,
+    adjusted_rand_index,
+    best_of,
+    exmx,
+    model,
+    random_start,
+)
+from cryokin.pytom.schedule import schedule
+from cryokin.random import stream
+from cryokin.volume.averages import FLOOR
+from cryokin.volume.bands import Rows, volume_of
+from cryokin.volume.filters import bandpass
+
+COMPAT_STREAM = 1_000_000  # address of the random classes that PyTom starts from
+
+
+def make_model(prepared: Prepared, options: Mapping[str, Any]) -> Model:
+    """Return what MCO works on, in memory."""
+    return model(prepared.corrected, options["score"])
+
+
+def starts(
+    options: Mapping[str, Any],
+    n: int,
+    of_cpca: NDArray[np.intp] | None,
+    of_list: NDArray[np.intp],
+) -> list[NDArray[np.intp]]:
+    """Return the classes to start from.
+
+    Parameters
+    ----------
+    options : mapping
+        ``start_from``, ``starts``, ``nclass`` and ``rand_seed``.
+    n : int
+        Number of particles.
+    of_cpca : ndarray of int, shape (n,), or None
+        Classes of CPCA, for ``start_from: cpca``.
+    of_list : ndarray of int, shape (n,)
+        Classes of the input.
+
+    Raises
+    ------
+    InputError
+        If the list has more classes than the run.
+    """
+    nclass, seed = options["nclass"], options["rand_seed"]
+    if options["start_from"] == "labels":
+        found = int(of_list.max()) + 1
+        if found > nclass:
+            raise InputError(
+                f"start_from: labels = the list has {found} classes, more than nclass ="
+                f" {nclass}; raise nclass in the config."
+            )
+        if found > 1:
+            return [of_list]
+        return [random_start(n, nclass, seed, 0)]
+    random = [random_start(n, nclass, seed, i) for i in range(options["starts"])]
+    return random if of_cpca is None else [of_cpca, *random]
+
+
+@dataclass(frozen=True)
+class Course:
+    """How the best start went.
+
+    Attributes
+    ----------
+    start : ndarray of int, shape (n,)
+        Classes at the start.
+    labels : list of ndarray
+        Classes after every iteration.
+    objective, changed : list of float
+        Mean score and fraction of moved particles of every iteration.
+    """
+
+    start: NDArray[np.intp]
+    labels: list[NDArray[np.intp]]
+    objective: list[float]
+    changed: list[float]
+
+
+def course(
+    model: Model, start: NDArray[np.intp], nclass: int, options: Mapping[str, Any]
+) -> Course:
+    """Go through the iterations of one start, one by one."""
+    labels, found = start, Course(start, [], [], [])
+    for _ in range(options["iterations"]):
+        one = exmx(model, labels, nclass, 1, 0.0, options["leave_one_out"])
+        labels = one.labels
+        found.labels.append(labels)
+        found.objective.append(one.objective)
+        found.changed.append(one.changed[-1])
+        if one.changed[-1] <= options["end_threshold"]:
+            break
+    return found
+
+
+def run_exmx(
+    model: Model,
+    first: Sequence[NDArray[np.intp]],
+    options: Mapping[str, Any],
+    team: Team,
+) -> tuple[Course, dict[str, Any]]:
+    """Run EXMX from all starts; return the course of the best, and what to report.
+
+    Classes are numbered by their final size, the largest 0.
+    """
+    nclass = options["nclass"]
+    best = best_of(
+        model,
+        first,
+        nclass,
+        options["iterations"],
+        options["end_threshold"],
+        options["leave_one_out"],
+        team,
+    )
+    went = course(model, first[best.start], nclass, options)
+    number = rank_by_size(went.labels[-1], nclass)
+    went = Course(
+        number[went.start],
+        [number[labels] for labels in went.labels],
+        went.objective,
+        went.changed,
+    )
+    report = {
+        "start": best.start,
+        "starts": len(first),
+        "objectives": best.objectives.tolist(),
+        "agreement": best.agreement.tolist(),
+        "iterations": [
+            {"objective": objective, "changed": changed, "counts": counts(labels)}
+            for objective, changed, labels in zip(
+                went.objective, went.changed, went.labels, strict=True
+            )
+        ],
+    }
+    return went, report
+
+
+def rank_by_size(labels: NDArray[np.intp], nclass: int) -> NDArray[np.intp]:
+    """Return the new number of every class, the largest 0; empty ones come last."""
+    new = by_size(labels)
+    number = np.full(nclass, -1)
+    number[labels] = new
+    number[number < 0] = np.arange(new.max() + 1, nclass)
+    return number
+
+
+def counts(labels: NDArray[np.integer]) -> list[int]:
+    """Return the members of classes 0, 1, ..."""
+    return [int(n) for n in np.bincount(labels[labels >= 0])]
+
+
+def write_iteration(
+    folder: Path,
+    number: int,
+    particles: Subtomograms,
+    rows: Rows,
+    before: NDArray[np.intp],
+    after: NDArray[np.intp],
+) -> None:
+    """Write an iteration under PyTom's names.
+
+    The class averages at its beginning (band-limited, in the common frame, under the
+    mask), and the list with the classes at its end.
+    """
+    for c in np.unique(before[before >= 0]).tolist():
+        members = np.flatnonzero(before == c)
+        x, w = rows.x[members], rows.w[members]
+        signal = (w * x).sum(axis=0, dtype=np.complex128)
+        weight = np.square(w).sum(axis=0, dtype=np.float64)
+        average = signal / np.maximum(weight, FLOOR * len(members))
+        write_em(
+            folder / f"class{c}" / f"clusterCenter{number}-{c}.em",
+            volume_of(average, rows.band).astype(np.float32),
+        )
+    listed = particles.classified(after).particles
+    write_particle_list(folder / "classifiedParticles.xml", listed)
+
+
+def run_compat(
+    folder: Path, particles: Subtomograms, options: Mapping[str, Any], team: Team
+) -> tuple[NDArray[np.intp], dict[str, Any]]:
+    """Run PyTom's own EXMX and write its files; return classes and what to report."""
+    binning = options["binning"]
+    setting = compat.Setting(
+        reader(particles, binning),
+        particles.rotations,
+        particles.shifts / binning,
+        particles.wedges,
+        make_mask(options["mask"], particles.box, binning),
+        options["highpass"],
+        options["lowpass"],
+    )
+    generator = stream(options["rand_seed"], COMPAT_STREAM)
+    now, order = compat.initial_lists(
+        list(particles.particles), options["nclass"], generator
+    )
+    if team.leads:
+        write_particle_list(folder / "RandomisedParticleList.xml", now)
+    iterations = []
+    for number in range(options["iterations"]):
+        found = compat.exmx_iteration(setting, now, order, team)
+        place = folder / str(number)
+        if team.leads:
+            for c, average in enumerate(found.averages):
+                name = f"class{c}/clusterCenter{number}-{c}.em"
+                write_em(place / name, average)
+                write_alignment_list(
+                    place / f"AlignmentList{c}.xml",
+                    found.before,
+                    found.scores[:, c].tolist(),
+                    str(place / name),
+                )
+            write_particle_list(place / "classifiedParticles.xml", found.particles)
+        now = found.particles
+        in_order = np.array([int(p.label or 0) for p in now])
+        iterations.append(
+            {
+                "objective": float(found.scores.max(axis=1).mean()),
+                "changed": found.changed,
+                "counts": counts(in_order),
+            }
+        )
+        if found.changed <= options["end_threshold"]:
+            break
+    labels = np.empty(len(particles), np.intp)
+    labels[order] = in_order
+    report = {
+        "start": 0,
+        "starts": 1,
+        "objectives": [iterations[-1]["objective"]],
+        "agreement": [1.0],
+        "iterations": iterations,
+    }
+    return labels, report
+
+
+def write_course(
+    folder: Path, particles: Subtomograms, rows: Rows, went: Course
+) -> None:
+    """Write the start and all iterations of a run of EXMX under PyTom's names."""
+    listed = particles.classified(went.start).particles
+    write_particle_list(folder / "RandomisedParticleList.xml", listed)
+    before = went.start
+    for number, after in enumerate(went.labels):
+        write_iteration(folder / str(number), number, particles, rows, before, after)
+        before = after
+
+
+def as_compat(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of annealing in which ``compat: pytom`` chose PyTom's own.
+
+    Scores are correlations with averages that contain the particle, moves PyTom's scan.
+    """
+    chosen = dict(options)
+    if options["compat"] == "pytom":
+        chosen |= {
+            "score": "correlation",
+            "leave_one_out": False,
+            "criterion": "pytom",
+            "temperature_unit": "sigma",
+        }
+    return chosen
+
+
+def first_states(first: Sequence[NDArray[np.intp]]) -> list[dict[str, Any]]:
+    """Return the states of the chains before the first round."""
+    return [{"labels": labels, "done": False} for labels in first]
+
+
+def anneal_chains(
+    model: Model,
+    chains: Sequence[Mapping[str, Any]],
+    round_number: int,
+    options: Mapping[str, Any],
+    team: Team,
+) -> list[dict[str, Any]]:
+    """Run one round of annealing of all chains.
+
+    Parameters
+    ----------
+    model : Model
+        The particles.
+    chains : sequence of mapping
+        States after the round before, or of `first_states`.
+    round_number : int
+        From 0.
+    options : mapping
+        Of the run.
+    team : Team
+        Shares the chains.
+    """
+    temperatures = schedule(options["temperature"], options["temperature_step"])
+
+    def advance(number: int) -> dict[str, Any]:
+        chain = chains[number]
+        if chain["done"]:
+            return dict(chain)
+        best = None
+        if "best_labels" in chain:
+            best = Classification(
+                chain["best_labels"], np.empty(0), float(chain["best_objective"]), []
+            )
+        state = anneal_round(
+            model,
+            chain["labels"],
+            options["nclass"],
+            temperatures[round_number],
+            options["rand_seed"],
+            round_number,
+            best,
+            options["local_iterations"],
+            options["criterion"],
+            options["temperature_unit"] == "sigma",
+            options["allow_class_collapse"],
+            options["leave_one_out"],
+            number,
+        )
+        return {
+            "start": chain["labels"],
+            "labels": state.labels,
+            "best_labels": state.best.labels,
+            "best_objective": state.best.objective,
+            "last_labels": state.last.labels,
+            "scores": state.last.scores,
+            "objective": state.last.objective,
+            "worse": state.draw.worse,
+            "random": state.draw.random,
+            "temperature": state.temperature,
+            "changed": state.changed,
+            "round": round_number,
+            "done": state.changed <= options["end_threshold"],
+        }
+
+    return team.map(advance, range(len(chains)))
+
+
+def save_chains(path: Path, chains: Sequence[Mapping[str, Any]]) -> None:
+    """Write the states of all chains."""
+    arrays = {f"{i}_{key}": v for i, one in enumerate(chains) for key, v in one.items()}
+    with atomic(path) as partial:
+        np.savez(partial, n_chains=len(chains), **arrays)
+
+
+def load_chains(path: Path) -> list[dict[str, Any]]:
+    """Read what `save_chains` wrote."""
+    with np.load(path) as arrays:
+        chains: list[dict[str, Any]] = [{} for _ in range(int(arrays["n_chains"]))]
+        for name in arrays.files:
+            number, _, key = name.partition("_")
+            if number.isdigit():
+                chains[int(number)][key] = arrays[name]
+    return chains
+
+
+def best_chain(chains: Sequence[Mapping[str, Any]]) -> int:
+    """Return the number of the chain whose best result has the highest objective."""
+    return int(np.argmax([float(chain["best_objective"]) for chain in chains]))
+
+
+def annealing_report(
+    rounds: Sequence[Sequence[Mapping[str, Any]]],
+) -> dict[str, Any]:
+    """Return what the chains did: objective, changed, temperature, acceptance."""
+    last = rounds[-1]
+    best = best_chain(last)
+    entries = []
+    for number, chains in enumerate(rounds):
+        for c, chain in enumerate(chains):
+            if int(chain["round"]) != number:
+                continue
+            entries.append(
+                {
+                    "round": number,
+                    "start": c,
+                    "objective": float(chain["objective"]),
+                    "best_objective": float(chain["best_objective"]),
+                    "changed": float(chain["changed"]),
+                    "temperature": float(chain["temperature"]),
+                    "acceptance": float(np.mean(chain["worse"])),
+                    "counts": counts(chain["last_labels"]),
+                }
+            )
+    return {
+        "start": best,
+        "starts": len(last),
+        "objectives": [float(chain["best_objective"]) for chain in last],
+        "agreement": [
+            adjusted_rand_index(chain["best_labels"], last[best]["best_labels"])
+            for chain in last
+        ],
+        "iterations": entries,
+    }
+
+
+def write_annealing(
+    folder: Path,
+    particles: Subtomograms,
+    rounds: Sequence[Sequence[Mapping[str, Any]]],
+    nclass: int,
+    temperatures: Sequence[float],
+) -> NDArray[np.intp]:
+    """Write the rounds of the best chain under PyTom's names; return its best classes.
+
+    Per round ``classifiedParticles.xml`` (after EXMX), ``swapList.xml`` (moves to a
+    worse class) and ``currentBestParticleList.xml``; classes are numbered by their
+    final size.
+    """
+    best = best_chain(rounds[-1])
+    final = np.asarray(rounds[-1][best]["best_labels"])
+    number = rank_by_size(final, nclass)
+    listed = particles.classified(number[rounds[0][best]["start"]]).particles
+    write_particle_list(folder / "RandomisedParticleList.xml", listed)
+    steps = [*(-np.diff(temperatures)), temperatures[-1]]
+    for r, chains in enumerate(rounds):
+        chain = chains[best]
+        if int(chain["round"]) != r:
+            break
+        place = folder / str(r)
+        old, new = chain["last_labels"], chain["labels"]
+        after = particles.classified(number[old]).particles
+        write_particle_list(place / "classifiedParticles.xml", after)
+        write_swap_list(
+            place / "swapList.xml",
+            [
+                {
+                    "particle": after[i],
+                    "old_score": float(chain["scores"][i, old[i]]),
+                    "new_score": float(chain["scores"][i, new[i]]),
+                    "random": float(chain["random"][i]),
+                    "reference": f"class{number[new[i]]}",
+                    "temperature": float(chain["temperature"]),
+                    "step": float(steps[min(r, len(steps) - 1)]),
+                }
+                for i in np.flatnonzero(chain["worse"])
+            ],
+        )
+        write_particle_list(
+            place / "currentBestParticleList.xml",
+            particles.classified(number[chain["best_labels"]]).particles,
+        )
+    write_particle_list(
+        folder / "currentBestParticleList.xml",
+        particles.classified(number[final]).particles,
+    )
+    classes: NDArray[np.intp] = number[final]
+    return classes
+
+
+def average_correlations(
+    volumes: Sequence[NDArray[np.floating]], options: Mapping[str, Any]
+) -> NDArray[np.float64]:
+    """Return the correlations of band-passed class averages under the mask.
+
+    Parameters
+    ----------
+    volumes : sequence of ndarray
+        Averages, unbinned.
+    options : mapping
+        ``mask``, ``lowpass`` and ``highpass`` [Fourier pixel, the same unbinned].
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two classes.
+    """
+    if len(volumes) < 2:
+        raise InputError(
+            f"merge: {len(volumes)} class cannot be merged (allowed: 2 or more); take"
+            " merge out of the config, or classify into more classes."
+        )
+    mask = make_mask(options["mask"], volumes[0].shape[0], 1).ravel()
+    weight = mask / mask.sum(dtype=np.float64)
+    inside = np.stack(
+        [
+            bandpass(volume, options["highpass"], options["lowpass"]).ravel()
+            for volume in volumes
+        ]
+    )
+    inside -= (inside @ weight)[:, None]
+    product = (inside * weight) @ inside.T
+    power = np.sqrt(np.maximum(np.diag(product), np.finfo(np.float64).tiny))
+    matrix: NDArray[np.float64] = np.clip(product / np.outer(power, power), -1, 1)
+    np.fill_diagonal(matrix, 1)
+    return matrix
+
+
+@dataclass(frozen=True)
+class Merged:
+    """Which classes were merged.
+
+    Attributes
+    ----------
+    tree : ndarray, shape (n - 1, 4)
+        See `cryokin.pytom.merge.tree`.
+    groups : ndarray of int, shape (n,)
+        Group of every class; -1: in none.
+    names : list of str
+        Of the groups.
+    height : float or None
+        Where the tree was cut; None: by the user's groups.
+    """
+
+    tree: NDArray[np.float64]
+    groups: NDArray[np.intp]
+    names: list[str]
+    height: float | None
+
+
+def merge_classes(
+    matrix: NDArray[np.float64], how: Mapping[str, Any], labels: Sequence[str]
+) -> Merged:
+    """Merge classes by number, by height or by the user's groups.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (n, n)
+        Correlations of the averages of the classes.
+    how : mapping
+        The option ``merge``.
+    labels : sequence of str
+        Names of the classes.
+    """
+    joined = merge.tree(matrix, how["linkage"], how["manual_compat"])
+    if "groups" in how:
+        of_class = merge.user_groups(how["groups"], labels)
+        names = [str(name) for name in how["groups"]]
+        groups = np.array(
+            [names.index(of_class[c]) if c in of_class else -1 for c in labels]
+        )
+        return Merged(joined, groups, names, None)
+    if "height" in how:
+        height = float(how["height"])
+        groups = merge.cut_by_height(joined, height)
+    else:
+        groups = merge.cut_by_number(joined, how["number"])
+        # Between the last join that was made and the first that was not.
+        heights = [0.0, *joined[:, 2].tolist(), float(joined[-1, 2]) * 1.1]
+        made = len(matrix) - how["number"]
+        height = (heights[made] + heights[made + 1]) / 2
+    return Merged(joined, groups, [str(g) for g in range(groups.max() + 1)], height)

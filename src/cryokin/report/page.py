@@ -1,0 +1,238 @@
+"""What the pages of all methods share: template, style, numbers in words."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+TEMPLATES = Path(__file__).parent / "templates"
+NONE = "\N{EN DASH}"
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What one job of the workflow took.
+
+    Attributes
+    ----------
+    rule : str
+        Name of the rule.
+    seconds : float
+        Time from start to end [s].
+    memory : float
+        Largest resident memory [MiB]; NaN if it was not measured.
+    """
+
+    rule: str
+    seconds: float
+    memory: float
+
+
+class Numbering:
+    """Numbers figures and tables in the order in which a template comes to them."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] = defaultdict(int)
+
+    def __call__(self, kind: str = "figure") -> int:
+        """Return the next number of a kind of exhibit."""
+        self._last[kind] += 1
+        return self._last[kind]
+
+
+def render(
+    template: str,
+    scripts: Sequence[str],
+    styles: Sequence[str],
+    data: Mapping[str, Any],
+    **values: Any,
+) -> str:
+    """Fill a template into a page that holds its style, its script and its data.
+
+    Parameters
+    ----------
+    template : str
+        Name of the file, which extends ``base.html``.
+    scripts, styles : sequence of str
+        Names of the files that are put into the page one after the other; the scripts
+        become one, the only one that a browser is told to run.
+    data : mapping
+        What the script needs, as JSON.
+    **values
+        What the template needs.
+
+    Returns
+    -------
+    str
+        The page; the same values give the same text.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        count=_count, duration=_duration, memory=_memory, quantity=quantity
+    )
+    script = "\n".join(map(_text, scripts))
+    return environment.get_template(template).render(
+        style=Markup("\n".join(map(_text, styles))),
+        script=Markup(script),
+        script_hash=_hash(script),
+        data=_json(data),
+        number=Numbering(),
+        **values,
+    )
+
+
+def _text(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def option_table(
+    options: Mapping[str, Any],
+    schema: Mapping[str, Mapping[str, Any]],
+    old_program: str,
+) -> list[dict[str, Any]]:
+    """Return name, value, unit, meaning of each option, and whether it was changed.
+
+    The schema writes the unit in brackets and the name in the old program in
+    parentheses at the end of the description.
+
+    Parameters
+    ----------
+    options : mapping
+        Option of the run to its value.
+    schema : mapping
+        Option to its entry in the configuration schema; an option may be missing.
+    old_program : str
+        What the parentheses start with, e.g. ``sxisac``.
+    """
+    rows = []
+    remark = re.compile(rf"\s*\((?:not in )?{re.escape(old_program)}\b[^()]*\)")
+    for name, value in options.items():
+        entry = schema.get(name, {})
+        default = entry.get("default", value)
+        if name == "yr" and default == -1:
+            default = options.get("xr")  # which is what -1 stands for
+        text = remark.sub("", entry.get("description", ""))
+        unit = _unit(text)
+        rows.append(
+            {
+                "name": name,
+                "value": _value(value),
+                "unit": unit[1].replace("A", "Å") if unit else "",
+                "meaning": text.replace(unit[0], "", 1) if unit else text,
+                "default": _value(default),
+                "changed": value != default,
+            }
+        )
+    return rows
+
+
+def rule_table(benchmarks: Iterable[Benchmark]) -> list[dict[str, Any]]:
+    """Add up the jobs of each rule, in the order in which rules first come."""
+    jobs: dict[str, list[Benchmark]] = defaultdict(list)
+    for job in benchmarks:
+        jobs[job.rule].append(job)
+    return [
+        {
+            "name": name,
+            "jobs": len(done),
+            "seconds": sum(job.seconds for job in done),
+            "longest": max(job.seconds for job in done),
+            "memory": max((j.memory for j in done if j.memory > 0), default=math.nan),
+        }
+        for name, done in jobs.items()
+    ]
+
+
+def finite(value: float, digits: int) -> float | int | None:
+    """Round; None, which is JSON, for what is not finite."""
+    if not math.isfinite(value):
+        return None
+    return round(float(value), digits) if digits else round(float(value))
+
+
+def median(values: Iterable[float]) -> float:
+    """Return the median of the finite values, NaN if there is none."""
+    known = [value for value in values if math.isfinite(value)]
+    return float(np.median(known)) if known else math.nan
+
+
+def _unit(text: str) -> re.Match[str] | None:
+    """Find the first brackets that are not part of an example in braces."""
+    for found in re.finditer(r"\s*\[([^]]*)\]", text):
+        before = text[: found.start()]
+        if before.count("{") == before.count("}"):
+            return found
+    return None
+
+
+def _value(value: Any) -> str:
+    """Write a value as in the configuration."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        inside = ", ".join(f"{key}: {_value(v)}" for key, v in value.items())
+        return f"{{{inside}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    return NONE if value is None else str(value)
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def quantity(value: float | None, unit: str, digits: int) -> str:
+    """Write a number with its unit, a dash for one that is not known."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    return f"{value:.{digits}f}" + (f"\N{NO-BREAK SPACE}{unit}" if unit else "")
+
+
+def _duration(seconds: float) -> str:
+    """Return a time with its two leading units."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _memory(mebibytes: float) -> str:
+    if not math.isfinite(mebibytes):
+        return NONE
+    if mebibytes < 1024:
+        return f"{mebibytes:.0f} MiB"
+    return f"{mebibytes / 1024:.1f} GiB"
+
+
+def _json(value: Any) -> Markup:
+    """Return JSON that cannot end the script element it stands in."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def _hash(script: str) -> str:
+    """Return the name of a script in a content security policy."""
+    digest = hashlib.sha256(script.encode("utf-8")).digest()
+    return "sha256-" + base64.b64encode(digest).decode("ascii")

@@ -1,0 +1,582 @@
+"""The page of a classification of subtomograms: one HTML file that needs no server."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from cryokin.errors import InputError
+from cryokin.image.frc import crossing
+from cryokin.report import pytom_figures as figures
+from cryokin.report.figures import mask_circle
+from cryokin.report.images import data_uri, montage, reduce_to, slices, stretch
+from cryokin.report.page import (
+    Benchmark,
+    finite,
+    median,
+    option_table,
+    quantity,
+    render,
+    rule_table,
+)
+
+METHODS = {
+    "cpca": "constrained principal component analysis",
+    "mco_exmx": "multiple correlation optimisation, expectation maximisation",
+    "mco_ac": "multiple correlation optimisation, simulated annealing",
+}
+FSC_LEVELS = (0.5, 0.143)
+LARGEST_SLICE = 128  # of a class average or an eigenvolume [pixel]
+LARGEST_THUMBNAIL = 48  # of a leaf of the tree [pixel]
+COMPONENTS = 12  # leading ones that can be plotted against each other
+STEPS = 65535  # coordinates of points are whole parts of their range
+
+Volume = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SubtomogramClass:
+    """What is known of one class.
+
+    Attributes
+    ----------
+    number : int
+        As in ``classes.csv``, from 0.
+    average : ndarray, shape (n, n, n), or None
+        Class average.
+    fsc : ndarray, shape (m,)
+        Correlation of the averages of its halves; may be empty.
+    frequency : ndarray, shape (m,)
+        Of the shells [1/pixel of the average].
+    resolution : float
+        Where the FSC falls below 0.5 [unit of the report]; NaN if unknown.
+    name : str
+        The user's name of the class; empty if it has none but its number.
+    """
+
+    number: int
+    average: Volume | None = None
+    fsc: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    frequency: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    resolution: float = math.nan
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        """What to call the class."""
+        return self.name or str(self.number)
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where one of several starts of the method ended.
+
+    Attributes
+    ----------
+    objective : float
+        Mean score at its end.
+    agreement : float
+        Adjusted Rand index of its classes with those of the best start.
+    """
+
+    objective: float
+    agreement: float
+
+
+@dataclass(frozen=True)
+class MergedClass:
+    """A class that others were merged to.
+
+    Attributes
+    ----------
+    name : str
+        Its number, or the name that the user gave it.
+    size : int
+        Number of members.
+    average : ndarray, shape (n, n, n), or None
+        Class average.
+    resolution : float
+        Where the FSC falls below 0.5 [unit of the report]; NaN if unknown.
+    """
+
+    name: str
+    size: int
+    average: Volume | None = None
+    resolution: float = math.nan
+
+
+@dataclass(frozen=True)
+class Tree:
+    """How classes were merged.
+
+    Attributes
+    ----------
+    linkage : ndarray, shape (k - 1, 4)
+        As SciPy makes it, of k classes.
+    groups : sequence, length k
+        The group of each class: a number or the user's name of it; None: in no group.
+    cut : float or None
+        Height at which the tree was cut, if it was.
+    leaves : sequence of str
+        Names of the k classes; default: their numbers. Those that are classes of the
+        report are shown with their averages.
+    merged : sequence of MergedClass
+        What came of it; may be empty.
+    measure : str
+        What the heights are.
+    """
+
+    linkage: NDArray[np.float64]
+    groups: Sequence[int | str | None]
+    cut: float | None = None
+    leaves: Sequence[str] = ()
+    merged: Sequence[MergedClass] = ()
+    measure: str = "1 \N{MINUS SIGN} correlation"
+
+
+@dataclass(frozen=True)
+class PytomReport:
+    """Everything that the page of a classification shows; most of it may be missing.
+
+    Attributes
+    ----------
+    run, method : str
+        Name of the run; ``cpca``, ``mco_exmx`` or ``mco_ac``.
+    options : mapping
+        Option of the run to its value.
+    labels : ndarray of int, shape (n,)
+        Class of each particle, -1 for those that belong to none.
+    classes : sequence of SubtomogramClass
+        Those that have members, in any order.
+    pixel_size : float
+        Of the class averages [A]; NaN if unknown.
+    radius : float or None
+        Of the sphere within which contrast is stretched [pixel of the averages].
+    eigenvalues, eigenvalues_before : ndarray or None
+        Of the leading components, in falling order, also of such that were not used;
+        those before pose errors were removed.
+    used : int or None
+        How many components classification used; default: all that are told.
+    coefficients : ndarray, shape (n, neig), or None
+        Of each particle in each component.
+    eigenvolumes : sequence of ndarray, shape (n, n, n)
+        Of the leading components.
+    exmx, annealing : sequence of mapping
+        An entry per iteration: ``objective``, ``changed`` (fraction of particles that
+        changed class), ``temperature``, ``acceptance`` (fraction that moved to a worse
+        class), ``best_objective``, any of them missing or None. Entries of several
+        starts tell theirs by ``start``.
+    starts : sequence of Start
+        Where each start of EXMX ended.
+    tree : Tree or None
+        How classes were merged.
+    directions : ndarray, shape (n, 3), or None
+        Unit vectors (x, y, z) of the beam at zero tilt, in the frame of each particle.
+    benchmarks : sequence of Benchmark
+        One per job.
+    provenance : mapping
+        As `cryokin.provenance.provenance` gives it.
+    schema : mapping
+        Option to its entry in the configuration schema.
+
+    Raises
+    ------
+    InputError
+        If the parts contradict each other.
+    """
+
+    run: str
+    method: str
+    options: Mapping[str, Any]
+    labels: NDArray[np.int64]
+    classes: Sequence[SubtomogramClass]
+    pixel_size: float = math.nan
+    radius: float | None = None
+    eigenvalues: NDArray[np.float64] | None = None
+    eigenvalues_before: NDArray[np.float64] | None = None
+    used: int | None = None
+    coefficients: NDArray[np.float64] | None = None
+    eigenvolumes: Sequence[Volume] = ()
+    exmx: Sequence[Mapping[str, Any]] = ()
+    annealing: Sequence[Mapping[str, Any]] = ()
+    starts: Sequence[Start] = ()
+    tree: Tree | None = None
+    directions: NDArray[np.float64] | None = None
+    benchmarks: Sequence[Benchmark] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    schema: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_classes(self)
+        _check_particles(self)
+        _check_tree(self)
+
+    @property
+    def particles(self) -> int:
+        """Number of particles, whether they belong to a class or not."""
+        return len(self.labels)
+
+    @property
+    def unit(self) -> str:
+        """Unit of all resolutions: voxels where the pixel size is not known."""
+        return "Å" if self.pixel_size > 0 else "voxels"
+
+    @property
+    def accounted(self) -> int:
+        """Number of particles that belong to a class."""
+        return int((self.labels >= 0).sum())
+
+    @property
+    def sizes(self) -> dict[int, int]:
+        """Number of members of each class."""
+        numbers, counts = np.unique(self.labels[self.labels >= 0], return_counts=True)
+        return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+
+    def members(self, number: int) -> NDArray[np.intp]:
+        """Return the particles of a class, from 0, ascending."""
+        return np.flatnonzero(self.labels == number)
+
+    def by_size(self) -> list[SubtomogramClass]:
+        """Return the classes from the largest; ties as numbered."""
+        return sorted(self.classes, key=lambda c: (-self.sizes[c.number], c.number))
+
+
+def page(report: PytomReport) -> str:
+    """Return the page of a classification as HTML.
+
+    The page holds its style, its script and all its images; a browser is told to load
+    nothing else and to run no other script. Without scripts it still shows everything
+    but the details of a class and the scatter of points. The same report gives the
+    same text.
+    """
+    ordered = sorted(report.classes, key=lambda c: c.number)
+    colours = {c.number: f"c{i % figures.COLOURS}" for i, c in enumerate(ordered)}
+    sizes = report.sizes
+    averages = [c.average for c in report.classes if c.average is not None]
+    box = int(averages[0].shape[0]) if averages else 0
+    return render(
+        "pytom.html",
+        scripts=["gallery.js", "pytom.js"],
+        styles=["page.css", "pytom.css"],
+        data=_data(report, ordered),
+        report=report,
+        method=METHODS.get(report.method, report.method),
+        box=box,
+        tiles=[
+            {
+                "number": c.number,
+                "title": c.title,
+                "size": sizes[c.number],
+                "resolution": c.resolution,
+                "colour": colours[c.number],
+                "uri": _strip(c.average, report.radius),
+            }
+            for c in report.by_size()
+        ],
+        legend=[(c.number, c.title, colours[c.number]) for c in ordered],
+        summary=_summary(report),
+        mask=mask_circle(box, report.radius) if box and report.radius else None,
+        eigenvalues=_eigenvalues(report),
+        eigenvolumes=[_strip(v, report.radius) for v in report.eigenvolumes],
+        components=_components(report),
+        exmx=_course(report.exmx),
+        starts=sorted(
+            enumerate(report.starts, start=1), key=lambda s: (-s[1].objective, s[0])
+        ),
+        annealing=_course(report.annealing, "round"),
+        tree=_tree(report),
+        tilt=_tilt(report, [c.number for c in ordered]),
+        options=option_table(report.options, report.schema, "PyTom"),
+        rules=rule_table(report.benchmarks),
+    )
+
+
+def _check_classes(report: PytomReport) -> None:
+    numbers = [c.number for c in report.classes]
+    found = sorted(report.sizes)
+    if sorted(numbers) != found:
+        raise InputError(
+            f"run {report.run}: the report is of the classes {_few(sorted(numbers))},"
+            f" but the particles are in {_few(found)}; remake classes.json and"
+            " classes.csv together."
+        )
+    shapes = {c.average.shape for c in report.classes if c.average is not None}
+    if len(shapes) > 1 or any(len(s) != 3 or len(set(s)) != 1 for s in shapes):
+        raise InputError(
+            f"run {report.run}: the class averages have the shapes {sorted(shapes)},"
+            " they must be cubes of one size; remake the class averages."
+        )
+    for c in report.classes:
+        if c.average is not None and not np.isfinite(c.average).all():
+            raise InputError(
+                f"run {report.run}: the average of class {c.number} holds voxels that"
+                " are not finite; remake the class averages."
+            )
+        if len(c.fsc) != len(c.frequency):
+            raise InputError(
+                f"run {report.run}: class {c.number} has {len(c.fsc)} values of the FSC"
+                f" at {len(c.frequency)} frequencies; remake classes.json."
+            )
+    for i, volume in enumerate(report.eigenvolumes, start=1):
+        if not np.isfinite(volume).all() or len(set(np.shape(volume))) != 1:
+            raise InputError(
+                f"run {report.run}: eigenvolume {i} is no cube of finite voxels; remake"
+                " the eigenvolumes."
+            )
+
+
+def _check_particles(report: PytomReport) -> None:
+    for name, values in (
+        ("coefficients", report.coefficients),
+        ("tilt directions", report.directions),
+    ):
+        if values is None:
+            continue
+        if len(values) != report.particles:
+            raise InputError(
+                f"run {report.run}: {name} of {len(values)} particles, but the classes"
+                f" are of {report.particles}; remake the two together."
+            )
+        if not np.isfinite(values).all():
+            raise InputError(
+                f"run {report.run}: the {name} are not all finite; remake them."
+            )
+
+
+def _check_tree(report: PytomReport) -> None:
+    if report.tree is None:
+        return
+    leaves = len(report.tree.linkage) + 1
+    if len(report.tree.groups) != leaves:
+        raise InputError(
+            f"run {report.run}: the tree has {leaves} classes, but"
+            f" {len(report.tree.groups)} are put into groups; remake merge.json."
+        )
+    if len(report.tree.leaves) not in (0, leaves):
+        raise InputError(
+            f"run {report.run}: the tree has {leaves} classes, but"
+            f" {len(report.tree.leaves)} names of them; remake merge.json."
+        )
+
+
+def _few(numbers: Sequence[int]) -> str:
+    listed = ", ".join(map(str, numbers[:8]))
+    return f"({listed}, ... {len(numbers)} in all)" if len(numbers) > 8 else listed
+
+
+def _data(report: PytomReport, ordered: Sequence[SubtomogramClass]) -> dict[str, Any]:
+    """Return what the scripts of the page need, short names for a small page.
+
+    Members are differences of ascending ids, correlations are in thousandths.
+    """
+    classes = []
+    voxel = report.pixel_size if report.pixel_size > 0 else 1.0
+    longest = max((c.frequency for c in ordered), key=len, default=np.zeros(0))
+    for c in ordered:
+        at = [crossing(c.frequency, c.fsc, level) for level in FSC_LEVELS]
+        classes.append(
+            {
+                "k": c.number,
+                "t": c.title,
+                "d": finite(c.resolution, 2),
+                "d143": finite(voxel / at[1], 2),
+                "m": np.diff(report.members(c.number), prepend=0).tolist(),
+                "f": [finite(1000 * value, 0) for value in c.fsc],
+                "x": [finite(value, 5) for value in at],
+            }
+        )
+    return {
+        "run": report.run,
+        "particles": report.particles,
+        "pixel": finite(report.pixel_size, 6),
+        "unit": report.unit,
+        "frequency": [finite(value, 6) for value in longest],
+        "classes": classes,
+        "points": _points(report),
+    }
+
+
+def _points(report: PytomReport) -> dict[str, Any]:
+    points: dict[str, Any] = {}
+    if report.coefficients is not None and report.particles:
+        leading = np.asarray(report.coefficients, np.float64)[:, :COMPONENTS]
+        points["coefficients"] = {
+            "disc": False,
+            "columns": [
+                _column(f"component {i}", values, *_ends(values))
+                for i, values in enumerate(leading.T, start=1)
+            ],
+        }
+    if report.directions is not None and report.particles:
+        xy = figures.equal_area(report.directions)
+        points["directions"] = {
+            "disc": True,
+            "columns": [_column(name, xy[:, i], -1, 1) for i, name in enumerate("xy")],
+        }
+    return points
+
+
+def _ends(values: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = float(values.min()), float(values.max())
+    room = 0.04 * (high - low) or 0.04 * abs(high) or 1.0
+    return low - room, high + room
+
+
+def _column(
+    name: str, values: NDArray[np.float64], low: float, high: float
+) -> dict[str, Any]:
+    """Pack coordinates as whole parts of their range, two bytes each."""
+    parts = np.rint(STEPS * np.clip((values - low) / (high - low), 0, 1)).astype("<u2")
+    packed = base64.b64encode(parts.tobytes()).decode("ascii")
+    return {"name": name, "low": float(low), "high": float(high), "packed": packed}
+
+
+def _summary(report: PytomReport) -> dict[str, Any]:
+    """Return the numbers at the head of the page."""
+    resolutions = [c.resolution for c in report.classes]
+    known = [value for value in resolutions if math.isfinite(value)]
+    sizes = report.sizes.values()
+    return {
+        "percent": 100 * report.accounted / max(report.particles, 1),
+        "unaccounted": report.particles - report.accounted,
+        "best": min(known, default=math.nan),
+        "median_resolution": median(resolutions),
+        "largest": max(sizes, default=0),
+        "smallest": min(sizes, default=0),
+    }
+
+
+def _strip(volume: Volume | None, radius: float | None) -> str | None:
+    """Return the three central slices of a volume, side by side, as an image."""
+    if volume is None:
+        return None
+    size = volume.shape[0]
+    block = -(-size // LARGEST_SLICE)
+    if block == 1:
+        return data_uri(montage(volume, radius))
+    n = size // block
+    cut = volume[: n * block, : n * block, : n * block]
+    small = cut.reshape(n, block, n, block, n, block).mean(axis=(1, 3, 5))
+    return data_uri(montage(small, radius and radius / block))
+
+
+def _thumbnail(volume: Volume, radius: float | None) -> str:
+    plane = slices(volume)[0].astype(np.float32)
+    small = reduce_to(plane, LARGEST_THUMBNAIL)
+    scale = small.shape[-1] / plane.shape[-1]
+    return data_uri(stretch(small, radius and radius * scale))
+
+
+def _eigenvalues(report: PytomReport) -> Markup | None:
+    if report.eigenvalues is None or not len(report.eigenvalues):
+        return None
+    return figures.eigenvalue_plot(
+        report.eigenvalues, report.eigenvalues_before, report.used
+    )
+
+
+def _components(report: PytomReport) -> list[int]:
+    """Numbers of the components that can be plotted, from 1."""
+    if report.coefficients is None or not report.particles:
+        return []
+    shown = min(report.coefficients.shape[1], COMPONENTS)
+    return list(range(1, shown + 1)) if shown > 1 else []
+
+
+def _course(
+    entries: Sequence[Mapping[str, Any]], counted: str = "iteration"
+) -> dict[str, Any] | None:
+    """Draw what is known of the iterations, the start that ends best in full."""
+    if not entries:
+        return None
+    starts: dict[Any, list[Mapping[str, Any]]] = {}
+    for entry in entries:
+        starts.setdefault(entry.get("start"), []).append(entry)
+    runs = list(starts.values())
+    ends = [
+        _value(run[-1].get("best_objective", run[-1].get("objective"))) for run in runs
+    ]
+    best = max(range(len(runs)), key=lambda i: (_worst_if_unknown(ends[i]), -i))
+    panels = []
+    for key, name, factor, from_zero in (
+        ("objective", "objective (mean score)", 1, False),
+        ("changed", "particles that changed class [%]", 100, True),
+        ("temperature", "temperature", 1, True),
+        ("acceptance", "particles moved to a worse class [%]", 100, True),
+    ):
+        lines = [[factor * _value(entry.get(key)) for entry in run] for run in runs]
+        if any(math.isfinite(value) for line in lines for value in line):
+            panels.append(figures.Panel(name, lines, best, from_zero))
+    if not panels:
+        return None
+    return {
+        "figure": figures.course(panels, counted),
+        "iterations": len(runs[best]),
+        "starts": len(runs),
+        "objective": quantity(ends[best], "", 4),
+    }
+
+
+def _value(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _worst_if_unknown(value: float) -> float:
+    return value if math.isfinite(value) else -math.inf
+
+
+def _tree(report: PytomReport) -> dict[str, Any] | None:
+    tree = report.tree
+    if tree is None or not len(tree.linkage):
+        return None
+    names = list(tree.leaves) or [str(i) for i in range(len(tree.linkage) + 1)]
+    known = {str(c.number): c for c in report.classes}
+    sizes, titles, thumbnails = report.sizes, [], []
+    for name in names:
+        c = known.get(name)
+        average = None if c is None else c.average
+        titles.append(name if c is None else f"{c.title} ({sizes[c.number]:,})")
+        thumbnails.append(
+            None if average is None else _thumbnail(average, report.radius)
+        )
+    return {
+        "figure": figures.dendrogram(
+            tree.linkage, tree.groups, tree.cut, titles, thumbnails, tree.measure
+        ),
+        "leaves": len(names),
+        "groups": len(set(tree.groups) - {None}),
+        "known": all(name in known for name in names),
+        "pictures": any(uri is not None for uri in thumbnails),
+        "merged": [
+            {
+                "name": c.name,
+                "size": c.size,
+                "resolution": c.resolution,
+                "uri": _strip(c.average, report.radius),
+                "from": ", ".join(
+                    name
+                    for name, group in zip(names, tree.groups, strict=True)
+                    if str(group) == c.name
+                ),
+                "colour": figures.group_colour(tree.groups, c.name),
+            }
+            for c in tree.merged
+        ],
+    }
+
+
+def _tilt(report: PytomReport, numbers: Sequence[int]) -> dict[str, Any] | None:
+    if report.directions is None or not numbers:
+        return None
+    value = figures.association(report.directions, report.labels, numbers)
+    return {
+        "table": figures.tilt_table(report.directions, report.labels, numbers),
+        "association": quantity(value, "", 2),
+    }

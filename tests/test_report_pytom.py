@@ -1,0 +1,522 @@
+"""The report of a classification of subtomograms: page, figures, files."""
+
+import base64
+import dataclasses
+import hashlib
+import io
+import json
+import math
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.cluster import hierarchy
+
+from cryokin.errors import InputError
+from cryokin.files import write_json
+from cryokin.io.mrc import write_volume
+from cryokin.provenance import provenance
+from cryokin.report import pytom_figures as figures
+from cryokin.report.images import montage, slices, stretch
+from cryokin.report.page import Benchmark, option_table
+from cryokin.report.pytom_files import read_directions, read_labels
+from cryokin.report.pytom_page import (
+    STEPS,
+    PytomReport,
+    Start,
+    SubtomogramClass,
+    Tree,
+    page,
+)
+
+HOSTILE = """"><script>alert(1)</script>&amp;'</script><!--<img src=x onerror=a()>"""
+PARTS = ("components", "course", "merging", "tilt")
+
+
+def directions(n, seed=0):
+    d = np.random.default_rng(seed).normal(size=(n, 3))
+    return d / np.linalg.norm(d, axis=1, keepdims=True)
+
+
+def bare_report(n_classes=4, n=60, box=12, **changes):
+    """Report of classes alone; the first particle belongs to none."""
+    rng = np.random.default_rng(3)
+    labels = rng.integers(n_classes, size=n) if n_classes else np.full(n, -1)
+    labels[1 : n_classes + 1] = np.arange(n_classes)
+    labels[0] = -1
+    frequency = np.arange(box // 2) / box
+    classes = [
+        SubtomogramClass(
+            number=k,
+            average=rng.normal(size=(box,) * 3).astype(np.float32),
+            fsc=np.linspace(1, 0, box // 2),
+            frequency=frequency,
+            resolution=math.nan if k == 1 else 30.0 + k,
+        )
+        for k in range(n_classes)
+    ]
+    values = {
+        "run": "demo",
+        "method": "cpca",
+        "options": {"method": "cpca", "nclass": n_classes},
+        "labels": labels,
+        "classes": classes,
+        "pixel_size": 10.0,
+    }
+    return PytomReport(**(values | changes))
+
+
+def full_report(n_classes=4, n=60, box=12, **changes):
+    rng = np.random.default_rng(4)
+    volumes = rng.normal(size=(2, box, box, box)).astype(np.float32)
+    tree = hierarchy.linkage(rng.normal(size=(n_classes, 3)), "average")
+    course = [{"start": s, "objective": 0.1 * i, "changed": 0.5 / (i + 1)}
+              for s in (0, 1) for i in range(5)]  # fmt: skip
+    annealing = [
+        {"temperature": 0.3 - 0.1 * i, "acceptance": 0.2, "objective": None}
+        for i in range(3)
+    ]
+    values = {
+        "radius": 4.0,
+        "eigenvalues": np.linspace(9, 0.1, 8),
+        "eigenvalues_before": np.linspace(12, 0.1, 8),
+        "used": 5,
+        "coefficients": rng.normal(size=(n, 5)),
+        "eigenvolumes": list(volumes),
+        "exmx": course,
+        "annealing": annealing,
+        "starts": [Start(0.4, 1.0), Start(0.3, 0.8)],
+        "tree": Tree(tree, hierarchy.fcluster(tree, 2, "maxclust").tolist(), 1.0),
+        "directions": directions(n),
+        "benchmarks": [Benchmark("ccc_matrix", 90.0, 2048.0)],
+        "provenance": provenance(3, []),
+        "schema": {"nclass": {"description": "Classes (PyTom: -c).", "default": 9}},
+    }
+    return bare_report(n_classes, n, box, **(values | changes))
+
+
+class Elements(HTMLParser):
+    """Start tags of a page with their attributes, and the text of each script."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.scripts = [], []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        if self.tags and self.tags[-1][0] == "script" and data.strip():
+            self.scripts.append(data)
+
+    def named(self, tag, kind=""):
+        return [
+            attributes
+            for name, attributes in self.tags
+            if name == tag and kind in (attributes.get("class") or "")
+        ]
+
+
+def data_of(html):
+    return json.loads(Elements(html).scripts[0])
+
+
+def test_page_shows_every_class_once_from_the_largest():
+    report = full_report(7)
+    tiles = Elements(page(report)).named("button", "tile")
+    numbers = [int(tile["data-class"]) for tile in tiles]
+    sizes = [report.sizes[number] for number in numbers]
+    assert sorted(numbers) == list(range(7))
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_members_of_the_page_are_those_of_the_table():
+    report = full_report()
+    data = data_of(page(report))
+    labels = np.full(report.particles, -1)
+    for c in data["classes"]:
+        labels[np.cumsum(c["m"])] = c["k"]
+    np.testing.assert_array_equal(labels, report.labels)
+    assert data["particles"] == report.particles
+
+
+def test_points_of_the_page_are_the_coefficients():
+    report = full_report()
+    columns = data_of(page(report))["points"]["coefficients"]["columns"]
+    assert len(columns) == 5
+    for column, values in zip(columns, report.coefficients.T, strict=True):
+        parts = np.frombuffer(base64.b64decode(column["packed"]), "<u2") / STEPS
+        span = column["high"] - column["low"]
+        found = column["low"] + span * parts
+        np.testing.assert_allclose(found, values, atol=span / STEPS)
+
+
+def test_same_report_same_bytes():
+    assert page(full_report()) == page(full_report())
+
+
+@pytest.mark.parametrize("make", [bare_report, full_report])
+def test_page_holds_all_it_needs_and_runs_its_own_script_alone(make):
+    html = page(make())
+    elements = Elements(html)
+    for _, attributes in elements.tags:
+        for name in ("src", "href"):
+            assert attributes.get(name, "#").startswith(("data:image/png", "#"))
+    assert "url(" not in html and "@import" not in html
+    policy = next(m["content"] for m in elements.named("meta") if "http-equiv" in m)
+    digest = hashlib.sha256(elements.scripts[1].encode()).digest()
+    assert base64.b64encode(digest).decode() in policy
+
+
+def test_what_a_run_lacks_is_not_on_its_page():
+    bare, full = page(bare_report()), page(full_report())
+    for part in PARTS:
+        assert f'<section id="{part}"' in full and f'href="#{part}"' in full
+        assert f'<section id="{part}"' not in bare and f'href="#{part}"' not in bare
+    text = re.sub(r"base64,\S+|provenance", "", bare.lower())
+    assert "nan" not in text and "none</" not in text
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        {"eigenvalues": None, "eigenvalues_before": None, "used": None},
+        {"eigenvalues_before": None},
+        {"coefficients": None},
+        {"eigenvolumes": ()},
+        {"exmx": (), "starts": ()},
+        {"annealing": ()},
+        {"tree": None},
+        {"directions": None},
+        {"radius": None},
+        {"pixel_size": math.nan},
+        {"benchmarks": (), "provenance": {}},
+    ],
+)
+def test_any_part_may_be_missing(missing):
+    html = page(full_report(**missing))
+    assert len(Elements(html).named("button", "tile")) == 4
+
+
+def test_class_without_average_and_curve_is_still_there():
+    report = bare_report()
+    classes = [SubtomogramClass(c.number) for c in report.classes]
+    html = page(dataclasses.replace(report, classes=classes))
+    assert len(Elements(html).named("button", "tile")) == 4
+    assert not Elements(html).named("img")
+
+
+def test_no_class_is_told_in_words():
+    html = page(bare_report(0))
+    assert "No reproducible class was found" in html
+    assert not Elements(html).named("button", "tile")
+
+
+def test_text_of_the_user_stays_text():
+    harmless = full_report()
+    tree = dataclasses.replace(harmless.tree, groups=[HOSTILE, "b", "b", "b"])
+    classes = [dataclasses.replace(c, name=HOSTILE) for c in harmless.classes]
+    html = page(
+        dataclasses.replace(
+            harmless,
+            run=HOSTILE,
+            method=HOSTILE,
+            classes=classes,
+            tree=tree,
+            options={"nclass": HOSTILE},
+            schema={"nclass": {"description": HOSTILE, "default": HOSTILE}},
+            benchmarks=[Benchmark(HOSTILE, 1.0, 1.0)],
+        )
+    )
+    assert len(Elements(html).named("script")) == 2
+    assert "<img src=x" not in html
+    assert data_of(html)["run"] == HOSTILE
+
+
+def test_page_of_many_classes_and_particles_stays_small():
+    report = full_report(100, n=10_000, box=32)
+    assert len(page(report).encode()) < 3e6
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda r: {"classes": r.classes[:-1]}, "classes.csv together"),
+        (
+            lambda r: {"coefficients": r.coefficients[1:]},
+            "coefficients of 59 particles",
+        ),
+        (lambda r: {"directions": r.directions * np.nan}, "not all finite"),
+        (lambda r: {"tree": dataclasses.replace(r.tree, groups=[1])}, "merge.json"),
+        (
+            lambda r: {
+                "classes": [
+                    dataclasses.replace(c, average=c.average * np.nan)
+                    for c in r.classes
+                ]
+            },
+            "class 0 holds voxels",
+        ),
+        (
+            lambda r: {
+                "classes": [
+                    dataclasses.replace(r.classes[0], average=np.zeros((2, 2, 2))),
+                    *r.classes[1:],
+                ]
+            },
+            "cubes of one size",
+        ),
+    ],
+)
+def test_contradictions_are_refused(change, sentence):
+    report = full_report()
+    with pytest.raises(InputError, match=sentence):
+        dataclasses.replace(report, **change(report))
+
+
+def test_montage_shows_the_three_central_slices():
+    volume = np.random.default_rng(0).normal(size=(9, 9, 9))
+    xy, xz, yz = slices(volume)
+    np.testing.assert_array_equal(xy, volume[4])
+    np.testing.assert_array_equal(xz, volume[:, 4])
+    np.testing.assert_array_equal(yz, volume[:, :, 4].T)
+    # Rows of xy and yz are y, columns of xy and xz are x.
+    np.testing.assert_array_equal(xy[:, 4], yz[:, 4])
+    np.testing.assert_array_equal(xy[4], xz[4])
+    together = stretch(np.concatenate([xy, xz, yz], axis=1))
+    np.testing.assert_array_equal(montage(volume), together)
+
+
+def test_images_of_the_page_are_the_montages():
+    report = full_report()
+    found = Elements(page(report)).named("img")[0]["src"]
+    grey = np.asarray(Image.open(io.BytesIO(base64.b64decode(found.split(",")[1]))))
+    largest = report.by_size()[0]
+    np.testing.assert_array_equal(grey, montage(largest.average, report.radius))
+
+
+def test_dendrogram_has_every_leaf_and_join():
+    tree = hierarchy.linkage(np.array([[0.0], [1], [5], [6], [20]]), "average")
+    groups = ["a", "a", "b", "b", "c"]
+    svg = str(figures.dendrogram(tree, groups, 3.0, list("vwxyz"), [None] * 5, "d"))
+    for name in "vwxyz":
+        assert svg.count(f">{name}</text>") == 1
+    kinds = re.findall(r'<polyline [^>]*class="(branch[^"]*)"', svg)
+    assert sorted(kinds) == ["branch", "branch", "branch c0", "branch c1"]
+    assert "cut 3" in svg
+
+
+def test_association_tells_chance_from_missing_wedge():
+    d = directions(4000, seed=1)
+    chance = np.random.default_rng(2).integers(5, size=len(d))
+    assert figures.association(d, chance, range(5)) < 0.05
+    by_wedge = (np.abs(d[:, 2]) > 0.5).astype(int)
+    assert figures.association(d, by_wedge, range(2)) > 0.7
+    # A beam has no sign.
+    flipped = d * np.where(chance % 2 == 0, 1, -1)[:, None]
+    one, other = (figures.association(x, by_wedge, range(2)) for x in (d, flipped))
+    assert one == pytest.approx(other)
+    assert math.isnan(figures.association(d, chance * 0, [0]))
+
+
+def test_projection_keeps_areas():
+    xy = figures.equal_area(directions(20_000, seed=3))
+    r2 = (xy**2).sum(axis=1)
+    assert r2.max() <= 1 + 1e-12
+    inner = [np.mean(r2 < part) for part in (0.25, 0.5, 0.75)]
+    np.testing.assert_allclose(inner, [0.25, 0.5, 0.75], atol=0.01)
+
+
+@pytest.mark.parametrize(
+    "values", [[0.0], [1e-9, 0], [-1.0, 2.0], [5e5, 1.0, math.nan], [0.3] * 100]
+)
+def test_course_draws_any_values(values):
+    svg = str(figures.course([figures.Panel("p", [values, values[:1]])]))
+    assert "nan" not in svg and "inf" not in svg
+
+
+def test_level_line_lies_between_numbers_of_its_axis():
+    svg = str(figures.course([figures.Panel("p", [[219.0] * 3], from_zero=False)]))
+    assert ">200<" in svg and ">220<" in svg and ">400<" not in svg
+
+
+@pytest.mark.parametrize("values", [[0.0], [3.0], [2.0, -1.0], [1e-9, 1e-10]])
+def test_eigenvalues_draw_any_values(values):
+    svg = str(figures.eigenvalue_plot(values, values, 1))
+    assert "nan" not in svg and svg.count("<circle") == 2 * len(values)
+
+
+def test_direction_is_the_beam_seen_from_the_particle(tmp_path):
+    turn = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # y to z
+    np.savez(tmp_path / "poses.npz", rotations=turn[None])
+    found = read_directions(tmp_path / "poses.npz")
+    np.testing.assert_allclose(turn @ found[0], [0, 0, 1])
+
+
+def test_options_read_as_in_the_configuration():
+    text = "Wedge, {angles: [a, b]}: from the pole [degree] (PyTom: --wedge1)."
+    [row] = option_table(
+        {"wedge": {"angles": [30.0, 25.0]}},
+        {"wedge": {"description": text, "default": None}},
+        "PyTom",
+    )
+    assert row["value"] == "{angles: [30.0, 25.0]}"
+    assert row["unit"] == "degree"
+    assert row["meaning"] == "Wedge, {angles: [a, b]}: from the pole."
+    assert row["changed"]
+
+
+@pytest.mark.parametrize(
+    "text", ["particle_id,class\n2,0\n", "id,class\n1,0\n", "particle_id,class\n1,a\n"]
+)
+def test_table_of_another_kind_is_refused(tmp_path, text):
+    path = tmp_path / "classes.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=re.escape(str(path))):
+        read_labels(path)
+
+
+def write_run(folder, report):
+    """Write the files of a run as its rules do."""
+    rows = [f"{i},{c}\n" for i, c in enumerate(report.labels, start=1)]
+    (folder / "classes.csv").write_text("particle_id,class\n" + "".join(rows))
+    entries = []
+    for c in report.classes:
+        write_volume(folder / f"average_{c.number}.mrc", c.average, report.pixel_size)
+        entries.append(
+            {
+                "class": c.number,
+                "name": str(c.number),
+                "n": report.sizes[c.number],
+                "mrc": f"average_{c.number}.mrc",
+                "fsc": c.fsc.tolist(),
+                "resolution": None if math.isnan(c.resolution) else c.resolution,
+            }
+        )
+    table = {"pixel_size": report.pixel_size, "classes": entries}
+    write_json(folder / "classes.json", table)
+    names = []
+    for i, volume in enumerate(report.eigenvolumes):
+        names.append(f"eigenvolume_{i}.mrc")
+        write_volume(folder / names[-1], volume, report.pixel_size)
+    write_json(
+        folder / "eigen.json",
+        {
+            "eigenvalues": report.eigenvalues[: report.used].tolist(),
+            "spectrum": report.eigenvalues.tolist(),
+            "eigenvalues_before": report.eigenvalues_before.tolist(),
+            "eigenvolumes": names,
+        },
+    )
+    np.save(folder / "coefficients.npy", report.coefficients)
+    exmx = {
+        "iterations": report.exmx,
+        "objectives": [s.objective for s in report.starts],
+        "agreement": [s.agreement for s in report.starts],
+    }
+    write_json(folder / "exmx.json", exmx)
+    write_json(folder / "annealing.json", report.annealing)
+    tree = report.tree
+    merge = {"linkage": tree.linkage.tolist(), "labels": tree.groups, "cut": tree.cut}
+    write_json(folder / "merge.json", merge)
+    rotations = np.zeros((report.particles, 3, 3))
+    rotations[:, 2] = report.directions
+    np.savez(folder / "poses.npz", rotations=rotations)
+
+
+def run_script(root, folder, options, **names):
+    command = [sys.executable, root / "workflow/scripts/pytom_report.py"]
+    command += ["--run", "demo", "--options", json.dumps(options)]
+    for key, name in names.items():
+        command += [f"--{key}", folder / name]
+    command += ["--page", folder / "report/index.html"]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_script_makes_the_same_page_from_files(root, tmp_path):
+    options = {
+        "method": "cpca",
+        "mask": {"sphere": {"radius": 4.0, "edge": 1.0}},
+        "rand_seed": 3,
+    }
+    report = full_report(options=options, benchmarks=[], schema={})
+    write_run(tmp_path, report)
+    done = run_script(
+        root,
+        tmp_path,
+        options,
+        labels="classes.csv",
+        classes="classes.json",
+        eigen="eigen.json",
+        coefficients="coefficients.npy",
+        exmx="exmx.json",
+        annealing="annealing.json",
+        merge="merge.json",
+        poses="poses.npz",
+        benchmarks="benchmarks",
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "report/index.html").read_text(encoding="utf-8") == page(report)
+
+
+def test_merged_classes_stand_below_the_tree(root, tmp_path):
+    report = full_report()
+    write_run(tmp_path, report)
+    write_json(
+        tmp_path / "merge.json",
+        {
+            "linkage": report.tree.linkage.tolist(),
+            "labels": ["0", "1", "2", "3"],
+            "groups": [0, 1, 0, -1],
+            "names": ["open", "shut"],
+            "height": None,
+        },
+    )
+    merged = [
+        {"class": k, "name": name, "n": 7 + k, "mrc": f"average_{k}.mrc"}
+        for k, name in enumerate(("open", "shut"))
+    ]
+    write_json(tmp_path / "merged.json", {"classes": merged})
+    names = {"classes": "classes.json", "merge": "merge.json", "merged": "merged.json"}
+    options = {"method": "cpca", "merge": {"groups": {}, "manual_compat": False}}
+    done = run_script(root, tmp_path, options, labels="classes.csv", **names)
+    assert done.returncode == 0, done.stderr
+    html = (tmp_path / "report/index.html").read_text(encoding="utf-8")
+    part = html[html.index('id="merging"') :]
+    assert "cut into 2 groups" in part
+    assert 'class="group none"' in part  # class 3 is in no group
+    assert "of 0, 2</span>" in part and "of 1</span>" in part
+    assert part.count("of the merged class") == 2
+
+
+def test_resolution_without_pixel_size_is_in_voxels():
+    html = page(bare_report(pixel_size=math.nan))
+    assert data_of(html)["unit"] == "voxels"
+    assert (
+        "30.0\N{NO-BREAK SPACE}voxels" in html and "Å" not in html.split("<script")[0]
+    )
+
+
+def test_script_makes_a_page_of_the_labels_alone(root, tmp_path):
+    write_run(tmp_path, full_report())
+    done = run_script(root, tmp_path, {"method": "cpca"}, labels="classes.csv")
+    assert done.returncode == 0, done.stderr
+    html = (tmp_path / "report/index.html").read_text(encoding="utf-8")
+    assert len(Elements(html).named("button", "tile")) == 4
+
+
+def test_script_refuses_tables_that_disagree(root, tmp_path):
+    report = full_report()
+    write_run(tmp_path, report)
+    (tmp_path / "classes.csv").write_text("particle_id,class\n1,0\n2,1\n")
+    names = {"labels": "classes.csv", "classes": "classes.json"}
+    done = run_script(root, tmp_path, {"method": "cpca"}, **names)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert not (tmp_path / "report").exists()

@@ -1,0 +1,248 @@
+"""Subtomograms through the workflow: real Snakemake, real MPI, small sets."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+import pytest
+import yaml
+
+from cryokin.io.em import read_em, read_header
+from cryokin.io.pytom_xml import read_particle_list
+from cryokin.io.star import read_star, write_star
+from cryokin.pytom.mco import adjusted_rand_index
+from cryokin.simulate.volumes import VolumeRecipe, simulate_volumes, write_volume_set
+from test_workflow import Place
+
+RECIPE = VolumeRecipe(n_particles=50, box=20, pixel_size=14.0, snr=1.0)
+OPTIONS = {
+    "particles": "../set/particles.star",
+    "wedge": {"angles": [30, 30]},
+    "mask": {"sphere": {"radius": 8, "edge": 1}},
+    "lowpass": 7,
+    "nclass": 2,
+    "rand_seed": 3,
+}
+RUNS = {
+    "components": OPTIONS | {"method": "cpca", "reproducible": {"runs": 2}},
+    "maximised": OPTIONS
+    | {
+        "method": "mco_exmx",
+        "nclass": 3,
+        "starts": 3,
+        "merge": {"number": 2},
+        "select": {"classes": [1]},
+    },
+    "annealed": OPTIONS | {"method": "mco_ac", "starts": 1, "temperature_step": 0.5},
+}
+MPI_RULES = (
+    *("pytom_prepare", "ccc_matrix", "mco_exmx", "mco_ac_round"),
+    *("pytom_reproducible", "hierarchical_merge", "pytom_class_averages"),
+)
+
+
+@pytest.fixture(scope="module")
+def place(root, tmp_path_factory):
+    """A folder whose folder ``work`` holds finished runs of all methods on 2 ranks."""
+    folder = tmp_path_factory.mktemp("place")
+    made = simulate_volumes(RECIPE)
+    write_volume_set(folder / "set", made)
+    blocks = read_star(folder / "set/particles.star")
+    blocks["particles"]["myNote"] = [f"note {i % 7}" for i in range(len(made.labels))]
+    write_star(folder / "set/particles.star", blocks)
+    place = Place(root, folder, folder / "set/particles.star")
+    place.write("my.yaml", RUNS)
+    place.run()
+    place.truth = made.labels
+    return place
+
+
+def labels(path):
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert [int(row["particle_id"]) for row in rows] == list(range(1, len(rows) + 1))
+    return np.array([int(row["class"]) for row in rows])
+
+
+@pytest.mark.parametrize("run", ["components", "annealed"])
+def test_the_truth_is_recovered(place, run):
+    found = labels(place.results(run=run) / "classes.csv")
+    accounted = found >= 0
+    assert accounted.mean() > 0.8
+    truth = place.truth[accounted]
+    assert adjusted_rand_index(found[accounted], truth) > 0.85
+
+
+def test_the_truth_is_recovered_by_merging_what_was_split_too_far(place):
+    found = labels(place.results(run="maximised") / "merged/classes.csv")
+    assert adjusted_rand_index(found, place.truth) > 0.6
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_lists_tables_and_averages_say_the_same(place, run):
+    results = place.results(run=run)
+    found = labels(results / "classes.csv")
+    listed = read_particle_list(results / "classified.xml")
+    assert [p.label for p in listed] == [str(c) for c in found]
+    table = read_star(results / "classified.star")["particles"]
+    given = read_star(place.particles)["particles"]
+    assert set(given) < set(table)
+    assert table["myNote"].tolist() == given["myNote"].tolist()
+    numbers = np.where(found >= 0, found + 1, -1)
+    assert table["rlnClassNumber"].astype(int).tolist() == numbers.tolist()
+    described = json.loads((results / "classes.json").read_text())
+    for entry in described["classes"]:
+        assert entry["n"] == (found == entry["class"]).sum()
+        assert entry["em"] == f"class_averages/class_{entry['class']}.em"
+        volume = read_em(results / entry["em"])
+        assert read_header(results / entry["em"]).pixel_size == RECIPE.pixel_size
+        with mrcfile.open(results / entry["mrc"]) as mrc:
+            np.testing.assert_array_equal(mrc.data, volume)
+            assert mrc.voxel_size.z == RECIPE.pixel_size
+            assert mrc.is_volume()
+    assert described["unaccounted"] == (found < 0).sum()
+
+
+def test_all_files_of_the_manual_are_there(place):
+    names = {
+        "maximised": [
+            *("correlation_matrix.csv", "correlation_matrix.h5", "eigen.json"),
+            *("coefficients.npy", "exmx.json", "merge.json"),
+            *("iterations/RandomisedParticleList.xml",),
+            *("iterations/0/classifiedParticles.xml",),
+            *("iterations/0/class0/clusterCenter0-0.em",),
+            *("merged/classAverageList.xml", "merged/correlationMatrix.em"),
+            *("merged/correlationMatrix-R.txt", "merged/classified.xml"),
+            *("selected/filtered_pl.xml", "selected/filteredIniRef.em"),
+        ],
+        "annealed": [
+            *("annealing.json", "annealing/currentBestParticleList.xml"),
+            *("annealing/0/swapList.xml", "annealing/1/currentBestParticleList.xml"),
+        ],
+        "components": ["reproducible.json"],
+    }
+    for run, files in names.items():
+        assert [f for f in files if not (place.results(run=run) / f).exists()] == []
+
+
+def test_selected_particles_are_those_of_the_class(place):
+    results = place.results(run="maximised")
+    merged = labels(results / "merged/classes.csv")
+    files = [p.file for p in read_particle_list(results / "classified.xml")]
+    selected = read_particle_list(results / "selected/filtered_pl.xml")
+    expected = [file for file, c in zip(files, merged, strict=True) if c == 1]
+    assert [p.file for p in selected] == expected
+
+
+def contents(folder):
+    """Return the bytes of all results but logs, timings and pages."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and not {"logs", "benchmarks", "report"} & set(path.parts)
+        and not path.name.startswith(".")
+    }
+
+
+def test_one_rank_gives_the_same_bytes(place):
+    one = [f"{rule}:tasks=1" for rule in MPI_RULES]
+    place.run("--set-resources", *one, work="one")
+    first, second = (contents(place.folder / w / "results") for w in ("work", "one"))
+    assert first.keys() == second.keys()
+    assert [name for name in first if first[name] != second[name]] == []
+
+
+def test_a_finished_run_has_nothing_to_do(place):
+    assert place.planned() == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"wedge": None}, "no column rlnCtfImage"),
+        ({"mask": {"sphere": {"radius": 10}}}, "does not fit the box"),
+        ({"nclass": 51}, "too few for nclass"),
+        ({"lowpass": 11}, "beyond half the box"),
+        ({"particles": "../set/flat.star"}, "as 3D subtomograms"),
+    ],
+)
+def test_mistakes_give_one_sentence(place, change, sentence):
+    blocks = read_star(place.particles)
+    blocks["optics"]["rlnTomoSubTomosAre2DStacks"] = "1"
+    write_star(place.folder / "set/flat.star", blocks)
+    name = f"wrong_{next(iter(change))}.yaml"
+    place.write(name, {"wrong": OPTIONS | {"method": "cpca"} | change})
+    target = "results/wrong/prepared/prepared.json"
+    done = place.snakemake(target, config=name, work=f"work_{name}")
+    assert done.returncode != 0
+    told = [line.strip() for line in done.text.splitlines() if "error: " in line]
+    assert any(line.startswith("error: ") and sentence in line for line in told), told
+    assert "Traceback" not in done.text
+
+
+def test_pytoms_own_example(root, shared, tmp_path):
+    """The matrix, and the classes of both iterations of EXMX, are PyTom's."""
+    data = shared / "data/pytom_small2"
+    common = {
+        "mask": str(data / "mask.em"),
+        "lowpass": 12,
+        "nclass": 2,
+        "compat": "pytom",
+    }
+    first = {"method": "cpca", "exact": True, "neig": 2}
+    second = {"method": "mco_exmx", "start_from": "labels", "iterations": 2}
+    place = Place(root, tmp_path, None)
+    place.write(
+        "my.yaml",
+        {
+            "cpca": common | first | {"particles": str(data / "particleList.xml")},
+            "exmx": common
+            | second
+            | {"particles": str(data / "particleList_rand0.xml")},
+        },
+    )
+    place.run("results/cpca/classes.csv", "results/exmx/exmx.json")
+    matrix = np.loadtxt(
+        place.results(run="cpca") / "correlation_matrix.csv", delimiter=","
+    )
+    expected = np.loadtxt(data / "expected/correlation_matrix.csv", delimiter=",")
+    np.testing.assert_allclose(matrix, expected, atol=1e-4)
+    theirs = read_particle_list(data / "expected/cpca_classified.xml")
+    assert (
+        adjusted_rand_index(
+            labels(place.results(run="cpca") / "classes.csv"),
+            np.array([int(p.label) for p in theirs]),
+        )
+        == 1
+    )
+    for i in "01":
+        name = f"{i}/classifiedParticles.xml"
+        ours = read_particle_list(place.results(run="exmx") / "iterations" / name)
+        theirs = read_particle_list(data / "expected/exmx_rand0" / name)
+        assert [p.label for p in ours] == [p.label for p in theirs]
+        files = [[Path(p.file).name for p in part] for part in (ours, theirs)]
+        assert files[0] == files[1]
+
+
+def test_an_old_job_becomes_a_run(root, shared, tmp_path):
+    job = tmp_path / "class.xml"
+    data = shared / "data/pytom_small2"
+    job.write_bytes((data / "ac_rand0.job.xml").read_bytes())
+    (tmp_path / "mask.em").write_bytes((data / "mask.em").read_bytes())
+    script = root / "workflow/scripts/pytom_job.py"
+    done = subprocess.run(
+        [sys.executable, script, job],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(root / "src")},
+    )
+    run = yaml.safe_load(done.stdout)["runs"]["job"]
+    assert run["method"] == "mco_ac"
+    assert (run["lowpass"], run["temperature"], run["nclass"]) == (12, 2, 2)
+    assert len(read_particle_list(run["particles"])) > 0

@@ -1,0 +1,63 @@
+"""Classify subtomograms by expectation maximisation (an MPI program)."""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from cryokin.errors import exit_on_input_error
+from cryokin.files import write_json
+from cryokin.parallel import world
+from cryokin.pytom.files import (
+    atomic_folder_for_team,
+    load_import,
+    load_prepared,
+    save_labels,
+)
+from cryokin.pytom.runs import (
+    make_model,
+    run_compat,
+    run_exmx,
+    starts,
+    write_course,
+)
+
+
+def main() -> None:
+    """Run all starts, keep the best and write its iterations."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--imported", required=True, type=Path, help="folder of the import")
+    add("--prepared", required=True, type=Path, help="folder of the prepared rows")
+    add("--start", type=Path, help="classes of CPCA, .npy")
+    add("--options", required=True, type=json.loads, help="options of the run as JSON")
+    add("--folder", required=True, type=Path, help="output, the iterations")
+    add("--labels", required=True, type=Path, help="output, .npy")
+    add("--report", required=True, type=Path, help="output, exmx.json")
+    add("--ranks", required=True, type=int, help="MPI ranks that were asked for")
+    arguments = parser.parse_args()
+    options = arguments.options
+
+    team = world(arguments.ranks)
+    particles = load_import(arguments.imported)
+    with atomic_folder_for_team(team, arguments.folder) as folder:
+        if options["compat"] == "pytom":
+            labels, report = run_compat(folder, particles, options, team)
+        else:
+            prepared = load_prepared(arguments.prepared)
+            of_cpca = np.load(arguments.start) if arguments.start else None
+            first = starts(options, len(particles), of_cpca, particles.labels)
+            went, report = run_exmx(make_model(prepared, options), first, options, team)
+            labels = went.labels[-1]
+            if team.leads:
+                placed = particles.placed(prepared.rotations, prepared.shifts)
+                write_course(folder, placed, prepared.rows, went)
+    if team.leads:
+        save_labels(arguments.labels, labels)
+        write_json(arguments.report, report)
+        team.log(f"members of the classes: {np.bincount(labels).tolist()}")
+
+
+if __name__ == "__main__":
+    exit_on_input_error(main)

@@ -1,0 +1,79 @@
+"""Merge classes whose averages are alike (an MPI program)."""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from cryokin.errors import exit_on_input_error
+from cryokin.files import read_json, write_json, write_text
+from cryokin.io.pytom_xml import Particle, write_particle_list
+from cryokin.io.volumes import read_volume
+from cryokin.parallel import world
+from cryokin.pytom.files import (
+    load_import,
+    save_labels,
+    write_matrix_em,
+    write_results,
+)
+from cryokin.pytom.runs import average_correlations, merge_classes
+
+
+def main() -> None:
+    """Correlate the averages, cut the tree, write the merged lists and averages."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--imported", required=True, type=Path, help="folder of the import")
+    add("--poses", required=True, type=Path, help="poses.npz")
+    add("--labels", required=True, type=Path, help="classes of the particles, .npy")
+    add("--classes", required=True, type=Path, help="classes.json")
+    add("--options", required=True, type=json.loads, help="options of the run as JSON")
+    add("--folder", required=True, type=Path, help="output folder")
+    add("--merged-labels", required=True, type=Path, help="output, .npy")
+    add("--merge", required=True, type=Path, help="output, merge.json")
+    add("--ranks", required=True, type=int, help="MPI ranks that were asked for")
+    arguments = parser.parse_args()
+    options, folder = arguments.options, arguments.folder
+
+    team = world(arguments.ranks)
+    labels = np.load(arguments.labels)
+    entries = read_json(arguments.classes)["classes"]
+    files = [arguments.classes.parent / entry["em"] for entry in entries]
+    matrix = average_correlations(list(map(read_volume, files)), options)
+    classes = [entry["class"] for entry in entries]
+    found = merge_classes(matrix, options["merge"], list(map(str, classes)))
+    group = dict(zip(classes, found.groups.tolist(), strict=True))
+    merged = np.array([group.get(c, -1) for c in labels.tolist()])
+    with np.load(arguments.poses) as poses:
+        particles = load_import(arguments.imported).placed(
+            poses["rotations"], poses["shifts"]
+        )
+    write_results(folder, particles, merged, options, team, found.names)
+    if not team.leads:
+        return
+    averages = [
+        Particle(str(file), label=str(entry["class"]))
+        for file, entry in zip(files, entries, strict=True)
+    ]
+    write_particle_list(folder / "classAverageList.xml", averages)
+    write_matrix_em(folder / "correlationMatrix.em", matrix)
+    lines = [" ".join(f"{value:.8g}" for value in row) + " \n" for row in matrix]
+    write_text(folder / "correlationMatrix-R.txt", "".join(lines))
+    save_labels(arguments.merged_labels, merged)
+    write_json(
+        arguments.merge,
+        {
+            "linkage": found.tree.tolist(),
+            "labels": [str(entry["class"]) for entry in entries],
+            "groups": found.groups.tolist(),
+            "names": found.names,
+            "height": found.height,
+            "matrix": matrix.tolist(),
+        },
+    )
+    team.log(f"{len(entries)} classes merged to {len(found.names)}")
+
+
+if __name__ == "__main__":
+    exit_on_input_error(main)

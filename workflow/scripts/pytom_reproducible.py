@@ -1,0 +1,61 @@
+"""Find the classes that independent runs agree on (an MPI program)."""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from cryokin.errors import exit_on_input_error
+from cryokin.files import write_json
+from cryokin.parallel import world
+from cryokin.pytom import mco
+from cryokin.pytom.cpca import by_size
+from cryokin.pytom.files import load_prepared, save_labels
+from cryokin.pytom.reproducible import classify
+
+STARTS = 10  # random starts of a run, where the method has no option for it
+
+
+def main() -> None:
+    """Run several times, match the partitions, leave out who does not agree."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--prepared", required=True, type=Path, help="folder of the prepared rows")
+    add("--options", required=True, type=json.loads, help="options of the run as JSON")
+    add("--labels", required=True, type=Path, help="output, .npy")
+    add("--report", required=True, type=Path, help="output, reproducible.json")
+    add("--ranks", required=True, type=int, help="MPI ranks that were asked for")
+    arguments = parser.parse_args()
+    options = arguments.options
+
+    team = world(arguments.ranks)
+    model = mco.model(load_prepared(arguments.prepared).corrected)
+    found = classify(
+        model,
+        options["nclass"],
+        options["rand_seed"],
+        options["reproducible"]["runs"],
+        max(options.get("starts", STARTS), 1),
+        team=team,
+    )
+    labels = found.labels.copy()
+    if (labels >= 0).any():
+        labels[labels >= 0] = by_size(labels[labels >= 0])
+    if team.leads:
+        save_labels(arguments.labels, labels)
+        accounted = float(np.mean(labels >= 0))
+        write_json(
+            arguments.report,
+            {
+                "runs": len(found.partitions),
+                "agreement": found.agreement,
+                "accounted": accounted,
+                "counts": np.bincount(labels[labels >= 0]).tolist(),
+            },
+        )
+        team.log(f"{accounted:.1%} of the particles are in classes that agree")
+
+
+if __name__ == "__main__":
+    exit_on_input_error(main)
