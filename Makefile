@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 STAMP := $(VENV)/.complete
 SNAKEFILES := Snakefile workflow
-REPORT := results/demo/report/index.html
+REPORTS := results/demo/report/index.html results/demo_3d/report/index.html
 
 # The launcher of the MPI programs stands beside Python.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 help:
 	@echo "make setup   a private environment in $(VENV), with everything"
-	@echo "make demo    setup; simulate a small set of images and classify it"
+	@echo "make demo    setup; simulate images and subtomograms and classify them"
 	@echo "make test    setup; format, types and tests"
 	@echo "make lint    setup; format and types only"
 	@echo "make clean   remove the environment and the results of the demo"
@@ -36,7 +36,8 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup
 	$(BIN)/snakemake --profile profiles/local
 	@echo
-	@echo "The report is in $(CURDIR)/$(REPORT)"
+	@echo "The reports are"
+	@for page in $(REPORTS); do echo "  $(CURDIR)/$$page"; done
 
 test: lint
 	$(BIN)/python -m pytest
