@@ -22,7 +22,7 @@ from cryokin.files import write_json
 from cryokin.image.frc import crossing
 from cryokin.io.eman_hdf import write_images
 from cryokin.io.star import write_star
-from cryokin.provenance import provenance
+from cryokin.provenance import provenance, sha256
 from cryokin.report import figures
 from cryokin.report.gallery import Caption, Layout, gallery
 from cryokin.report.images import data_uri, png, reduce_to, stretch
@@ -31,6 +31,7 @@ from cryokin.report.isac_page import (
     Benchmark,
     ClassAverage,
     IsacReport,
+    Pose,
     contact_sheet,
     page,
 )
@@ -44,6 +45,13 @@ def make_report(n_classes=7, box=24, radius=9.0, **changes):
     sizes = 10 + np.arange(n_classes) % 50
     n = int(sizes.sum()) + 30
     ids = np.split(rng.permutation(n), np.cumsum(sizes))[:n_classes]
+    poses = [
+        Pose(angle.round(4), centre.round(4), mirrored)
+        for angle, centre, mirrored in (
+            (rng.uniform(-180, 180, k), rng.normal(0, 2, (k, 2)), rng.random(k) < 0.5)
+            for k in sizes
+        )
+    ]
     frequency = np.arange(1, box // 2 + 1) / box
     classes = [
         ClassAverage(
@@ -54,6 +62,7 @@ def make_report(n_classes=7, box=24, radius=9.0, **changes):
             reproduction=0.9,
             resolution=math.nan if i == 2 else 20.0 + i,
             frc=np.linspace(1, 0, len(frequency)),
+            pose=poses[i],
         )
         for i, members in enumerate(ids)
     ]
@@ -458,6 +467,14 @@ def write_run(folder, report):
     for status in report.generations:
         name = f"generation_{status['generation']:04d}"
         write_json(folder / name / "status.json", status)
+    rows = {i: f"{i + 1},-1,0.0,0.0,0.0,0" for i in range(report.particles)}
+    for c in report.classes:
+        for i, angle, (x, y), mirrored in zip(
+            c.members, *vars(c.pose).values(), strict=True
+        ):
+            rows[i] = f"{i + 1},{c.number - 1},{angle},{x},{y},{int(mirrored)}"
+    header = "particle_id,class,psi,sx,sy,mirror"
+    (folder / "classes.csv").write_text("\n".join([header, *rows.values()]) + "\n")
     write_images(folder / "aqfinal.hdf", report.prealigned[None], [{}])
     rows = np.insert(report.shifts, [0, 2], 0, axis=1)
     np.savetxt(folder / "initial2Dparams.txt", rows)
@@ -471,6 +488,7 @@ def run_script(root, folder, options):
         "classes": "classes.star",
         "members": "class_averages.hdf",
         "frc": "frc.json",
+        "poses": "classes.csv",
         "prealigned": "aqfinal.hdf",
         "shifts": "initial2Dparams.txt",
         "benchmarks": "benchmarks",
@@ -498,7 +516,9 @@ def test_script_makes_the_same_page_from_files(root, tmp_path, n_classes):
     assert done.returncode == 0, done.stderr
     source = [{"path": "particles.star", "sha256": "0" * 64}]
     expected = dataclasses.replace(
-        report, provenance={**provenance(None, []), "inputs": source}
+        report,
+        provenance={**provenance(None, []), "inputs": source},
+        checksum=sha256(tmp_path / "classes.star"),
     )
     html = (tmp_path / "report/index.html").read_text(encoding="utf-8")
     if n_classes:
@@ -506,6 +526,16 @@ def test_script_makes_the_same_page_from_files(root, tmp_path, n_classes):
         assert found == expected_data
     assert html == page(expected)
     assert (tmp_path / "report/gallery.png").read_bytes() == contact_sheet(expected)
+
+
+def test_script_refuses_poses_of_other_members(root, tmp_path):
+    report = make_report(3)
+    write_run(tmp_path, report)
+    table = (tmp_path / "classes.csv").read_text()
+    (tmp_path / "classes.csv").write_text(table.replace(",0,", ",1,"))
+    done = run_script(root, tmp_path, report.options)
+    assert done.returncode == 1
+    assert "the members of class 1 are not those of" in done.stderr
 
 
 def test_script_refuses_tables_that_disagree(root, tmp_path):

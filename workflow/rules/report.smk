@@ -11,6 +11,7 @@ rule isac_report:
         averages="results/{run}/class_averages.mrcs",
         classes="results/{run}/classes.star",
         members="results/{run}/class_averages.hdf",
+        poses="results/{run}/classes.csv",
         frc="results/{run}/frc.json",
         status=of_generations("generation_{0}_status.json"),
     output:
@@ -44,6 +45,7 @@ rule isac_report:
         " --import {input.imported}"
         " --working-stack {input.stack_info} --averages {input.averages}"
         " --classes {input.classes} --members {input.members} --frc {input.frc}"
+        " --poses {input.poses}"
         " --status {input.status} --prealigned {input.prealigned}"
         " --shifts {input.shifts} --benchmarks {params.benchmarks}"
         " --page {output.page} --gallery {output.gallery} > {log} 2>&1"

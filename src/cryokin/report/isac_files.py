@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from cryokin.errors import InputError
@@ -19,8 +20,8 @@ from cryokin.files import read_json
 from cryokin.io.eman_hdf import read_headers, read_images
 from cryokin.io.mrc import open_stack
 from cryokin.io.star import as_table, read_star
-from cryokin.provenance import provenance
-from cryokin.report.isac_page import ClassAverage, IsacReport
+from cryokin.provenance import provenance, sha256
+from cryokin.report.isac_page import ClassAverage, IsacReport, Pose
 from cryokin.report.page import Benchmark
 
 
@@ -39,6 +40,8 @@ class IsacFiles:
         ``frc.json``.
     status : sequence of Path
         ``status.json`` of the generations, in any order.
+    poses : Path or None
+        ``classes.csv``.
     prealigned, shifts : Path or None
         ``2dalignment/aqfinal.hdf``, ``2dalignment/initial2Dparams.txt``.
     benchmarks : Path or None
@@ -52,6 +55,7 @@ class IsacFiles:
     members: Path
     frc: Path
     status: Sequence[Path]
+    poses: Path | None = None
     prealigned: Path | None = None
     shifts: Path | None = None
     benchmarks: Path | None = None
@@ -115,6 +119,7 @@ def read_report(
         benchmarks=read_benchmarks(files.benchmarks) if files.benchmarks else [],
         provenance=made_by,
         schema=schema or {},
+        checksum=sha256(files.classes),
     )
 
 
@@ -153,6 +158,25 @@ def read_benchmarks(folder: str | os.PathLike[str]) -> list[Benchmark]:
     return jobs
 
 
+def read_poses(
+    path: str | os.PathLike[str],
+) -> dict[int, tuple[NDArray[np.intp], Pose]]:
+    """Read ``classes.csv``: per class, from 1, its members and how they lie."""
+    table = pd.read_csv(path)
+    label = np.asarray(table["class"], np.int64)
+    ids = np.asarray(table["particle_id"], np.intp) - 1
+    angle = np.asarray(table["psi"], np.float64)
+    centre = np.asarray(table[["sx", "sy"]], np.float64)
+    mirrored = np.asarray(table["mirror"], bool)
+    order = np.argsort(label, kind="stable")
+    starts = np.searchsorted(label[order], np.arange(label.max(initial=-1) + 2))
+    return {
+        k + 1: (ids[rows], Pose(angle[rows], centre[rows], mirrored[rows]))
+        for k, rows in enumerate(np.split(order, starts)[1:-1])
+        if len(rows)
+    }
+
+
 def _rule(name: Path) -> str:
     """Name of the rule in the name of a benchmark, without generation and round.
 
@@ -175,6 +199,7 @@ def _read_classes(
     """Read the classes; `InputError` where the tables disagree on one."""
     rows = _class_table(files.classes)
     headers = read_headers(files.members)
+    poses = read_poses(files.poses) if files.poses else {}
     for path, n in ((files.members, len(headers)), (files.frc, len(curves))):
         if n != len(rows):
             raise InputError(
@@ -192,6 +217,12 @@ def _read_classes(
                 f" n_objects and the cryokinMembers of {files.classes} say"
                 f" {sorted(told)}; remake the two together."
             )
+        pose = poses.get(number)
+        if files.poses and (pose is None or not np.array_equal(pose[0], members)):
+            raise InputError(
+                f"{files.poses}: the members of class {number} are not those of"
+                f" {files.members}; remake the two together."
+            )
         classes.append(
             ClassAverage(
                 number=number,
@@ -201,6 +232,7 @@ def _read_classes(
                 reproduction=_number(row["cryokinReproduction"]),
                 resolution=_number(row["cryokinResolution"]),
                 frc=np.array([_number(value) for value in curve], dtype=np.float64),
+                pose=None if pose is None else pose[1],
             )
         )
     return classes

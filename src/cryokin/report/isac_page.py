@@ -30,6 +30,25 @@ FRC_LEVELS = (0.5, 0.143)
 
 
 @dataclass(frozen=True)
+class Pose:
+    """How the members of a class lie in their images.
+
+    Attributes
+    ----------
+    angle : ndarray, shape (n,)
+        In-plane rotation [degree].
+    centre : ndarray, shape (n, 2)
+        Place (x, y) of the particle from the middle of its image [pixel].
+    mirrored : ndarray of bool, shape (n,)
+        Whether the particle is seen from behind.
+    """
+
+    angle: NDArray[np.float64]
+    centre: NDArray[np.float64]
+    mirrored: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class ClassAverage:
     """What is known of one class beside its image.
 
@@ -49,6 +68,8 @@ class ClassAverage:
         Where the FRC of the halves falls below 0.5 [A]; NaN if unknown.
     frc : ndarray, shape (m,)
         Correlation of the halves at the frequencies of the report; may be empty.
+    pose : Pose or None
+        How the members lie in their images.
     """
 
     number: int
@@ -58,6 +79,7 @@ class ClassAverage:
     reproduction: float
     resolution: float
     frc: NDArray[np.float64]
+    pose: Pose | None = None
 
     @property
     def size(self) -> int:
@@ -103,6 +125,8 @@ class IsacReport:
     schema : mapping
         Option to its entry in the configuration schema (``description`` with the
         unit in brackets, ``default``); an option may be missing.
+    checksum : str
+        SHA-256 of ``classes.star``, which a selection of classes names.
 
     Raises
     ------
@@ -125,6 +149,7 @@ class IsacReport:
     benchmarks: Sequence[Benchmark] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
     schema: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    checksum: str = ""
 
     def __post_init__(self) -> None:
         _check_counts(self)
@@ -189,8 +214,8 @@ def page(report: IsacReport) -> str:
     grey = stretch(report.averages, report.radius)
     return render(
         "isac.html",
-        scripts=["gallery.js"],
-        styles=["page.css"],
+        scripts=["gallery.js", "select.js"],
+        styles=["colours.css", "page.css", "figures.css"],
         data=_class_data(report),
         report=report,
         tiles=[(report.classes[i], data_uri(grey[i])) for i in report.by_size()],
@@ -266,13 +291,27 @@ def _class_data(report: IsacReport) -> dict[str, Any]:
                 "m": np.diff(np.sort(c.members), prepend=0).tolist(),
                 "f": [finite(1000 * value, 0) for value in c.frc],
                 "x": [finite(value, 5) for value in at],
+                **_pose_data(c.pose),
             }
         )
     return {
         "run": report.run,
+        "checksum": report.checksum,
+        "shift": "centre in the image [pixel]",
         "pixel": finite(report.pixel_size, 6),
         "frequency": [finite(value, 6) for value in report.frequency],
         "classes": classes,
+    }
+
+
+def _pose_data(pose: Pose | None) -> dict[str, Any]:
+    """Return the angles in whole degrees and the centres in tenths of a pixel."""
+    if pose is None:
+        return {}
+    return {
+        "a": np.rint(pose.angle).astype(int).tolist(),
+        "s": pose.centre.round(1).tolist(),
+        "w": int(pose.mirrored.sum()),
     }
 
 

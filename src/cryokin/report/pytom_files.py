@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cryokin.errors import InputError
 from cryokin.files import read_json
 from cryokin.io.volumes import read_volume
-from cryokin.provenance import provenance
+from cryokin.provenance import provenance, sha256
 from cryokin.report.isac_files import read_benchmarks
 from cryokin.report.pytom_page import (
     MergedClass,
@@ -136,6 +136,8 @@ def read_report(
         annealing=annealing["iterations"],
         tree=_tree(files, options) if files.merge else None,
         directions=read_directions(files.poses) if files.poses else None,
+        shifts=read_shifts(files.poses) if files.poses else None,
+        checksum=sha256(files.classes) if files.classes else "",
         benchmarks=read_benchmarks(files.benchmarks) if files.benchmarks else [],
         provenance=made_by,
         schema=schema or {},
@@ -177,6 +179,12 @@ def read_directions(path: str | os.PathLike[str]) -> NDArray[np.float64]:
     with np.load(path) as poses:
         rotations: NDArray[np.float64] = np.asarray(poses["rotations"], np.float64)
     return rotations[:, 2, :]
+
+
+def read_shifts(path: str | os.PathLike[str]) -> NDArray[np.float64] | None:
+    """Return the shifts of the particles, shape (n, 3) [voxel], if they are told."""
+    with np.load(path) as poses:
+        return np.asarray(poses["shifts"], np.float64) if "shifts" in poses else None
 
 
 def _classes(

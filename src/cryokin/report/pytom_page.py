@@ -185,6 +185,10 @@ class PytomReport:
         As `cryokin.provenance.provenance` gives it.
     schema : mapping
         Option to its entry in the configuration schema.
+    shifts : ndarray, shape (n, 3), or None
+        Shifts (x, y, z) of the particles [voxel].
+    checksum : str
+        SHA-256 of ``classes.json``, which a selection of classes names.
 
     Raises
     ------
@@ -212,6 +216,8 @@ class PytomReport:
     benchmarks: Sequence[Benchmark] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
     schema: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    shifts: NDArray[np.float64] | None = None
+    checksum: str = ""
 
     def __post_init__(self) -> None:
         _check_classes(self)
@@ -263,8 +269,8 @@ def page(report: PytomReport) -> str:
     box = int(averages[0].shape[0]) if averages else 0
     return render(
         "pytom.html",
-        scripts=["gallery.js", "pytom.js"],
-        styles=["page.css", "pytom.css"],
+        scripts=["gallery.js", "select.js", "pytom.js"],
+        styles=["colours.css", "page.css", "pytom.css", "figures.css"],
         data=_data(report, ordered),
         report=report,
         method=METHODS.get(report.method, report.method),
@@ -336,6 +342,7 @@ def _check_particles(report: PytomReport) -> None:
     for name, values in (
         ("coefficients", report.coefficients),
         ("tilt directions", report.directions),
+        ("shifts", report.shifts),
     ):
         if values is None:
             continue
@@ -390,16 +397,31 @@ def _data(report: PytomReport, ordered: Sequence[SubtomogramClass]) -> dict[str,
                 "m": np.diff(report.members(c.number), prepend=0).tolist(),
                 "f": [finite(1000 * value, 0) for value in c.fsc],
                 "x": [finite(value, 5) for value in at],
+                **_pose_data(report, c.number),
             }
         )
     return {
         "run": report.run,
+        "checksum": report.checksum,
+        "shift": "shift x, y [voxel]",
         "particles": report.particles,
         "pixel": finite(report.pixel_size, 6),
         "unit": report.unit,
         "frequency": [finite(value, 6) for value in longest],
         "classes": classes,
         "points": _points(report),
+    }
+
+
+def _pose_data(report: PytomReport, number: int) -> dict[str, Any]:
+    """Return where the beam of each member points and how the member is shifted."""
+    if report.directions is None or report.shifts is None:
+        return {}
+    members = report.members(number)
+    views = figures.equal_area(report.directions[members])
+    return {
+        "v": views.round(2).tolist(),
+        "s": report.shifts[members, :2].round(1).tolist(),
     }
 
 

@@ -1,7 +1,8 @@
 "use strict";
-(() => {
+// The gallery and the class that is looked at; what it returns, select.js picks from.
+const galleryOfPage = (() => {
   const gallery = document.getElementById("gallery");
-  if (!gallery) return;
+  if (!gallery) return null;
   const $ = (id) => document.getElementById(id);
   const data = JSON.parse($("data").textContent);
   const classes = new Map(data.classes.map((c) => [c.k, { ...c, n: c.m.length }]));
@@ -9,6 +10,7 @@
   const classOf = (tile) => classes.get(Number(tile.dataset.class));
   const detail = $("detail");
   const narrow = window.matchMedia("(max-width: 959.98px)");
+  const watchers = []; // called with the class that comes to be shown
   let shown = null;
 
   const NONE = "–";
@@ -76,10 +78,17 @@
       if (fact) fact.textContent = text[key](c);
     }
     if ($("d-g")) $("d-g").textContent = c.g;
-    let id = 0;
-    $("d-members").value = c.m.map((step) => (id += step)).join(" ");
+    $("d-members").value = members(c).join(" ");
     drawCorrelation(c);
+    drawSpread(c);
+    for (const watch of watchers) watch(c);
     if (open) detail.classList.add("open");
+  }
+
+  // Ascending ids are stored as their differences.
+  function members(c) {
+    let id = 0;
+    return c.m.map((step) => (id += step));
   }
 
   function step(by) {
@@ -89,35 +98,81 @@
     tile.scrollIntoView({ block: "nearest" });
   }
 
+  function draw(svg, name, attributes, content) {
+    const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+    if (content !== undefined) node.textContent = content;
+    svg.append(node);
+  }
+
+  // How the members lie: a rose of their angles or a disc of their views, and their shifts.
+  function drawSpread(c) {
+    const svg = $("d-spread");
+    svg.toggleAttribute("hidden", !c.s);
+    if (!c.s) return;
+    svg.replaceChildren();
+    const add = (...what) => draw(svg, ...what);
+    const [cx, cy, r] = [76, 78, 60];
+    const label = (x, text) =>
+      add("text", { x, y: 168, "text-anchor": "middle", class: "name" }, text);
+    add("circle", { cx, cy, r, class: "rim" });
+    if (c.a) {
+      const sectors = new Array(24).fill(0);
+      for (const angle of c.a) sectors[Math.floor((((angle % 360) + 360) % 360) / 15)] += 1;
+      const most = Math.max(...sectors);
+      const at = (angle, radius) => {
+        const turn = (angle * Math.PI) / 180;
+        return `${(cx + radius * Math.cos(turn)).toFixed(1)} ${(cy - radius * Math.sin(turn)).toFixed(1)}`;
+      };
+      sectors.forEach((n, i) => {
+        if (n === 0) return;
+        const radius = r * Math.sqrt(n / most); // areas tell the numbers
+        const d = `M${cx} ${cy}L${at(15 * i + 1, radius)}A${radius} ${radius} 0 0 0 ${at(15 * i + 14, radius)}Z`;
+        add("path", { d, class: "sector" });
+      });
+      add("text", { x: cx + r + 3, y: cy + 4 }, "0°");
+      label(cx, c.w === undefined ? "angle" : `angle, ${Math.round((100 * c.w) / c.n)} % mirrored`);
+    } else {
+      add("circle", { cx, cy, r: r * Math.SQRT1_2, class: "ring" }); // 60 degrees from the z axis
+      for (const [x, y] of c.v) add("circle", { cx: cx + r * x, cy: cy - r * y, r: 2, class: "member" });
+      label(cx, "beam direction");
+    }
+    // Distances from the middle, to a round number that holds nearly all.
+    const [sx, sy] = [240, 78];
+    const far = c.s.map(([x, y]) => Math.hypot(x, y)).sort((p, q) => p - q);
+    const reach = [1, 2, 3, 5, 10, 15, 20, 30, 50, 100, 200, 500].find(
+      (limit) => limit >= far[Math.floor(0.98 * (far.length - 1))],
+    ) ?? 1000;
+    for (const part of [0.5, 1]) add("circle", { cx: sx, cy: sy, r: r * part, class: part === 1 ? "rim" : "ring" });
+    for (const [x, y] of c.s) {
+      const cut = Math.min(1, reach / (Math.hypot(x, y) || 1));
+      add("circle", { cx: sx + (r * cut * x) / reach, cy: sy - (r * cut * y) / reach, r: 2, class: "member" });
+    }
+    add("text", { x: sx + r + 3, y: sy + 4 }, String(reach));
+    label(sx, data.shift);
+  }
+
   function drawCorrelation(c) {
     const svg = $("d-frc");
     svg.replaceChildren();
-    const [left, right, top, floor] = [30, 318, 8, 142];
+    const [left, right, top, floor] = [40, 318, 8, 140];
     const end = data.frequency.at(-1) || 0.5;
     const x = (f) => left + ((right - left) * f) / end;
-    const y = (v) => floor - (floor - top) * Math.min(Math.max(v, -0.05), 1);
-    const add = (name, attributes, content) => {
-      const node = document.createElementNS("http://www.w3.org/2000/svg", name);
-      for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-      if (content !== undefined) node.textContent = content;
-      svg.append(node);
-    };
-    for (const v of [0, 0.5, 1]) {
-      add("line", { x1: left, x2: right, y1: y(v), y2: y(v), class: v ? "grid" : "axis" });
+    const y = (v) => floor - (floor - top) * Math.min(Math.max(v, -0.06), 1);
+    const add = (...what) => draw(svg, ...what);
+    for (const v of [0, 0.143, 0.5, 1]) {
+      const kind = v === 0 ? "axis" : v === 1 ? "grid" : "zero";
+      add("line", { x1: left, x2: right, y1: y(v), y2: y(v), class: kind });
       add("text", { x: left - 6, y: y(v) + 4, "text-anchor": "end" }, v);
-    }
-    for (const v of [0.5, 0.143]) {
-      add("line", { x1: left, x2: right, y1: y(v), y2: y(v), class: "zero" });
-      add("text", { x: right, y: y(v) - 4, "text-anchor": "end" }, v);
     }
     for (let part = 1; part <= 5; part++) {
       const f = (end * part) / 5;
       const anchor = part === 5 ? "end" : "middle";
       const at = data.pixel === null ? f.toFixed(1) : (data.pixel / f).toFixed(1);
-      add("text", { x: x(f), y: floor + 15, "text-anchor": anchor }, at);
+      add("text", { x: x(f), y: floor + 22, "text-anchor": anchor }, at);
     }
     const name = data.pixel === null ? "frequency [1/pixel]" : "resolution [Å]";
-    add("text", { x: (left + right) / 2, y: 176, "text-anchor": "middle", class: "name" }, name);
+    add("text", { x: (left + right) / 2, y: 178, "text-anchor": "middle", class: "name" }, name);
     const points = c.f
       .map((v, i) => (v === null ? null : `${x(data.frequency[i]).toFixed(1)},${y(v / 1000).toFixed(1)}`))
       .filter((point) => point !== null);
@@ -145,8 +200,8 @@
   gallery.addEventListener("click", (event) => {
     const tile = event.target.closest(".tile");
     if (!tile) return;
-    show(tile, true);
-    if (narrow.matches) detail.focus({ preventScroll: true });
+    show(tile, !event.defaultPrevented); // a click that picks opens nothing
+    if (narrow.matches && !event.defaultPrevented) detail.focus({ preventScroll: true });
   });
 
   gallery.addEventListener("keydown", (event) => {
@@ -199,4 +254,14 @@
   detail.hidden = false;
   sort();
   show(tiles[0], false);
+  return {
+    data,
+    tiles, // in the order shown
+    classOf,
+    current: () => shown,
+    onShow(watch) {
+      watchers.push(watch);
+      watch(classOf(shown));
+    },
+  };
 })();

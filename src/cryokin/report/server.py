@@ -1,0 +1,200 @@
+"""Serve one report to the browser of this machine and take the selection from it.
+
+Other pages that the user has open, and other users of the machine, must neither read
+the report nor write a selection: the address holds a token that only the user is told;
+the server listens to this machine alone; a request that names another host (a name that
+was rebound to this machine) or comes from another page is refused.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+import secrets
+from html import escape
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from cryokin.errors import InputError
+from cryokin.selection import check_selection, parse_selection, write_selection
+
+HOST = "127.0.0.1"
+OWN_NAMES = (HOST, "localhost")
+LARGEST_SELECTION = 1_000_000  # a thousand classes take some 10 kB [byte]
+POLICY = "default-src 'none'; "  # how the policy of a page begins
+
+
+class SelectionServer(ThreadingHTTPServer):
+    """Serves the report of a run below a secret path.
+
+    Parameters
+    ----------
+    run : str
+        Name of the run.
+    page : Path
+        The report, ``results/<run>/report/index.html``.
+    target : Path
+        Where the selection is written, ``config/selection/<run>.yaml``.
+    classes : Path
+        The table that the selection is of: ``classes.star`` or ``classes.json``.
+    shown : str
+        How ``target`` is called to the user; default: its path.
+    port : int
+        0: any that is free.
+
+    Attributes
+    ----------
+    url : str
+        The address to open, token included.
+
+    Raises
+    ------
+    InputError
+        If there is no report.
+    """
+
+    daemon_threads = True
+
+    def __init__(
+        self, run: str, page: Path, target: Path, classes: Path, shown: str, port: int
+    ) -> None:
+        if not page.is_file():
+            raise InputError(
+                f"{page}: there is no report of run {run} yet; make it by snakemake, or"
+                f" see what there is by 'make report RUN={run}'."
+            )
+        self.run_name, self.page, self.target = run, page, target
+        self.classes, self.shown = classes, shown
+        self.token = secrets.token_urlsafe(24)
+        super().__init__((HOST, port), _Handler)
+        self.url = f"http://{HOST}:{self.server_port}/{self.token}/"
+
+    def html(self) -> bytes:
+        """Return the page, allowed to talk to this server."""
+        text = self.page.read_text(encoding="utf-8")
+        if text.count(POLICY) != 1:
+            raise InputError(
+                f"{self.page}: not a report of this version; make it again by snakemake"
+                " --forcerun isac_report pytom_report."
+            )
+        file = f'<meta name="selection-file" content="{escape(self.shown)}">'
+        text = text.replace(POLICY, POLICY + "connect-src 'self'; ")
+        return re.sub(r"(?=<title>)", lambda _: file, text, count=1).encode()
+
+    def save(self, text: str) -> str:
+        """Write a selection that the page sends; return what to tell the user.
+
+        Raises
+        ------
+        InputError
+            If it is no selection of classes that the run has.
+        """
+        try:
+            content = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise InputError("the selection is no YAML; load the page again.") from None
+        selection = parse_selection(content, "the selection")
+        shown = page_data(self.page.read_text(encoding="utf-8"))
+        known = [entry["k"] for entry in shown.get("classes", ())]
+        check_selection(selection, "the selection", self.run_name, known, self.classes)
+        write_selection(self.target, selection)
+        kept, groups = len(selection.keep), len(selection.merge)
+        return (
+            f"Saved {kept} class{'' if kept == 1 else 'es'}"
+            + (
+                f", {groups} group{'' if groups == 1 else 's'} to merge,"
+                if groups
+                else ""
+            )
+            + f" to {self.shown}."
+        )
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: SelectionServer
+    server_version = "cryokin"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        """Send the page, or the selection that there is."""
+        name = self._asked_for()
+        if name is None:
+            return
+        if name == "":
+            try:
+                self._send(HTTPStatus.OK, self.server.html(), "text/html")
+            except (InputError, OSError) as error:
+                self._say(HTTPStatus.NOT_FOUND, str(error))
+        elif name == "selection.yaml" and self.server.target.is_file():
+            self._send(HTTPStatus.OK, self.server.target.read_bytes(), "text/yaml")
+        elif name == "selection.yaml":
+            self._send(HTTPStatus.NO_CONTENT, b"", "text/plain")
+        else:
+            self._say(HTTPStatus.NOT_FOUND, "there is nothing of this name")
+
+    def do_PUT(self) -> None:
+        """Take a selection."""
+        name = self._asked_for(changes=True)
+        if name is None:
+            return
+        length = self.headers.get("Content-Length", "")
+        if name != "selection.yaml":
+            return self._say(HTTPStatus.NOT_FOUND, "only selection.yaml can be saved")
+        if not length.isdigit() or int(length) > LARGEST_SELECTION:
+            return self._say(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "this is no selection"
+            )
+        try:
+            said = self.server.save(self.rfile.read(int(length)).decode("utf-8"))
+        except (InputError, OSError, UnicodeDecodeError) as error:
+            return self._say(HTTPStatus.UNPROCESSABLE_ENTITY, f"Not saved: {error}")
+        print(said, flush=True)
+        self._say(HTTPStatus.OK, said)
+
+    def _asked_for(self, changes: bool = False) -> str | None:
+        """Return the part of the path behind the token, or None after a refusal."""
+        host = self.headers.get("Host", "")
+        origin = self.headers.get("Origin")
+        token, _, name = urlsplit(self.path).path.lstrip("/").partition("/")
+        allowed = (
+            urlsplit(f"//{host}").hostname in OWN_NAMES
+            # A browser tells where a change comes from; a page of another port or
+            # a file is another page, too.
+            and (origin == f"http://{host}" or (origin is None and not changes))
+            and hmac.compare_digest(token.encode(), self.server.token.encode())
+        )
+        if allowed:
+            return name
+        self._say(HTTPStatus.FORBIDDEN, "this address is not the one that was printed")
+        return None
+
+    def _say(self, status: HTTPStatus, sentence: str) -> None:
+        self._send(status, sentence.encode(), "text/plain")
+
+    def _send(self, status: HTTPStatus, body: bytes, kind: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("Referrer-Policy", "no-referrer")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Content-Security-Policy", "frame-ancestors 'none'")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *arguments: Any) -> None:
+        """Keep the terminal for what was saved."""
+
+
+def page_data(html: str) -> dict[str, Any]:
+    """Return what the script of a report knows of it."""
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', html)
+    data: dict[str, Any] = {} if found is None else json.loads(found[1])
+    return data

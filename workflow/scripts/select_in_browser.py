@@ -1,0 +1,66 @@
+"""Open the report of a run to pick classes; they are saved to config/selection/."""
+
+import argparse
+import os
+import webbrowser
+from pathlib import Path
+
+import yaml
+
+from cryokin.errors import InputError, exit_on_input_error
+from cryokin.report.server import SelectionServer
+
+
+def selection_file(config: Path, run: str) -> str:
+    """Return where the selection of a run stands, as its configuration may say."""
+    runs = {}
+    if config.is_file():
+        runs = (yaml.safe_load(config.read_text(encoding="utf-8")) or {}).get("runs")
+    return (runs or {}).get(run, {}).get("selection") or f"config/selection/{run}.yaml"
+
+
+def main() -> None:
+    """Serve the report until Ctrl-C."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--run", required=True, help="name of the run")
+    add("--directory", type=Path, default=Path(), help="folder that holds results/")
+    add("--configfile", type=Path, help="default: config/config.yaml below the folder")
+    add("--port", type=int, default=0, help="default: any that is free")
+    arguments = parser.parse_args()
+
+    folder, run = arguments.directory, arguments.run
+    if not folder.is_dir():
+        raise InputError(
+            f"--directory {folder}: there is no such folder; give the one that holds"
+            " results/."
+        )
+    results = folder / "results" / run
+    tables = [results / "classes.star", results / "classes.json"]
+    config = arguments.configfile or folder / "config/config.yaml"
+    shown = selection_file(config, run)
+    server = SelectionServer(
+        run,
+        results / "report/index.html",
+        folder / shown,
+        next((table for table in tables if table.is_file()), tables[0]),
+        shown,
+        arguments.port,
+    )
+    print(f"Pick classes at {server.url}")
+    print(f"They are saved to {folder / shown}. Ctrl-C ends this.", flush=True)
+    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        webbrowser.open(server.url)
+    else:
+        port = server.server_port
+        print(f"From another machine first: ssh -L {port}:127.0.0.1:{port} <this one>")
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        print()
+    finally:
+        server.server_close()
+
+
+if __name__ == "__main__":
+    exit_on_input_error(main)
