@@ -32,9 +32,12 @@ include: "workflow/rules/isac.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/pytom.smk"
 include: "workflow/rules/pytom_report.smk"
+include: "workflow/rules/select.smk"
+include: "workflow/rules/full_size.smk"
+include: "workflow/rules/rct.smk"
 
 
-check_particles()
+check_files()
 
 
 onstart:
@@ -47,6 +50,7 @@ rule all:
         last_rounds,
         expand("results/{run}/report/index.html", run=RUNS),
         results_3d,
+        selected_particles,
 
 
 rule candidates:
@@ -56,3 +60,8 @@ rule candidates:
             "results/{run}/generation_0001/class_averages_candidate_generation_1.hdf",
             run=RUNS_2D,
         ),
+
+
+rule full_size:
+    input:
+        expand("results/{run}/class_averages_ordered.mrcs", run=RUNS_2D),

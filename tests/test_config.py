@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cryokin.config import PARTICLE_SUFFIXES, load_runs, working_box
+from cryokin.config import PARTICLE_SUFFIXES, load_runs, reference, working_box
 from cryokin.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,7 +30,7 @@ MANUAL = {
 }
 
 # Options that sxisac has not.
-OWN = {"thld_rep"}
+OWN = {"thld_rep", "select", "selection", "tilted"}
 
 
 def load(run=None, /, **options):
@@ -115,6 +115,46 @@ class TestValues:
         first = {"method": "isac", "particles": "p.star", "radius": 30}
         runs = load_runs({"runs": {"a": first, "b-2": first | {"xr": 2}}}, SCHEMA)
         assert (runs["a"]["xr"], runs["b-2"]["xr"]) == (1, 2)
+
+
+FROM_FILE = {"method": "isac", "particles": "p.star", "radius": 30}
+
+
+class TestParticlesOfAnotherRun:
+    @pytest.mark.parametrize("which", ["unaccounted", "selected", "class/12"])
+    def test_are_named_by_the_run(self, which):
+        runs = {"b": FROM_FILE | {"particles": f"run:a-1/{which}"}, "a-1": FROM_FILE}
+        loaded = load_runs({"runs": runs}, SCHEMA)
+        assert reference(loaded["b"]["particles"]) == ("a-1", which)
+        assert reference(loaded["a-1"]["particles"]) is None
+
+    @pytest.mark.parametrize(
+        ("particles", "words"),
+        [
+            ("run:a", "are named run:<run>/unaccounted, run:<run>/selected or"),
+            ("run:a/good", "are named run:<run>/unaccounted"),
+            ("run:a/class/-1", "are named run:<run>/unaccounted"),
+            ("run:c/selected", "names run c, but there are only a, b, cubes;"),
+            ("run:b/selected", "leads back to run b;"),
+            ("run:cubes/selected", "names run cubes of method cpca, whose particles"),
+        ],
+    )
+    def test_that_cannot_be_had_are_refused(self, particles, words):
+        runs = {"a": FROM_FILE, "b": FROM_FILE | {"particles": particles}}
+        with pytest.raises(InputError) as error:
+            load_runs(
+                {"runs": runs | {"cubes": SMALLEST_3D | {"method": "cpca"}}}, SCHEMA
+            )
+        assert f'runs.b.particles = "{particles}" ' in str(error.value)
+        assert words in str(error.value)
+
+    def test_are_never_those_of_a_ring_of_runs(self):
+        runs = {
+            "a": FROM_FILE | {"particles": "run:b/selected"},
+            "b": FROM_FILE | {"particles": "run:a/selected"},
+        }
+        with pytest.raises(InputError, match="leads back to run a"):
+            load_runs({"runs": runs}, SCHEMA)
 
 
 class TestRefusals:

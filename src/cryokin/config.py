@@ -33,6 +33,11 @@ PARTICLE_SUFFIXES = (
     ".cs",
 )
 
+#: Particles of another run, as `particles` names them: the run, and which of its own.
+REFERENCE = re.compile(
+    r"run:([A-Za-z0-9_-]+)/(unaccounted|selected|class/(?:0|[1-9]\d*))"
+)
+
 #: What was an option of sxisac and is a property of a workflow: what to do instead.
 WORKFLOW_FLAGS = {
     "stop_after_candidates": "ask for the target candidates",
@@ -83,10 +88,56 @@ def load_runs(
             " run with its options, e.g. 'runs: {demo: {method: isac, ...}}'."
         )
     pattern = schema["properties"]["runs"]["propertyNames"]["pattern"]
-    return {
+    loaded = {
         name: _load_run(name, run, schema, pattern, source)
         for name, run in runs.items()
     }
+    for name in loaded:
+        _check_reference(name, loaded, source)
+    return loaded
+
+
+def reference(particles: str) -> tuple[str, str] | None:
+    """Return the run whose particles are meant and which of them; None for a file.
+
+    Examples
+    --------
+    >>> reference("run:demo/class/7")
+    ('demo', 'class/7')
+    >>> reference("particles.star")
+    """
+    found = REFERENCE.fullmatch(particles)
+    return (found[1], found[2]) if found else None
+
+
+def _check_reference(
+    name: str, runs: Mapping[str, Mapping[str, Any]], source: str
+) -> None:
+    """Raise `InputError` if a run takes particles of one that does not fit, or its own.
+
+    Particles of another run are followed to the run that starts from a file.
+    """
+    where = f"{source}: runs.{name}.particles = {_shown(runs[name]['particles'])}"
+    passed = [name]
+    while (found := reference(runs[passed[-1]]["particles"])) is not None:
+        other = found[0]
+        if other not in runs:
+            raise InputError(
+                f"{where} names run {other}, but there are only {', '.join(runs)};"
+                " correct the name, or add the run to the config."
+            )
+        if other in passed:
+            raise InputError(
+                f"{where} leads back to run {other}; let one of the runs start from"
+                " a file."
+            )
+        if (runs[other]["method"] == "isac") != (runs[name]["method"] == "isac"):
+            raise InputError(
+                f"{where} names run {other} of method {runs[other]['method']}, whose"
+                f" particles are of another kind than method {runs[name]['method']}"
+                " takes; name a run of the same kind."
+            )
+        passed.append(other)
 
 
 def working_box(target_nx: int, xr: int) -> int:
@@ -229,6 +280,11 @@ def _check_isac(run: dict[str, Any], where: str) -> None:
     if run["yr"] == -1:
         run["yr"] = run["xr"]
     _check_particles(run, where)
+    if isinstance(run["tilted"], str):
+        run["tilted"] = {"particles": run["tilted"], "match": None}
+    for values, key in ((run, "selection"), (run["tilted"] or {}, "particles")):
+        if isinstance(values.get(key), str):
+            values[key] = os.path.normpath(os.path.expanduser(values[key]))
     box, reach = working_box(run["target_nx"], run["xr"]), max(run["xr"], run["yr"])
     smallest = 2 * (run["target_radius"] + reach + 1)
     for fits, key, sentence in (
@@ -271,6 +327,8 @@ def _check_particles(run: dict[str, Any], where: str) -> None:
     """Raise `InputError` for particles of a kind that cannot be read."""
     particles = run["particles"]
     what = f"{where}.particles = {_shown(particles)}"
+    if _is_reference(particles, where):
+        return
     if particles.startswith("bdb:"):
         name = re.split(r"[:/#]", particles)[-1]
         raise InputError(
@@ -285,15 +343,29 @@ def _check_particles(run: dict[str, Any], where: str) -> None:
     run["particles"] = os.path.normpath(os.path.expanduser(particles))
 
 
+def _is_reference(particles: str, where: str) -> bool:
+    """Whether another run's particles are meant; `InputError` if not clear which."""
+    if not particles.startswith("run:"):
+        return False
+    if reference(particles) is None:
+        raise InputError(
+            f"{where}.particles = {_shown(particles)} cannot be used, particles of"
+            " another run are named run:<run>/unaccounted, run:<run>/selected or"
+            " run:<run>/class/7."
+        )
+    return True
+
+
 def _check_subtomograms(run: dict[str, Any], where: str) -> None:
     """Complete a run for subtomograms, and raise `InputError` for contradictions."""
     particles = run["particles"]
-    if not particles.lower().endswith(SUBTOMOGRAM_SUFFIXES):
+    table = particles.lower().endswith(SUBTOMOGRAM_SUFFIXES)
+    if not _is_reference(particles, where) and not table:
         raise InputError(
             f"{where}.particles = {_shown(particles)} cannot be read, its name must end"
             f" in one of {', '.join(SUBTOMOGRAM_SUFFIXES)}."
         )
-    for key in ("particles", "mask", "ccc"):
+    for key in ("particles", "mask", "ccc", "selection"):
         if isinstance(run.get(key), str):
             run[key] = os.path.normpath(os.path.expanduser(run[key]))
     if isinstance(run["mask"], Mapping):

@@ -16,7 +16,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,10 @@ from cryokin.provenance import sha256
 ClassName = int | str
 
 KEYS = ("run", "classes", "keep", "merge")
+
+#: What the option `select` may limit from above, and from below.
+AT_MOST = ("resolution", "pixel_error")
+AT_LEAST = ("size", "reproduction")
 
 
 @dataclass(frozen=True)
@@ -185,6 +189,67 @@ def check_selection(
                 f"{source}: keep names class {name}, but run {run} has"
                 f" {_listed(there)}; correct keep."
             )
+
+
+def select_by_rule(
+    run: str, rule: Mapping[str, Any], classes: Sequence[Mapping[str, Any]]
+) -> Selection:
+    """Return the selection that the option `select` of a run makes.
+
+    Parameters
+    ----------
+    run : str
+        Name of the run.
+    rule : mapping
+        Any of ``classes`` (names), ``size`` and ``reproduction`` (at least),
+        ``resolution`` [A] and ``pixel_error`` [working pixel] (at most).
+    classes : sequence of mapping
+        The run's classes: ``class`` (its name), ``name`` (another one, optional), and
+        their values under the same keys. A value that is not known (None or not a
+        number) passes no limit.
+
+    Raises
+    ------
+    InputError
+        If the rule names an unknown class, or nothing passes.
+    """
+    wanted = None
+    if rule.get("classes") is not None:
+        known = {as_name(e["class"]): e for e in classes}
+        known |= {as_name(e["name"]): e for e in classes if "name" in e}
+        for name in map(as_name, rule["classes"]):
+            if name not in known:
+                there = [as_name(e.get("name", e["class"])) for e in classes]
+                raise InputError(
+                    f"select: there is no class {name}, run {run} has"
+                    f" {_listed(there)}; correct select in the config."
+                )
+        wanted = [known[as_name(name)]["class"] for name in rule["classes"]]
+    keep = tuple(
+        as_name(e["class"])
+        for e in classes
+        if (wanted is None or e["class"] in wanted) and _passes(rule, e)
+    )
+    if not keep:
+        raise InputError(
+            f"select = {_shown(dict(rule))} keeps none of the {len(classes)} classes of"
+            f" run {run}; loosen select in the config, or remove it."
+        )
+    return Selection(run, keep)
+
+
+def _passes(rule: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
+    """Whether a class is within the limits of a rule."""
+    for key in (*AT_MOST, *AT_LEAST):
+        if rule.get(key) is None:
+            continue
+        value = entry.get(key)
+        # A comparison with NaN is false.
+        if value is None or not (
+            value <= rule[key] if key in AT_MOST else value >= rule[key]
+        ):
+            return False
+    return True
 
 
 def as_name(value: ClassName) -> ClassName:

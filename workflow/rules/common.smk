@@ -3,6 +3,7 @@ import json
 import os
 import shlex
 
+from cryokin.config import reference
 from cryokin.files import read_json
 from cryokin.pytom.schedule import schedule
 
@@ -54,20 +55,79 @@ wildcard_constraints:
     round=r"(?!0000)\d{4}",
 
 
-def check_particles():
-    """Stop with one sentence if a file that a run which is new starts from is missing."""
+def existing(*paths):
+    """Those of some files that are there."""
+    return [path for path in paths if os.path.exists(path)]
+
+
+def selection_file(run):
+    """The user's selection of a run's classes, where there is one."""
+    chosen = RUNS[run]["selection"]
+    return [chosen] if chosen else existing(f"config/selection/{run}.yaml")
+
+
+def is_selected(run):
+    """Whether the classes of a run are selected, by hand or by rule."""
+    return bool(selection_file(run) or RUNS[run]["select"])
+
+
+def selection_needed(wildcards):
+    """The user's selection of a run, or nothing where the run selects by rule."""
+    if not is_selected(wildcards.run):
+        raise WorkflowError(
+            f"{wildcards.run}: nothing says which classes are kept; save a selection in"
+            f" the report as config/selection/{wildcards.run}.yaml, or set"
+            f" runs.{wildcards.run}.select in the config."
+        )
+    return selection_file(wildcards.run)
+
+
+def selection_option(wildcards, input):
+    """The option that hands over the user's selection, if there is one."""
+    return f"--selection {shlex.quote(str(input.selection))}" if input.selection else ""
+
+
+def select_option(wildcards):
+    """What a selection depends on besides its file: the rule, where there is none."""
+    chosen = RUNS[wildcards.run]
+    return {} if selection_file(wildcards.run) else {"select": chosen["select"]}
+
+
+def given_files(run):
+    """The files that a run starts from, by the keys that name them."""
+    options = RUNS[run]
+    found = {key: options.get(key) for key in ("particles", "mask", "ccc")}
+    found["tilted"] = (options.get("tilted") or {}).get("particles")
+    return {
+        key: path
+        for key, path in found.items()
+        if isinstance(path, str)
+        and path not in DEMO_PARTICLES + DEMO_SUBTOMOGRAMS
+        and not reference(path)
+    }
+
+
+def check_files():
+    """Stop with one sentence if a file that a run names is missing."""
     for run, options in RUNS.items():
+        files = given_files(run)
         if os.path.exists(f"results/{run}/import/import.json"):
-            continue
-        for key in ("particles", "mask", "ccc"):
-            path = options.get(key)
-            if not isinstance(path, str) or path in DEMO_PARTICLES + DEMO_SUBTOMOGRAMS:
-                continue
+            files = {}
+        if options["selection"]:
+            files["selection"] = options["selection"]
+        for key, path in files.items():
             if not os.path.exists(path):
                 sys.exit(
                     f"error: runs.{run}.{key} = {path}: there is no such file, seen from"
                     f" {os.getcwd()}; give its path from there, or a path from the root."
                 )
+        other, which = reference(options["particles"]) or (None, None)
+        if which == "selected" and not is_selected(other):
+            sys.exit(
+                f"error: runs.{run}.particles = {options['particles']}: nothing says"
+                f" which classes of run {other} are kept; save a selection in its report"
+                f" as config/selection/{other}.yaml, or set runs.{other}.select."
+            )
 
 
 def hold_folder():
@@ -99,8 +159,22 @@ def memory(base, factor):
 
 
 def table_or_stack(wildcards):
-    """The particles that a run starts from, as the configuration names them."""
-    return RUNS[wildcards.run]["particles"]
+    """The particles that a run starts from: a file, or a list of another run."""
+    particles = RUNS[wildcards.run]["particles"]
+    other, which = reference(particles) or (None, None)
+    if other is None:
+        return particles
+    if which == "selected":
+        name = "particles_selected.star" if other in RUNS_2D else "filtered_pl.xml"
+        return f"results/{other}/selected/{name}"
+    if which.startswith("class/"):
+        which = f"class_{int(which.removeprefix('class/')):04d}"
+    return f"results/{other}/subsets/{which}{'.star' if other in RUNS_2D else '.xml'}"
+
+
+def class_number(wildcards):
+    """The class number in the name of a list; -1 for the unaccounted."""
+    return int(wildcards.which.removeprefix("class_").replace("unaccounted", "-1"))
 
 
 def flipped_stack(wildcards):

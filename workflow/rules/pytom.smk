@@ -38,6 +38,12 @@ def mask_file(wildcards):
     return [mask] if isinstance(mask, str) else []
 
 
+def import_of_other(wildcards):
+    """The option that hands over what is known of another run's particles."""
+    other, _ = reference(RUNS[wildcards.run]["particles"]) or (None, None)
+    return f"--import-of results/{other}/import/import.json" if other else ""
+
+
 def given_matrix(wildcards):
     """The correlation matrix, where the run has one already."""
     given = RUNS[wildcards.run].get("ccc")
@@ -106,8 +112,6 @@ def results_3d(wildcards):
     for run in RUNS_3D:
         if RUNS[run]["merge"]:
             wanted.append(f"results/{run}/merge.json")
-        if RUNS[run]["select"]:
-            wanted.append(f"results/{run}/selected/filtered_pl.xml")
     return wanted
 
 
@@ -130,11 +134,12 @@ rule pytom_import:
         runtime=60,
     params:
         options=options("pixel_size", "wedge", "mask", "binning", "nclass"),
+        other=import_of_other,
         folder="results/{run}/import",
     message:
         "{wildcards.run}: reading {input.particles}"
     shell:
-        f"{SCRIPT}/pytom_import.py --particles {{input.particles:q}}"
+        f"{SCRIPT}/pytom_import.py --particles {{input.particles:q}} {{params.other}}"
         " --options {params.options:q} --folder {params.folder} > {log} 2>&1"
 
 
@@ -450,6 +455,7 @@ rule hierarchical_merge:
 
 rule select_classes:
     input:
+        selection=selection_needed,
         imported=IMPORT_3D,
         poses="results/{run}/prepared/poses.npz",
         labels=labels_to_select,
@@ -459,6 +465,7 @@ rule select_classes:
         multiext(
             "results/{run}/selected/",
             *("filtered_pl.xml", "filtered_pl.star", "selected.csv"),
+            "backup_selection.star",
             *("filteredIniRef.em", "filteredIniRef.mrc"),
         ),
     log:
@@ -473,13 +480,18 @@ rule select_classes:
         mem_mb=memory(2000, 4),
         runtime=60,
     params:
-        options=options(*AVERAGE_OPTIONS, "select"),
+        options=lambda wildcards: json.dumps(
+            {key: RUNS[wildcards.run][key] for key in AVERAGE_OPTIONS}
+            | select_option(wildcards)
+        ),
+        selection=selection_option,
         imported="results/{run}/import",
         folder="results/{run}/selected",
     message:
         "{wildcards.run}: selecting classes"
     shell:
-        f"{SCRIPT}/pytom_select.py --imported {{params.imported}}"
+        f"{SCRIPT}/pytom_select.py --run {{wildcards.run}} {{params.selection}}"
+        " --imported {params.imported}"
         " --poses {input.poses} --labels {input.labels} --classes {input.classes}"
         " --options {params.options:q} --folder {params.folder} > {log} 2>&1"
 

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from cryokin.errors import InputError, exit_on_input_error
-from cryokin.files import write_json
-from cryokin.io.subtomograms import read_subtomograms
+from cryokin.files import read_json, write_json
+from cryokin.io.subtomograms import load, read_subtomograms
 from cryokin.provenance import sha256
 from cryokin.pytom.files import make_mask
 
@@ -17,15 +17,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--particles", required=True, type=Path, help="ParticleList or STAR file")
+    add("--import-of", type=Path, help="import.json of the run that the list is of")
     add("--options", required=True, type=json.loads, help="options of the run as JSON")
     add("--folder", required=True, type=Path, help="output folder")
     arguments = parser.parse_args()
     options = arguments.options
 
     angles = options["wedge"]["angles"] if options["wedge"] else None
-    table = read_subtomograms(
-        arguments.particles, None, options["pixel_size"], wedge_angles=angles
-    )
+    if arguments.import_of is None:
+        table = read_subtomograms(
+            arguments.particles, None, options["pixel_size"], wedge_angles=angles
+        )
+    else:
+        info = read_json(arguments.import_of)
+        table = load(
+            arguments.particles.with_suffix(""),
+            info["box"],
+            options["pixel_size"] or info["pixel_size"],
+        ).with_wedges(angles)
     if len(table) < max(2, options["nclass"]):
         raise InputError(
             f"{arguments.particles}: {len(table)} particles are too few for nclass ="

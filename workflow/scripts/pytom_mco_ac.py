@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from cryokin.errors import exit_on_input_error
-from cryokin.files import write_json
-from cryokin.pytom.files import atomic_folder, load_import, save_labels
+from cryokin.files import atomic_folder, write_json
+from cryokin.pytom.files import load_import, save_labels
 from cryokin.pytom.runs import annealing_report, load_chains, write_annealing
 from cryokin.pytom.schedule import schedule
 

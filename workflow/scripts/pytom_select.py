@@ -5,12 +5,20 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from cryokin.errors import InputError, exit_on_input_error
+from cryokin.errors import exit_on_input_error
 from cryokin.files import read_json, write_text
+from cryokin.io.star import write_star
 from cryokin.io.volumes import write_both
 from cryokin.parallel import Team
 from cryokin.pytom.files import class_average, load_import, make_mask
+from cryokin.selection import (
+    as_name,
+    check_selection,
+    read_selection,
+    select_by_rule,
+)
 
 
 def main() -> None:
@@ -21,6 +29,8 @@ def main() -> None:
     add("--poses", required=True, type=Path, help="poses.npz")
     add("--labels", required=True, type=Path, help="classes of the particles, .npy")
     add("--classes", required=True, type=Path, help="classes.json")
+    add("--run", required=True, help="name of the run")
+    add("--selection", type=Path, help="the user's selection; else by rule")
     add("--options", required=True, type=json.loads, help="options of the run as JSON")
     add("--folder", required=True, type=Path, help="output folder")
     arguments = parser.parse_args()
@@ -28,16 +38,24 @@ def main() -> None:
 
     labels = np.load(arguments.labels)
     known = read_json(arguments.classes)["classes"]
-    by_name = {str(e["class"]): e["class"] for e in known}
-    by_name |= {e["name"]: e["class"] for e in known}
-    wanted = [str(name) for name in options["select"]["classes"]]
-    missing = [name for name in wanted if name not in by_name]
-    if missing:
-        raise InputError(
-            f"select: there is no class {missing[0]} (there are:"
-            f" {', '.join(e['name'] for e in known)}); correct select in the config."
+    if arguments.selection is None:
+        values = [entry | {"size": entry["n"]} for entry in known]
+        selection = select_by_rule(arguments.run, options["select"], values)
+    else:
+        selection = read_selection(arguments.selection)
+        names = [e["name"] for e in known] + [e["class"] for e in known]
+        check_selection(
+            selection,
+            arguments.selection,
+            arguments.run,
+            dict.fromkeys(map(as_name, names)),
+            arguments.classes,
         )
-    chosen = np.flatnonzero(np.isin(labels, [by_name[name] for name in wanted]))
+    number = {as_name(e["class"]): e["class"] for e in known}
+    number |= {as_name(e["name"]): e["class"] for e in known}
+    becomes = {number[a]: number[b] for a, b in selection.becomes.items()}
+    chosen = np.flatnonzero(np.isin(labels, list(becomes)))
+    labels = np.array([becomes.get(label, -1) for label in labels.tolist()])
     with np.load(arguments.poses) as poses:
         particles = load_import(arguments.imported).placed(
             poses["rotations"], poses["shifts"]
@@ -53,6 +71,10 @@ def main() -> None:
     write_both(folder / "filteredIniRef", average.volume, particles.pixel_size)
     rows = [f"{i + 1},{labels[i]}\n" for i in chosen]
     write_text(folder / "selected.csv", "particle_id,class\n" + "".join(rows))
+    is_kept = [int(e["class"] in becomes) for e in known]
+    write_star(
+        folder / "backup_selection.star", {"": pd.DataFrame({"rlnSelected": is_kept})}
+    )
     particles.write(folder / "filtered_pl")
     print(f"{len(chosen)} of {len(labels)} particles selected")
 

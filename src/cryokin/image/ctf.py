@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -65,8 +67,23 @@ def phase_flip(
 ) -> NDArray[np.float32]:
     """Return an image with the phases of negative CTF lobes flipped.
 
-    The image is placed in a box of twice its size, filled with the mean of its border,
-    so that what the flip spreads does not wrap around.
+    Parameters
+    ----------
+    image : array_like, shape (box, box)
+    pixel_size : float
+        [A]
+    **optics : float
+        As for `ctf`.
+    """
+    return _with_gain(
+        image, pixel_size, optics, lambda value: np.where(value < 0, -1.0, 1.0)
+    )
+
+
+def multiply_ctf(
+    image: ArrayLike, pixel_size: float, **optics: float
+) -> NDArray[np.float32]:
+    """Return an image multiplied by its CTF once more, for a Wiener filter.
 
     Parameters
     ----------
@@ -76,6 +93,20 @@ def phase_flip(
     **optics : float
         As for `ctf`.
     """
+    return _with_gain(image, pixel_size, optics, lambda value: value)
+
+
+def _with_gain(
+    image: ArrayLike,
+    pixel_size: float,
+    optics: Mapping[str, float],
+    gain: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+) -> NDArray[np.float32]:
+    """Return an image filtered by a function of its CTF.
+
+    The image is placed in a box of twice its size, filled with the mean of its border,
+    so that what the filter spreads does not wrap around.
+    """
     image = np.asarray(image, np.float32)
     box = image.shape[0]
     border = np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]])
@@ -84,7 +115,6 @@ def phase_flip(
     padded[start : start + box, start : start + box] = image
     fy = np.fft.fftfreq(2 * box, pixel_size)[:, None]
     fx = np.fft.rfftfreq(2 * box, pixel_size)[None, :]
-    spectrum = np.fft.rfft2(padded)
-    spectrum[ctf(fx, fy, **optics) < 0] *= -1
-    flipped = np.fft.irfft2(spectrum, padded.shape)
-    return flipped[start : start + box, start : start + box].astype(np.float32)
+    spectrum = np.fft.rfft2(padded) * gain(ctf(fx, fy, **optics))
+    filtered = np.fft.irfft2(spectrum, padded.shape)
+    return filtered[start : start + box, start : start + box].astype(np.float32)

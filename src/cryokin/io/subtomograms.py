@@ -136,10 +136,23 @@ class Subtomograms:
         star = self.star | {"particles": table}
         return replace(self, particles=particles, star=star)
 
+    def with_wedges(self, angles: Sequence[float] | None) -> Subtomograms:
+        """Return the particles with one wedge (90 - largest tilts); None: as it is."""
+        if angles is None:
+            return self
+        particles = tuple(replace(p, wedge=_tilts(angles)) for p in self.particles)
+        return replace(self, particles=particles)
+
     def write(self, stem: str | os.PathLike[str]) -> None:
         """Write ``<stem>.xml`` and ``<stem>.star``, atomically."""
         pytom_xml.write_particle_list(f"{stem}.xml", self.particles)
         write_star(f"{stem}.star", self.star)
+
+
+def _tilts(angles: Sequence[float]) -> pytom_xml.SingleTiltWedge:
+    """Return the wedge of a tilt range, 90 - largest tilt on either side [degree]."""
+    first, second = angles
+    return pytom_xml.SingleTiltWedge(float(first), float(second))
 
 
 def _triple(values: NDArray[np.float64]) -> tuple[float, float, float]:
@@ -210,9 +223,7 @@ def read_subtomograms(
     if not particles:
         raise InputError(f"{source}: there is no particle in it; give another table.")
     if wedge_angles is not None:
-        first, second = wedge_angles
-        tilts = pytom_xml.SingleTiltWedge(float(first), float(second))
-        particles = [replace(p, wedge=tilts) for p in particles]
+        particles = [replace(p, wedge=_tilts(wedge_angles)) for p in particles]
     elif star is not None and "rlnCtfImage" not in as_table(star["particles"]):
         raise InputError(
             f"{source}: no column rlnCtfImage tells what was sampled; give 'wedge:"

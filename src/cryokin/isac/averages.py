@@ -10,7 +10,7 @@ import numpy as np
 
 from cryokin.image.frc import crossing
 from cryokin.io.eman_hdf import write_images
-from cryokin.isac.classes import Class, class_average
+from cryokin.isac.classes import Class, Image, class_average
 from cryokin.isac.files import Images
 
 
@@ -34,27 +34,30 @@ def write_averages(
         Options of the run: ``target_radius``, ``FH``, ``FF``.
     generation : int
     """
-    pixel = images.pixel_size
-    averages, attributes = [], []
-    for found in classes:
-        average = class_average(
-            images.read, found, options["target_radius"], options["FH"], options["FF"]
-        )
-        half = crossing(np.arange(len(average.frc)) / images.box, average.frc, 0.5)
-        errors = found.errors[np.isfinite(found.errors)]
-        averages.append(average.image)
-        attributes.append(
-            {
-                "members": found.members.astype(np.int32),
-                "n_objects": len(found.members),
-                "generation": generation,
-                "pixel_error": float(errors.mean()) if len(errors) else 0.0,
-                "reproduction": found.reproduction,
-                "resolution": pixel / half if half > 0 else 2 * pixel,
-                "frc": average.frc.astype(np.float32),
-                **{f"apix_{axis}": pixel for axis in "xyz"},
-            }
-        )
+    made = [average_and_header(c, images, options, generation) for c in classes]
+    averages, attributes = [m[0] for m in made], [m[1] for m in made]
     box = images.box
     stacked = np.stack(averages) if averages else np.zeros((0, box, box), np.float32)
     write_images(path, stacked, attributes)
+
+
+def average_and_header(
+    found: Class, images: Images, options: Mapping[str, Any], generation: int
+) -> tuple[Image, dict[str, Any]]:
+    """Return the average of a class and its attributes; see `write_averages`."""
+    pixel = images.pixel_size
+    average = class_average(
+        images.read, found, options["target_radius"], options["FH"], options["FF"]
+    )
+    half = crossing(np.arange(len(average.frc)) / images.box, average.frc, 0.5)
+    errors = found.errors[np.isfinite(found.errors)]
+    return average.image, {
+        "members": found.members.astype(np.int32),
+        "n_objects": len(found.members),
+        "generation": generation,
+        "pixel_error": float(errors.mean()) if len(errors) else 0.0,
+        "reproduction": found.reproduction,
+        "resolution": pixel / half if half > 0 else 2 * pixel,
+        "frc": average.frc.astype(np.float32),
+        **{f"apix_{axis}": pixel for axis in "xyz"},
+    }

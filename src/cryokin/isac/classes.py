@@ -130,11 +130,25 @@ def class_average(
         halves[k % 2] += transform_image(image, take(found.alignment, k))
     n = len(images)
     mean = halves.sum(axis=0) / n
-    inside = disc(images.shape[-1], radius)
-    masked = [
-        np.where(inside, half - half[inside].mean(), 0)
-        for half in (halves[0] / max(n - n // 2, 1), halves[1] / max(n // 2, 1))
-    ]
+    frc = half_correlation(
+        halves[0] / max(n - n // 2, 1), halves[1] / max(n // 2, 1), radius
+    )
+    return ClassAverage(filter_image(mean, cutoff, fall_off), frc)
+
+
+def half_correlation(
+    first: NDArray[np.floating], second: NDArray[np.floating], radius: float
+) -> NDArray[np.float64]:
+    """Return the ring correlation of two averages under a disc, (box // 2,).
+
+    Parameters
+    ----------
+    first, second : ndarray, shape (box, box)
+    radius : float
+        Radius of the disc [pixel].
+    """
+    inside = disc(first.shape[-1], radius)
+    masked = [np.where(inside, h - h[inside].mean(), 0) for h in (first, second)]
     frc = ring_correlation(*masked)[1]
     frc[0] = 1.0  # the means are taken out of both halves, so their ring says nothing
-    return ClassAverage(filter_image(mean, cutoff, fall_off), frc)
+    return frc

@@ -107,7 +107,9 @@ def classes_csv(table: Membership) -> str:
 
 
 def class_columns(
-    headers: Sequence[dict[str, object]], stack: str
+    headers: Sequence[dict[str, object]],
+    stack: str,
+    numbers: Sequence[int] | None = None,
 ) -> dict[str, list[str]]:
     """Return the table of classes as text columns.
 
@@ -117,14 +119,17 @@ def class_columns(
         Attributes of the class averages.
     stack : str
         File name of the stack of class averages.
+    numbers : sequence of int, optional
+        Class numbers, where they are not those of the images, from 1.
     """
+    numbers = range(1, len(headers) + 1) if numbers is None else numbers
 
     def column(key: str, form: str) -> list[str]:
         return [format(header[key], form) for header in headers]
 
     return {
         "rlnReferenceImage": [f"{k + 1:06d}@{stack}" for k in range(len(headers))],
-        "rlnClassNumber": [str(k + 1) for k in range(len(headers))],
+        "rlnClassNumber": [str(number) for number in numbers],
         "cryokinMembers": column("n_objects", "d"),
         "cryokinGeneration": column("generation", "d"),
         "cryokinPixelError": column("pixel_error", ".4f"),

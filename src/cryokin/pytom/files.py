@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryokin.errors import InputError
-from cryokin.files import atomic, read_json, write_json, write_text
+from cryokin.files import (
+    atomic,
+    atomic_folder,
+    read_json,
+    write_json,
+    write_text,
+)
 from cryokin.io import subtomograms as tables
 from cryokin.io.em import write_em
 from cryokin.io.subtomograms import Subtomograms
@@ -228,21 +233,6 @@ def save_labels(path: str | os.PathLike[str], labels: NDArray[np.integer]) -> No
     """Write the class of every particle, from 0; -1: unaccounted."""
     with atomic(path) as partial:
         np.save(partial, np.asarray(labels, np.int64))
-
-
-@contextmanager
-def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary folder; on success it takes the place of ``path``."""
-    final = Path(path)
-    partial = final.with_name(f".{final.name}.{os.getpid()}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        shutil.rmtree(final, ignore_errors=True)
-        partial.rename(final)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager

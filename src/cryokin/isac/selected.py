@@ -1,0 +1,160 @@
+"""The classes of an ISAC run that are kept or merged, and their particles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cryokin.errors import InputError
+from cryokin.image.geometry import compose, concatenate, take
+from cryokin.image.polar import PolarBasis
+from cryokin.io.particles import ParticleTable
+from cryokin.isac.classes import Class
+from cryokin.isac.compare import align_to, average_spectra
+from cryokin.selection import Selection
+
+#: Column of a particle's row in the table of the first of runs that go on from each
+#: other; what SPARX calls ``originalid``.
+ORIGINAL_ID = "cryokinOriginalId"
+
+
+class Chosen(NamedTuple):
+    """A class that is kept.
+
+    Attributes
+    ----------
+    number : int
+        Class number from 1; of merged classes that of the first.
+    sources : tuple of int
+        The numbers of the classes it is made of.
+    found : Class
+        Its members, all aligned to the average of the first.
+    generation : int
+        Generation of the first.
+    """
+
+    number: int
+    sources: tuple[int, ...]
+    found: Class
+    generation: int
+
+
+def class_values(headers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what the option `select` compares, from the attributes of averages."""
+    return [
+        {
+            "class": number,
+            "size": int(header["n_objects"]),
+            **{k: header[k] for k in ("resolution", "pixel_error", "reproduction")},
+        }
+        for number, header in enumerate(headers, start=1)
+    ]
+
+
+def chosen_classes(
+    selection: Selection,
+    classes: Sequence[Class],
+    headers: Sequence[Mapping[str, Any]],
+    averages: NDArray[np.floating],
+    basis: PolarBasis,
+) -> list[Chosen]:
+    """Return the classes of a selection, in the order of their numbers.
+
+    Parameters
+    ----------
+    selection : Selection
+        Checked against the run.
+    classes : sequence of Class
+        All classes of the run.
+    headers : sequence of mapping
+        Attributes of their averages.
+    averages : ndarray, shape (k, box, box)
+    basis : PolarBasis
+        On which averages are compared to merge their classes.
+    """
+    parts: dict[int, list[int]] = {}
+    for name, becomes in selection.becomes.items():
+        parts.setdefault(int(becomes), []).append(int(name))
+    chosen = []
+    for number, sources in sorted(parts.items()):
+        sources.sort(key=lambda source: (source != number, source))
+        chosen.append(
+            Chosen(
+                number,
+                tuple(sources),
+                merged(
+                    [classes[s - 1] for s in sources],
+                    averages[[s - 1 for s in sources]],
+                    basis,
+                ),
+                int(headers[number - 1]["generation"]),
+            )
+        )
+    return chosen
+
+
+def merged(
+    parts: Sequence[Class], averages: NDArray[np.floating], basis: PolarBasis
+) -> Class:
+    """Return several classes as one, in the frame of the first.
+
+    Every class has an arbitrary rotation and hand; its average is brought onto that of
+    the first, and its members along with it.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    spectra = average_spectra(averages, basis)
+    onto = align_to(spectra[..., 0], spectra, basis)
+    alignments = [parts[0].alignment]
+    for k, part in enumerate(parts[1:], start=1):
+        same = np.full(len(part.members), k)
+        alignments.append(compose(part.alignment, take(onto, same)))
+    members = np.concatenate([part.members for part in parts])
+    order = np.argsort(members)
+    sizes = [len(part.members) for part in parts]
+    return Class(
+        members[order],
+        take(concatenate(alignments), order),
+        np.concatenate([part.errors for part in parts])[order],
+        float(np.average([part.reproduction for part in parts], weights=sizes)),
+    )
+
+
+def subset(table: ParticleTable, ids: ArrayLike, what: str) -> ParticleTable:
+    """Return some rows of a table, which remember where they came from.
+
+    The column `ORIGINAL_ID` holds the row of the particle in this table, unless the
+    table has such a column, because it is itself a subset.
+
+    Parameters
+    ----------
+    table : ParticleTable
+    ids : array_like of int
+        Rows, from 0.
+    what : str
+        What these particles are, for the message.
+
+    Raises
+    ------
+    InputError
+        If no particle is left.
+    """
+    ids = np.asarray(ids, np.intp)
+    if len(ids) == 0:
+        raise InputError(
+            f"{table.source}: there is no {what} particle; change what asks for them."
+        )
+    rows = table.particles.iloc[ids].reset_index(drop=True)
+    if ORIGINAL_ID not in rows:
+        rows[ORIGINAL_ID] = [str(i) for i in ids]
+    return replace(table, particles=rows)
+
+
+def original_ids(table: ParticleTable) -> NDArray[np.intp]:
+    """Return the row of every particle in the table of the first run, (n,)."""
+    numbers = table.numbers(ORIGINAL_ID)
+    return np.arange(table.n) if numbers is None else numbers.astype(np.intp)

@@ -1,0 +1,69 @@
+localrules:
+    isac_ordered_averages,
+
+
+rule isac_full_averages:
+    input:
+        images="results/{run}/import/images.npz",
+        particles="results/{run}/particles.star",
+        classes="results/{run}/class_averages.hdf",
+    output:
+        stack="results/{run}/class_averages_full.mrcs",
+        hdf="results/{run}/class_averages_full.hdf",
+        table="results/{run}/class_averages_full.star",
+        frc="results/{run}/frc_full.json",
+    log:
+        "results/{run}/logs/isac_full_averages.log",
+    benchmark:
+        "results/{run}/benchmarks/isac_full_averages.tsv"
+    wildcard_constraints:
+        run=only(RUNS_2D),
+    conda:
+        "../../envs/core.yaml"
+    threads: 2
+    resources:
+        mpi="mpiexec",
+        tasks=2,
+        mem_mb=memory(2000, 4),
+        runtime=240,
+    params:
+        radius=lambda wildcards: RUNS[wildcards.run]["radius"],
+    message:
+        "{wildcards.run}: averaging the original images on {resources.tasks} ranks"
+    shell:
+        f"{MPI_SCRIPT}/isac_full_averages.py --images {{input.images}}"
+        " --particles {input.particles} --classes {input.classes}"
+        " --radius {params.radius} --stack {output.stack} --hdf {output.hdf}"
+        " --table {output.table} --frc {output.frc}"
+        " --ranks {resources.tasks} > {log} 2>&1"
+
+
+rule isac_ordered_averages:
+    input:
+        averages="results/{run}/class_averages.hdf",
+        full="results/{run}/class_averages_full.hdf",
+        stack_info="results/{run}/working_stack.json",
+    output:
+        stack="results/{run}/class_averages_ordered.mrcs",
+        hdf="results/{run}/class_averages_ordered.hdf",
+        table="results/{run}/class_averages_ordered.star",
+    log:
+        "results/{run}/logs/isac_ordered_averages.log",
+    benchmark:
+        "results/{run}/benchmarks/isac_ordered_averages.tsv"
+    wildcard_constraints:
+        run=only(RUNS_2D),
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(1000, 4),
+        runtime=60,
+    params:
+        options=options("target_radius", "ir", "rs", "FH", "FF"),
+    message:
+        "{wildcards.run}: ordering class averages by likeness"
+    shell:
+        f"{SCRIPT}/isac_ordered_averages.py --averages {{input.averages}}"
+        " --full {input.full} --stack-info {input.stack_info}"
+        " --options {params.options:q} --stack {output.stack} --hdf {output.hdf}"
+        " --table {output.table} > {log} 2>&1"

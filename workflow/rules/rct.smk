@@ -1,0 +1,94 @@
+localrules:
+    isac_rct,
+
+
+def group_of_name(wildcards):
+    """What the name of a group tells: which file of averages, and its number in it.
+
+    Groups of a generation count from 0, as in the manual's recipe; classes of the run
+    from 1, as in the report and in RELION's tables.
+    """
+    name, _, number = wildcards.group.rpartition("_")
+    if name == "class":
+        return None, int(number) - 1
+    generation = int(name.removesuffix("_group").rpartition("_")[2])
+    kind = "candidate_" if name.startswith("candidate_") else ""
+    return (kind, generation), int(number)
+
+
+def classes_of_group(wildcards):
+    """The classes among which a group is."""
+    where, _ = group_of_name(wildcards)
+    if where is None:
+        return of_generations("classes_generation_{0}.npz")(wildcards)
+    kind, number = where
+    name = "candidates" if kind else "classes"
+    folder = generation_folder(wildcards.run, number)
+    return [f"{folder}/{name}_generation_{number}.npz"]
+
+
+def averages_of_group(wildcards):
+    """The averages of these classes."""
+    where, _ = group_of_name(wildcards)
+    if where is None:
+        return f"results/{wildcards.run}/class_averages.hdf"
+    kind, number = where
+    folder = generation_folder(wildcards.run, number)
+    return f"{folder}/class_averages_{kind}generation_{number}.hdf"
+
+
+def tilted_particles(wildcards):
+    """The tilted counterparts of a run's particles."""
+    tilted = RUNS[wildcards.run]["tilted"]
+    if tilted is None:
+        raise WorkflowError(
+            f"{wildcards.run}: nothing says where the tilted counterparts of the"
+            f" particles are; give runs.{wildcards.run}.tilted in the config."
+        )
+    return tilted["particles"]
+
+
+def match_option(wildcards):
+    """The option that names the column that pairs share, if the run has one."""
+    match = (RUNS[wildcards.run]["tilted"] or {}).get("match")
+    return f"--match {shlex.quote(match)}" if match else ""
+
+
+rule isac_rct:
+    input:
+        classes=classes_of_group,
+        averages=averages_of_group,
+        particles="results/{run}/import/particles.star",
+        shifts="results/{run}/2dalignment/initial2Dparams.txt",
+        stack_info="results/{run}/working_stack.json",
+        tilted=tilted_particles,
+    output:
+        multiext(
+            "results/{run}/rct/{group}/",
+            *("members.txt", "tilted.txt", "params.txt"),
+            *("tilted.mrcs", "tilted.star", "average.hdf"),
+        ),
+    log:
+        "results/{run}/logs/isac_rct/{group}.log",
+    benchmark:
+        "results/{run}/benchmarks/isac_rct/{group}.tsv"
+    wildcard_constraints:
+        run=only(RUNS_2D),
+        group=r"(candidate_)?generation_(?!0000)\d{4}_group_\d+|class_0*[1-9]\d*",
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(1000, 2),
+        runtime=60,
+    params:
+        number=lambda wildcards: group_of_name(wildcards)[1],
+        match=match_option,
+        folder="results/{run}/rct/{group}",
+    message:
+        "{wildcards.run}: tilted counterparts of {wildcards.group}"
+    shell:
+        f"{SCRIPT}/isac_rct.py --classes {{input.classes}}"
+        " --averages {input.averages} --number {params.number}"
+        " --particles {input.particles} --shifts {input.shifts}"
+        " --stack-info {input.stack_info} --tilted {input.tilted:q} {params.match}"
+        " --folder {params.folder} > {log} 2>&1"

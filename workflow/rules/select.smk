@@ -1,0 +1,171 @@
+localrules:
+    isac_subset,
+    isac_select_averages,
+    select_particles,
+    pytom_subset,
+
+
+SELECTED_2D = multiext(
+    "results/{run}/selected/",
+    *("particles_selected.star", "backup_selection.star", "classes_selected.star"),
+    *("class_averages_selected.mrcs", "class_averages_selected.hdf"),
+    "isacselect.txt",
+)
+
+
+def selection_of_averages(wildcards):
+    """The user's selection among the averages of a generation, where there is one."""
+    return existing(f"config/selection/{wildcards.run}/{wildcards.stack}.yaml")
+
+
+def selected_particles(wildcards):
+    """What belongs to the selections of runs that have one."""
+    names = {True: "particles_selected.star", False: "filtered_pl.xml"}
+    return [
+        f"results/{run}/selected/{names[run in RUNS_2D]}"
+        for run in RUNS
+        if is_selected(run)
+    ]
+
+
+def averages_of_generation(wildcards):
+    """The averages of a generation that a file's name tells."""
+    number = int(wildcards.stack.rpartition("_")[2])
+    if int(wildcards.folder) != number:
+        raise WorkflowError(
+            f"generation_{wildcards.folder} holds no file of generation {number}; ask"
+            f" for generation_{number:04d} instead."
+        )
+    return f"{generation_folder(wildcards.run, number)}/{wildcards.stack}.hdf"
+
+
+rule select_particles:
+    input:
+        selection=selection_needed,
+        particles="results/{run}/particles.star",
+        shifts="results/{run}/2dalignment/initial2Dparams.txt",
+        hdf="results/{run}/class_averages.hdf",
+        class_table="results/{run}/classes.star",
+        classes=of_generations("classes_generation_{0}.npz"),
+        stack="results/{run}/working_stack.mrcs",
+        stack_info="results/{run}/working_stack.json",
+    output:
+        SELECTED_2D,
+        groups=directory("results/{run}/selected/isacgroup"),
+    log:
+        "results/{run}/logs/select_particles.log",
+    benchmark:
+        "results/{run}/benchmarks/select_particles.tsv"
+    wildcard_constraints:
+        run=only(RUNS_2D),
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(1000, 2),
+        runtime=60,
+    params:
+        selection=selection_option,
+        folder="results/{run}/selected",
+        options=lambda wildcards: json.dumps(
+            {
+                key: RUNS[wildcards.run][key]
+                for key in ("target_radius", "ir", "rs", "FH", "FF")
+            }
+            | select_option(wildcards)
+        ),
+    message:
+        "{wildcards.run}: selecting particles"
+    shell:
+        f"{SCRIPT}/isac_select.py --run {{wildcards.run}} {{params.selection}}"
+        " --particles {input.particles} --shifts {input.shifts} --hdf {input.hdf}"
+        " --class-table {input.class_table} --classes {input.classes}"
+        " --stack {input.stack} --stack-info {input.stack_info}"
+        " --options {params.options:q} --folder {params.folder} > {log} 2>&1"
+
+
+rule isac_select_averages:
+    input:
+        averages=averages_of_generation,
+        particles="results/{run}/import/particles.star",
+        selection=selection_of_averages,
+    output:
+        multiext(f"{GENERATION}/selected/{{stack}}/", "selected.hdf", "isacselect.txt"),
+        groups=directory(f"{GENERATION}/selected/{{stack}}/isacgroup"),
+    log:
+        "results/{run}/logs/isac_select_averages/{folder}_{stack}.log",
+    benchmark:
+        "results/{run}/benchmarks/isac_select_averages/{folder}_{stack}.tsv"
+    wildcard_constraints:
+        run=only(RUNS_2D),
+        stack=r"class_averages_(candidate_)?generation_[1-9]\d*",
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(1000, 2),
+        runtime=30,
+    params:
+        selection=selection_option,
+        place=f"{GENERATION}/selected/{{stack}}",
+    message:
+        "{wildcards.run}: listing members of {wildcards.stack}"
+    shell:
+        f"{SCRIPT}/isac_select_averages.py --run {{wildcards.run}}"
+        " --averages {input.averages} --particles {input.particles}"
+        " {params.selection} --folder {params.place} > {log} 2>&1"
+
+
+rule isac_subset:
+    input:
+        "results/{run}/particles.star",
+    output:
+        "results/{run}/subsets/{which}.star",
+    log:
+        "results/{run}/logs/isac_subset/{which}.log",
+    benchmark:
+        "results/{run}/benchmarks/isac_subset/{which}.tsv"
+    wildcard_constraints:
+        run=only(RUNS_2D),
+        which=r"unaccounted|class_0*[1-9]\d*",
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(1000, 4),
+        runtime=30,
+    params:
+        number=class_number,
+    message:
+        "{wildcards.run}: listing the particles of {wildcards.which}"
+    shell:
+        f"{SCRIPT}/isac_subset.py --particles {{input}}"
+        " --class-number {params.number} --table {output} > {log} 2>&1"
+
+
+rule pytom_subset:
+    input:
+        imported=IMPORT_3D,
+        poses="results/{run}/prepared/poses.npz",
+        labels=labels_to_select,
+    output:
+        multiext("results/{run}/subsets/{which}", ".xml", ".star"),
+    log:
+        "results/{run}/logs/pytom_subset/{which}.log",
+    benchmark:
+        "results/{run}/benchmarks/pytom_subset/{which}.tsv"
+    wildcard_constraints:
+        run=only(RUNS_3D),
+        which=r"unaccounted|class_\d+",
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(1000, 4),
+        runtime=30,
+    params:
+        number=class_number,
+        imported="results/{run}/import",
+        stem="results/{run}/subsets/{which}",
+    message:
+        "{wildcards.run}: listing the particles of {wildcards.which}"
+    shell:
+        f"{SCRIPT}/pytom_subset.py --imported {{params.imported}}"
+        " --poses {input.poses} --labels {input.labels}"
+        " --class-number {params.number} --stem {params.stem} > {log} 2>&1"
