@@ -124,8 +124,10 @@ class Browser:
             **{"width": width, "height": height, "deviceScaleFactor": 1 + phone},
             mobile=phone,
         )
-        feature = {"name": "prefers-color-scheme", "value": theme}
-        self.devtools("Emulation.setEmulatedMedia", features=[feature])
+        features = {"prefers-color-scheme": theme, "prefers-reduced-motion": "reduce"}
+        pairs = [{"name": name, "value": value} for name, value in features.items()]
+        self.devtools("Emulation.setEmulatedMedia", features=pairs)
+        self.devtools("Emulation.setFocusEmulationEnabled", enabled=True)
 
     def screenshot(self, path: Path) -> None:
         """Save what is seen as PNG."""

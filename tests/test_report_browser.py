@@ -1,0 +1,425 @@
+"""The reports in a real browser: looked at, picked from, saved."""
+
+import dataclasses
+import statistics
+import threading
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+import browser
+import test_report
+import test_report_pytom
+from cryokin.errors import InputError
+from cryokin.provenance import sha256
+from cryokin.report import isac_page, pytom_page
+from cryokin.report.server import SelectionServer
+from cryokin.selection import Selection, read_selection, write_selection
+
+PHONE, DESK = (360, 740), (1280, 900)
+LIMIT = 100  # between a wish and the picture that shows it [ms]
+
+pytestmark = pytest.mark.skipif(
+    not browser.is_installed(), reason="no chromium and chromedriver"
+)
+
+
+@pytest.fixture(scope="module")
+def downloads(tmp_path_factory):
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="module")
+def window(downloads):
+    with browser.browser(downloads) as opened:
+        yield opened
+
+
+def isac_report(n_classes):
+    """A report of classes whose quantities are all different and of no round number."""
+    rng = np.random.default_rng(8)
+    report = test_report.make_report(n_classes, box=64, radius=25.0)
+    classes = [
+        dataclasses.replace(
+            c,
+            resolution=float("nan") if i == 2 else rng.gamma(20, 1.0) + 8,
+            pixel_error=rng.gamma(3, 0.1),
+        )
+        for i, c in enumerate(report.classes)
+    ]
+    return dataclasses.replace(report, classes=classes, checksum="ab" * 32)
+
+
+@pytest.fixture(scope="module")
+def reports():
+    return {
+        "2d": isac_report(20),
+        "2d_large": isac_report(1000),
+        "3d": dataclasses.replace(test_report_pytom.full_report(5), checksum="cd" * 32),
+    }
+
+
+@pytest.fixture(scope="module")
+def pages(reports, tmp_path_factory):
+    """The files of these reports."""
+    folder = tmp_path_factory.mktemp("pages")
+    for name, report in reports.items():
+        module = isac_page if name.startswith("2d") else pytom_page
+        (folder / f"{name}.html").write_text(module.page(report), encoding="utf-8")
+    return {name: folder / f"{name}.html" for name in reports}
+
+
+@pytest.fixture
+def page(window, pages, request):
+    """A page that has just been opened, of 20 classes if the test names no other."""
+    window.show_as(*DESK)
+    window.open("about:blank")
+    window.log(), window.requests()
+    window.open(pages[getattr(request, "param", "2d")])
+    yield window
+    assert [entry["message"] for entry in window.log()] == []
+
+
+def picked(window):
+    script = """return [...document.querySelectorAll(".tile[aria-selected=true]")]
+        .map((tile) => Number(tile.dataset.class))"""
+    return sorted(window.run(script))
+
+
+def shown(window, selector):
+    return window.run(f"return document.querySelector('{selector}').textContent")
+
+
+def order(window):
+    """Numbers of the classes as they stand in the gallery."""
+    script = """return [...document.querySelectorAll(".tile")]
+        .map((tile) => Number(tile.dataset.class))"""
+    return window.run(script)
+
+
+def focus_first(window):
+    window.run("document.querySelector('.tile').focus()")
+
+
+def saved(window, downloads, save):
+    """The selection that a way to save it downloads."""
+    path = downloads / "selection.yaml"
+    path.unlink(missing_ok=True)
+    save()
+    browser.wait_until(path.exists)
+    return read_selection(path)
+
+
+def drop(window, text):
+    """Drop a file on the page; return what the page says of it."""
+    window.run(
+        """const files = new DataTransfer();
+        files.items.add(new File([arguments[0]], "selection.yaml"));
+        document.dispatchEvent(new DragEvent("drop", { dataTransfer: files }));
+        await new Promise((done) => setTimeout(done, 50));""".replace(
+            "arguments[0]", repr(text)
+        )
+    )
+    return shown(window, "#s-message")
+
+
+def test_keys_pick_and_save(page, downloads, reports):
+    numbers = order(page)
+    focus_first(page)
+    page.press("Space", "ArrowRight", "ArrowRight", "Space")
+    assert picked(page) == sorted([numbers[0], numbers[2]])
+    page.press("Shift+ArrowRight", "Shift+ArrowRight", "ArrowLeft", "Space")
+    kept = sorted([numbers[0], numbers[2], numbers[4]])
+    assert picked(page) == kept
+    found = saved(page, downloads, lambda: page.press("s"))
+    assert found == Selection("demo", tuple(kept), (), reports["2d"].checksum)
+
+
+def test_mouse_picks_and_saves(page, downloads):
+    numbers = order(page)
+    page.click(f"#class-{numbers[3]} .pick")
+    assert picked(page) == [numbers[3]]
+    page.click(f"#class-{numbers[5]} .line")  # which only looks at a class
+    assert picked(page) == [numbers[3]]
+    assert shown(page, "#d-number") == str(numbers[5])
+    page.click("#d-pick")
+    page.click("#s-invert")
+    rest = set(numbers) - {numbers[3], numbers[5]}
+    found = saved(page, downloads, lambda: page.click("#s-save"))
+    assert set(found.keep) == rest
+
+
+def test_all_none_and_the_others(page):
+    page.press("a")
+    assert len(picked(page)) == 20
+    page.click(f"#class-{order(page)[0]} .pick")
+    page.press("i")
+    assert picked(page) == [order(page)[0]]
+    page.press("n")
+    assert picked(page) == []
+    assert shown(page, "#s-count") == "None of 20 classes picked"
+
+
+@pytest.mark.parametrize("page", ["2d", "3d"], indirect=True)
+def test_classes_are_merged(page, downloads):
+    one, two, three, *_ = order(page)
+    focus_first(page)
+    page.press("m", "ArrowRight", "Space", "m")
+    group = tuple(sorted([one, two]))
+    assert "Group A: 2 classes" in shown(page, "#s-message")
+    page.click(f"#class-{three} .pick")
+    found = saved(page, downloads, lambda: page.press("s"))
+    assert found.keep == tuple(sorted([one, two, three]))
+    assert found.merge == (group,)
+    page.click(f"#class-{two} .pick")  # what is not kept is in no group
+    found = saved(page, downloads, lambda: page.press("s"))
+    assert found.keep == tuple(sorted([one, three])) and found.merge == ()
+
+
+def test_a_class_is_in_one_group_at_most(page, downloads):
+    first, second, third, *_ = order(page)
+    focus_first(page)
+    page.press("m", "ArrowRight", "Space", "m", "ArrowRight", "m", "ArrowLeft", "Space")
+    page.press("m")
+    found = saved(page, downloads, lambda: page.press("s"))
+    assert found.merge == (tuple(sorted([second, third])),)
+    assert first in found.keep
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "passes"),
+    [
+        ("n", 17, lambda c: c.size >= 17),
+        ("d", 27.5, lambda c: c.resolution <= 27.5),
+        ("e", 0.21, lambda c: c.pixel_error <= 0.21),
+    ],
+)
+def test_thresholds_pick_what_passes(page, reports, key, value, passes):
+    page.click("#s-limits")
+    page.run(
+        f"""const slider = document.querySelector("#limit-{key}");
+        slider.value = {value};
+        slider.dispatchEvent(new Event("input"));"""
+    )
+    classes = reports["2d"].classes
+    expected = [c.number for c in classes if passes(c)]
+    assert 0 < len(expected) < len(classes)
+    assert picked(page) == expected
+    members = sum(c.size for c in classes if passes(c))
+    assert f"{members} particles" in shown(page, "#s-count")
+
+
+def test_an_older_selection_is_taken_up(page, reports, tmp_path):
+    checksum = reports["2d"].checksum
+    write_selection(
+        tmp_path / "a.yaml", Selection("demo", (2, 7, 9), ((2, 9),), checksum)
+    )
+    assert "Read" in drop(page, (tmp_path / "a.yaml").read_text())
+    assert picked(page) == [2, 7, 9]
+    page.press("n")
+    # As a person would write it.
+    drop(page, "run: demo # mine\nkeep:\n  - 3\n  - 4\nmerge:\n  - [3, 4]\n")
+    assert picked(page) == [3, 4]
+    groups = page.run("return [...document.querySelectorAll('[data-group=A]')].length")
+    assert groups == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("run: other\nkeep: [1]\n", "it is of the run other"),
+        (f"run: demo\nclasses: {'0' * 64}\nkeep: [1]\n", "made for other classes"),
+        ("run: demo\nkeep: [1, 99]\n", "there is no class 99"),
+        ("something else", "keeps no class"),
+    ],
+)
+def test_a_selection_that_does_not_fit_is_refused(page, text, words):
+    page.press("a")
+    assert words in drop(page, text)
+    assert len(picked(page)) == 20
+
+
+@pytest.mark.parametrize("page", ["2d", "2d_large", "3d"], indirect=True)
+def test_the_page_asks_the_network_for_nothing(page, pages):
+    page.press("a", "m")
+    asked = [url for url in page.requests() if not url.startswith("data:image/png")]
+    assert len(asked) == 1 and asked[0].startswith("file://")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["2d", "2d_large", "3d"])
+def test_nothing_is_wider_than_a_phone(window, pages, name, theme):
+    window.show_as(*PHONE, theme)
+    window.open(pages[name])
+    window.run("document.querySelector('#s-limits').click()")
+    assert window.run("return document.documentElement.scrollWidth") == PHONE[0]
+
+
+@pytest.mark.parametrize("page", ["2d_large"], indirect=True)
+def test_fifty_of_a_thousand_classes_are_picked_at_once(page):
+    times = page.run(
+        """const frame = () => new Promise((done) =>
+            requestAnimationFrame(() => setTimeout(done)));
+        const tiles = [...document.querySelectorAll(".tile")];
+        const times = [];
+        for (let i = 0; i < 7; i++) {
+            document.querySelector("#s-none").click();
+            await frame();
+            const start = performance.now();
+            tiles[0].querySelector(".pick").click();
+            const more = { bubbles: true, shiftKey: true };
+            tiles[49].dispatchEvent(new MouseEvent("click", more));
+            await frame();
+            times.push(performance.now() - start);
+        }
+        return times;"""
+    )
+    assert len(picked(page)) == 50
+    assert statistics.median(times) < LIMIT
+
+
+@pytest.mark.parametrize("page", ["3d"], indirect=True)
+def test_a_class_of_a_volume_tells_how_its_members_lie(page, reports):
+    page.click("#class-2")
+    drawn = page.run("return document.querySelectorAll('#d-spread .member').length")
+    assert drawn == 2 * reports["3d"].sizes[2]
+    members = page.run("return document.querySelector('#d-members').value").split()
+    np.testing.assert_array_equal(np.array(members, int), reports["3d"].members(2))
+
+
+# The server that takes the selection from the browser
+
+
+@contextmanager
+def serving(folder, report):
+    """A server of the page of a report in a folder of results."""
+    results = folder / "results/demo"
+    results.mkdir(parents=True)
+    test_report.write_run(results, report)
+    report = dataclasses.replace(report, checksum=sha256(results / "classes.star"))
+    (results / "index.html").write_text(isac_page.page(report), encoding="utf-8")
+    shown = "config/selection/demo.yaml"
+    server = SelectionServer(
+        "demo",
+        results / "index.html",
+        folder / shown,
+        results / "classes.star",
+        shown,
+        0,
+    )
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("served"), isac_report(9)) as started:
+        yield started
+
+
+@pytest.fixture
+def selection(server):
+    """The file that the server writes, not there yet."""
+    server.target.unlink(missing_ok=True)
+    return server.target
+
+
+def put(server, text="run: demo\nkeep: [1]\n", path=None, **headers):
+    """Return status and answer of a request that a program sends."""
+    host = f"127.0.0.1:{server.server_port}"
+    own = {"Host": host, "Origin": f"http://{host}"}
+    sent = {k: v for k, v in (own | headers).items() if v is not None}
+    address = f"http://{host}/{server.token if path is None else path}/selection.yaml"
+    request = urllib.request.Request(address, text.encode(), sent, method="PUT")
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_what_is_picked_lands_in_the_file(window, server, selection):
+    window.show_as(*DESK)
+    window.open(server.url)
+    window.log()
+    focus_first(window)
+    window.press("m", "ArrowRight", "Space", "m", "s")
+    browser.wait_until(selection.exists)
+    one, two, *_ = order(window)
+    found = read_selection(selection)
+    assert found.keep == tuple(sorted([one, two])) and found.merge == (found.keep,)
+    assert found.classes == sha256(server.classes)
+    window.open(server.url)
+    browser.wait_until(lambda: picked(window) == sorted([one, two]))
+    assert [entry["message"] for entry in window.log()] == []
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"path": "A" * 32},
+        {"path": ""},
+        {"Host": "selection.example"},
+        {"Origin": "http://selection.example"},
+        {"Origin": "null"},
+        {"Origin": None},
+        {"Origin": "http://127.0.0.1:1"},
+    ],
+)
+def test_what_comes_from_elsewhere_is_refused(server, selection, sent):
+    assert put(server, **sent)[0] == 403
+    assert not selection.exists()
+    assert put(server)[0] == 200
+    assert selection.exists()
+
+
+def test_another_page_cannot_write(window, server, selection, pages):
+    window.open(pages["2d"])
+    address = f"http://localhost:{server.server_port}/{server.token}/selection.yaml"
+    for script in (
+        f"await fetch('{address}', {{method: 'PUT', body: 'run: demo'}})",
+        f"""const frame = document.createElement("iframe");
+        frame.src = "{server.url}";
+        document.body.append(frame);""",
+    ):
+        window.run(script)
+    window.log()
+    assert not selection.exists()
+
+
+def test_the_server_listens_to_this_machine_alone(server):
+    assert server.server_address[0] == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("run: other\nkeep: [1]\n", "run is other"),
+        ("run: demo\nkeep: [10]\n", "classes 1 to 9"),
+        ("run: demo\nkeep: []\n", "at least one class"),
+        ("run: demo\nkeep: [1]\nmerge: [[1, 2]]\n", "not in keep"),
+        (f"run: demo\nclasses: {'0' * 64}\nkeep: [1]\n", "for other classes"),
+        ("{[", "no YAML"),
+    ],
+)
+def test_what_is_no_selection_of_these_classes_is_refused(
+    server, selection, text, words
+):
+    status, answer = put(server, text)
+    assert status == 422 and words in answer
+    assert not selection.exists()
+
+
+def test_a_run_without_a_report_is_told_in_a_sentence(tmp_path):
+    missing = tmp_path / "index.html"
+    with pytest.raises(InputError, match="there is no report of run demo yet"):
+        SelectionServer("demo", missing, tmp_path / "a", tmp_path / "b", "a", 0)
