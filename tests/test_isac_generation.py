@@ -402,7 +402,7 @@ def test_a_ring_of_runs_matches_each_with_the_next(six_views):
         made_up_run(pool, [range(22, 40), range(1, 20), range(60, 80)]),
         made_up_run(pool, [range(40, 60), range(0, 18), range(100, 120)]),
     ]
-    blocks = match_in_ring(pool, runs, np.array([0, 1, 2]), 2, 10)
+    blocks = match_in_ring(Team(), pool, runs, np.array([0, 1, 2]), 2, 10)
     sizes = [[None if c is None else len(c.members) for c in b] for b in blocks]
     assert sizes == [[19, 18, None], [None, 17, None], [20, 18, None]]
     first = blocks[0][0]

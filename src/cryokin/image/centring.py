@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from cryokin.image.masks import disc
 
@@ -74,6 +73,8 @@ def rotational_average(image: Image) -> NDArray[np.float64]:
 
 
 def _own_average(image: Image) -> NDArray[np.float64]:
+    from scipy import ndimage  # slow to import, and few methods need it
+
     found = np.zeros(2)
     for _ in range(10):
         moved = ndimage.shift(image, -found[::-1], order=1, mode="nearest")
@@ -91,6 +92,8 @@ def _thresholded(image: Image) -> NDArray[np.bool_]:
 
 
 def _blob(image: Image, radius: float) -> NDArray[np.float64]:
+    from scipy import ndimage
+
     bright = ndimage.uniform_filter(_thresholded(image).astype(float), 5) > 0.5
     return _fit_of_mask(bright.astype(np.float32), radius)
 

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
 
 Floats = NDArray[np.floating]
 
@@ -141,6 +140,8 @@ def transform_image(image: ArrayLike, alignment: Alignment) -> NDArray[np.float3
 
     The pixel at ``q`` from the centre takes the value of the input at ``T^-1 q``.
     """
+    from scipy import ndimage  # slow to import, and few steps move pixels
+
     image = np.asarray(image, np.float32)
     origin = np.array([n // 2 for n in image.shape])
     cos, sin = np.cos(alignment.angle), np.sin(alignment.angle)

@@ -5,16 +5,23 @@ and whose image is free; a class closes when it is full; the last open class tak
 rest. Without ties that is the stable matching in which images propose to classes in the
 order of similarity and a full class keeps its best, which needs no sorting of all
 pairs and lets every rank keep the similarities of its own images to itself.
+
+The matching does not depend on the order in which images propose. So an image passes
+over the classes that would refuse it, which every rank knows, and only proposals that
+are taken, for the time being, travel between the ranks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cryokin.parallel import Team
+
+BLOCK = 1024  # images that look for a class at a time; it only limits the memory
 
 
 def assign_equal_size(
@@ -37,69 +44,115 @@ def assign_equal_size(
         Class of every image, one array a run: ``n_classes - 1`` classes of
         ``n_images // n_classes`` images and one with the rest besides.
     """
-    n_runs = len(scores)
-    n_classes = scores[0].shape[0]
-    capacity = n_images // n_classes
-    counts = team.gather([scores[0].shape[1]])
+    n_classes, n_own = scores[0].shape
+    counts = team.gather([n_own])
     first = int(np.sum(counts[: team.rank]))
-    # Every image's classes, best first; ties go to the class of lower number.
-    preference = [
-        np.argsort(-s, axis=0, kind="stable").astype(np.int32) for s in scores
-    ]
-    position = [np.zeros(s.shape[1], np.intp) for s in scores]
-    labels = [np.full(n_images, -1, np.intp) for _ in scores]
-    values = [np.full(n_images, -np.inf) for _ in scores]
+    runs = [_Classes(n_classes, n_images, s.dtype) for s in scores]
+    searching = [np.arange(n_own) for _ in scores]
     while True:
-        proposals = []
-        for run in range(n_runs):
-            own = labels[run][first : first + len(position[run])]
-            ready = np.flatnonzero((own < 0) & (position[run] < n_classes))
-            wanted = preference[run][position[run][ready], ready]
-            position[run][ready] += 1
-            proposals.append((ready + first, wanted, scores[run][wanted, ready]))
-        merged = [
-            tuple(np.concatenate(field) for field in zip(*shares, strict=True))
-            for shares in zip(*_exchange(team, proposals), strict=True)
+        proposals = [
+            run.proposals(score, own, first)
+            for run, score, own in zip(runs, scores, searching, strict=True)
         ]
-        if all(len(images) == 0 for images, _, _ in merged):
+        merged = [
+            _Proposals(*(np.concatenate(field) for field in zip(*shares, strict=True)))
+            for shares in zip(*team.gather([proposals]), strict=True)
+        ]
+        if all(len(made.images) == 0 for made in merged):
             break
-        for run, (images, wanted, value) in enumerate(merged):
-            labels[run][images] = wanted
-            values[run][images] = value
-            _refuse_the_worst(labels[run], values[run], np.unique(wanted), capacity)
-    for run in range(n_runs):
-        _place_the_rest(labels[run], values[run], n_classes, capacity)
-    return labels
+        for r, (run, made) in enumerate(zip(runs, merged, strict=True)):
+            refused = run.take(made)
+            own = refused[(refused >= first) & (refused < first + n_own)]
+            searching[r] = np.sort(own) - first
+    return [run.all_labels() for run in runs]
 
 
-def _exchange(team: Team, value: object) -> list:  # type: ignore[type-arg]
-    return team.gather([value])
+class _Proposals(NamedTuple):
+    """Images, the class that each wants, and how similar the two are."""
+
+    images: NDArray[np.intp]
+    wanted: NDArray[np.intp]
+    values: NDArray[np.floating]
 
 
-def _refuse_the_worst(
-    labels: NDArray[np.intp],
-    values: NDArray[np.float64],
-    classes: NDArray[np.intp],
-    capacity: int,
-) -> None:
-    """Leave the best ``capacity`` images in each of ``classes``; free the others."""
-    inside = np.flatnonzero(np.isin(labels, classes))
-    # By class, then by falling value, then by image: equal values keep the order.
-    order = inside[np.lexsort((inside, -values[inside], labels[inside]))]
-    starts = np.searchsorted(labels[order], labels[order], side="left")
-    refused = order[np.arange(len(order)) - starts >= capacity]
-    labels[refused] = -1
-    values[refused] = -np.inf
+class _Classes:
+    """The classes of one run and whom they hold, the same on every rank.
 
+    No step but the last looks at all images or all classes.
+    """
 
-def _place_the_rest(
-    labels: NDArray[np.intp],
-    values: NDArray[np.float64],
-    n_classes: int,
-    capacity: int,
-) -> None:
-    """Give the images that no class kept to the class that fills up last."""
-    rest = labels < 0
-    if rest.any():
-        worst = [values[labels == k].min(initial=np.inf) for k in range(n_classes)]
-        labels[rest] = int(np.argmin(worst)) if capacity else n_classes - 1
+    def __init__(
+        self, n_classes: int, n_images: int, dtype: np.dtype[np.floating]
+    ) -> None:
+        self.capacity = n_images // n_classes
+        # Places of a class, best first; -1: free.
+        self.images = np.full((n_classes, self.capacity), -1, np.int64)
+        self.values = np.full((n_classes, self.capacity), -np.inf, dtype)
+        # Whom a class would refuse: images worse than the last that it holds.
+        nobody = -np.inf if self.capacity else np.inf
+        self.last_value = np.full(n_classes, nobody, dtype)
+        self.last_image = np.full(n_classes, n_images)
+        self.n_images = n_images
+
+    def proposals(
+        self, scores: NDArray[np.floating], own: NDArray[np.intp], first: int
+    ) -> _Proposals:
+        """Return the best class that would take each of some images, if any would.
+
+        Parameters
+        ----------
+        scores : ndarray, shape (n_classes, own images)
+        own : ndarray of int
+            Columns of ``scores``: the images that look for a class.
+        first : int
+            Number of the image of the first column.
+        """
+        wanted, values = np.empty(len(own), np.intp), np.empty(len(own), scores.dtype)
+        for start in range(0, len(own), BLOCK):
+            part = slice(start, start + BLOCK)
+            offered = scores[:, own[part]]
+            last, image = self.last_value[:, None], self.last_image[:, None]
+            refused = (offered < last) | (
+                (offered == last) & (own[part] + first > image)
+            )
+            offered[refused] = -np.inf
+            # Of equal classes the first.
+            wanted[part] = offered.argmax(axis=0)
+            values[part] = offered.max(axis=0)
+        some = values > -np.inf
+        return _Proposals(own[some] + first, wanted[some], values[some])
+
+    def take(self, made: _Proposals) -> NDArray[np.intp]:
+        """Let each class keep its best; return the images that are without one."""
+        classes, which = np.unique(made.wanted, return_inverse=True)
+        held = self.images[classes]
+        images = np.concatenate([held.ravel(), made.images])
+        values = np.concatenate([self.values[classes].ravel(), made.values])
+        rows = np.concatenate(
+            [np.repeat(np.arange(len(classes)), self.capacity), which.ravel()]
+        )
+        # By class, then by falling value, then by image; free places come last.
+        order = np.lexsort((images, -values, rows))
+        starts = np.searchsorted(rows[order], rows[order], side="left")
+        stays = np.arange(len(order)) - starts < self.capacity
+        kept, refused = order[stays], images[order[~stays]]
+        self.images[classes] = images[kept].reshape(held.shape)
+        self.values[classes] = values[kept].reshape(held.shape)
+        full = self.images[classes, -1] >= 0
+        self.last_value[classes[full]] = self.values[classes[full], -1]
+        self.last_image[classes[full]] = self.images[classes[full], -1]
+        return refused[refused >= 0]
+
+    def all_labels(self) -> NDArray[np.intp]:
+        """Return the class of every image.
+
+        The images that no class kept go to the class that fills up last.
+        """
+        n_classes = len(self.images)
+        lasts = self.last_value
+        labels = np.full(
+            self.n_images, lasts.argmin() if self.capacity else n_classes - 1, np.intp
+        )
+        held = self.images >= 0
+        labels[self.images[held]] = np.nonzero(held)[0]
+        return labels

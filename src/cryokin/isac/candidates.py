@@ -49,6 +49,7 @@ def run_class(
 
 
 def match_in_ring(
+    team: Team,
     particles: Particles,
     runs: list[Run],
     order: NDArray[np.intp],
@@ -59,6 +60,8 @@ def match_in_ring(
 
     Parameters
     ----------
+    team : Team
+        One of its ranks matches.
     particles : Particles
     runs : list of Run
     order : ndarray of int
@@ -76,15 +79,23 @@ def match_in_ring(
     """
     n = len(particles)
     labels = [run.labels(n) for run in runs]
+    partners = [
+        [int(order[(place + w) % len(runs)]) for w in range(ways)]
+        for place in range(len(runs))
+    ]
+    matches = team.from_leader(
+        lambda: [
+            match(np.stack([labels[p] for p in some]), smallest) for some in partners
+        ]
+    )
     blocks: list[list[Class | None]] = []
     for place in range(len(runs)):
-        partners = [int(order[(place + w) % len(runs)]) for w in range(ways)]
-        run = runs[partners[0]]
+        run = runs[partners[place][0]]
         block: list[Class | None] = [None] * len(run.members)
-        for found in match(np.stack([labels[p] for p in partners]), smallest):
+        for found in matches[place]:
             sizes = [
                 len(runs[p].members[c])
-                for p, c in zip(partners, found.classes, strict=True)
+                for p, c in zip(partners[place], found.classes, strict=True)
             ]
             block[found.classes[0]] = run_class(
                 particles,
@@ -155,7 +166,7 @@ def candidates_round(
             lambda *work, i=iteration: stream(seed, *address, 2, i, *work),
         )
         order = stream(seed, *address, 3, iteration).permutation(options.indep_run)
-        blocks = match_in_ring(particles, runs, order, 2, options.thld_grp)
+        blocks = match_in_ring(team, particles, runs, order, 2, options.thld_grp)
         if iteration < options.match_first - 1:
             runs = [
                 restart(team, particles, block, runs[int(r)])

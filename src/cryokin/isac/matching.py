@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import Bounds, LinearConstraint, linear_sum_assignment, milp
-from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import connected_components
 
 Labels = NDArray[np.integer]
+
+# Classes of a partition up to which two are matched as a full table of all pairs.
+MOST_DENSE = 4096
 
 
 class Match(NamedTuple):
@@ -90,6 +90,11 @@ def match(partitions: Labels, smallest: int) -> list[Match]:
 
 def _assignment(classes: Labels, weights: Labels) -> list[int]:
     """Choose pairs of classes of largest total weight, no class twice."""
+    # SciPy's parts are slow to import, and of a job's ranks only one matches.
+    from scipy.optimize import linear_sum_assignment
+
+    if classes.max() >= MOST_DENSE:
+        return _sparse_assignment(classes, weights)
     table = np.zeros(classes.max(axis=0) + 1)
     index = np.full(table.shape, -1)
     table[classes[:, 0], classes[:, 1]] = weights
@@ -98,8 +103,39 @@ def _assignment(classes: Labels, weights: Labels) -> list[int]:
     return [int(t) for t in pairs if t >= 0]
 
 
+def _sparse_assignment(classes: Labels, weights: Labels) -> list[int]:
+    """As `_assignment`, in memory that grows with the pairs that occur.
+
+    Every class of the first partition gets a partner of its own that is worth next to
+    nothing, because the algorithm leaves nobody without one.
+    """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+
+    rows, columns = classes.max(axis=0) + 1
+    alone = np.arange(rows)
+    nothing = np.full(rows, 0.5 / (rows + 1))  # all together less than one item
+    graph = csr_array(
+        (
+            np.concatenate([weights, nothing]),
+            (
+                np.concatenate([classes[:, 0], alone]),
+                np.concatenate([classes[:, 1], columns + alone]),
+            ),
+        ),
+        (rows, columns + rows),
+    )
+    first, second = min_weight_full_bipartite_matching(graph, maximize=True)
+    paired = {(int(a), int(b)) for a, b in zip(first, second, strict=True)}
+    return [t for t, (a, b) in enumerate(classes.tolist()) if (a, b) in paired]
+
+
 def _set_packing(classes: Labels, weights: Labels) -> list[int]:
     """Choose tuples of classes of largest total weight, no class of a run twice."""
+    from scipy.optimize import Bounds, LinearConstraint, milp
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     n, n_partitions = classes.shape
     offsets = np.cumsum([0, *(classes.max(axis=0)[:-1] + 1)])
     constraints, rows = np.unique(classes + offsets, return_inverse=True)
@@ -174,6 +210,8 @@ def unique(
 
 def _overlaps(lists: list[NDArray[np.integer]]) -> Any:
     """Return how many items each two lists share, as a sparse matrix (CSR)."""
+    from scipy.sparse import coo_array, csr_array
+
     if not lists:
         return csr_array((0, 0), dtype=np.int64)
     rows = np.repeat(np.arange(len(lists)), [len(members) for members in lists])

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from cryokin.errors import InputError
 from cryokin.image.centring import find_centre
@@ -121,6 +120,8 @@ def fit_lowpass(correlation: NDArray[np.floating]) -> tuple[float, float]:
         cutoff, fall_off = np.clip(values, [0.01, 0.01], [0.5, 2.0])
         gain = tangent_lowpass(frequency[1:], cutoff, fall_off)
         return float(np.sum((gain - target[1:]) ** 2))
+
+    from scipy.optimize import minimize  # slow to import, and only this step needs it
 
     found = minimize(misfit, [start, 0.1], method="Nelder-Mead").x
     return float(np.clip(found[0], 0.12, 0.4)), float(np.clip(found[1], 0.01, 0.2))

@@ -82,7 +82,7 @@ def reproducible_classes(
         order = stream(seed, *address, iteration, 2).permutation(n_runs)
         alignments = [runs[int(r)].alignment for r in order]
         n_ways = ways(iteration, options.match_second, n_runs)
-        blocks = match_in_ring(particles, runs, order, n_ways, options.thld_grp)
+        blocks = match_in_ring(team, particles, runs, order, n_ways, options.thld_grp)
         if iteration == options.match_second // 2:
             blocks = [list(unique_classes(blocks))] * n_runs
         team.log(
@@ -150,7 +150,8 @@ def _confirmed(
 ) -> list[Class]:
     """Match all runs, realign each match and keep its stable members."""
     n = len(particles)
-    matches = match(np.stack([r.labels(n) for r in runs]), options.thld_grp)
+    labels = [run.labels(n) for run in runs]
+    matches = team.from_leader(lambda: match(np.stack(labels), options.thld_grp))
 
     def realign(index: int) -> Class:
         found = matches[index]

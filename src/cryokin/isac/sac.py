@@ -39,6 +39,8 @@ from cryokin.isac.within_group import Refinement, refine
 from cryokin.parallel import Team
 
 CUTOFF_STEP = 0.05  # rise of the low-pass between two assignments [cycles/pixel]
+# References compared at a time: their shifted copies take 0.25 GB at the default size.
+REFERENCES = 1024
 FEWEST_FOR_AVERAGE = 5  # fewer stable images do not make a reference on their own
 
 
@@ -295,17 +297,23 @@ def _scores(
     blocks: list[NDArray[np.intp]],
 ) -> Float32:
     """Compare this rank's blocks of images with the references, (K, own images)."""
-    operand = _shifted_operand(particles, ready.references, shifts)
+    count = ready.references.shape[-1]
     centres = centre(run.alignment).astype(np.float32)
     holder = labels_of(run.averaged, len(particles))
-    found = [np.empty((ready.references.shape[-1], 0), np.float32)]
-    for block in blocks:
-        parts = particles.parts(block)
-        images = particles.basis.spectra(parts, centres[block], ready.band)
-        scores = best_scores(operand, images, len(shifts))
-        _without_self(scores, images, holder[block], ready.share)
-        found.append(scores)
-    return np.concatenate(found, axis=1)
+    stops = np.cumsum([0, *(len(block) for block in blocks)])
+    found = np.empty((count, stops[-1]), np.float32)
+    for first in range(0, count, REFERENCES):
+        some = slice(first, first + REFERENCES)
+        operand = _shifted_operand(particles, ready.references[..., some], shifts)
+        for block, (start, stop) in zip(blocks, pairwise(stops), strict=True):
+            parts = particles.parts(block)
+            images = particles.basis.spectra(parts, centres[block], ready.band)
+            scores = best_scores(operand, images, len(shifts))
+            held = holder[block] - first
+            held[held >= len(scores)] = -1
+            _without_self(scores, images, held, ready.share[:, some])
+            found[some, start:stop] = scores
+    return found
 
 
 def nearest(
