@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
+
+from cryokin.parallel import log_usage
 
 
 class InputError(ValueError):
@@ -16,11 +19,16 @@ class InputError(ValueError):
 def exit_on_input_error(main: Callable[[], None]) -> None:
     """Run ``main``; turn an `InputError` into its sentence and exit status 1.
 
+    At its end a job of the workflow, which knows it by the variable ``CRYOKIN``, tells
+    what it has used, see `cryokin.parallel.log_usage`.
+
     A full disk, a missing or an unreadable file is the user's to mend, too. Every
     other exception is a defect of the program and keeps its traceback.
     """
     try:
         main()
+        if "CRYOKIN" in os.environ:
+            log_usage()
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(1)

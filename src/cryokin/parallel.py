@@ -7,6 +7,7 @@ the order in which results are put together, does not.
 
 from __future__ import annotations
 
+import resource
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +17,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 NAP = 2e-4  # between two looks whether the other ranks have arrived [s]
+
+#: The last line of a job's log, which `cryokin.jobs` reads.
+USED = "used: {cpu:.2f} s of CPU on {ranks} ranks, at most {memory:.0f} MB on one"
 
 
 class Team:
@@ -107,8 +111,9 @@ def world(expected: int) -> Team:
     SystemExit
         If the number of ranks is another one.
     """
+    global _world
     if expected == 1:
-        return Team()
+        return _world
     from mpi4py import MPI  # starts MPI; a single process does without
 
     comm = MPI.COMM_WORLD
@@ -118,4 +123,16 @@ def world(expected: int) -> Team:
             " launcher and mpi4py belong to different MPI libraries; set"
             " resources.mpi in the profile to the launcher of the library in use."
         )
-    return Team(comm)
+    _world = Team(comm)
+    return _world
+
+
+_world = Team()  # of this process, as MPI's own world is
+
+
+def log_usage() -> None:
+    """Print what the ranks of this job have used; to be called by all, at the end."""
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    used = _world.gather([(own.ru_utime + own.ru_stime, own.ru_maxrss / 1024)])
+    cpu, memory = zip(*used, strict=True)
+    _world.log(USED.format(cpu=sum(cpu), ranks=_world.size, memory=max(memory)))

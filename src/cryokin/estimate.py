@@ -1,0 +1,452 @@
+"""What a run will take, before it: jobs, CPU time, memory and disk of every rule.
+
+The work of every job is counted in units to which its time is proportional: products
+of numbers, pixels, rows of a table. How long a unit takes is measured, once for a
+kind of machine, by ``benchmarks/calibrate.py``, which writes ``costs.json`` beside
+this file.
+
+What nobody can know before (how much of the particles a generation accounts for, how
+many iterations it takes) is assumed, in three cases: low, expected, high.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cryokin.files import read_json
+from cryokin.io.counts import Counts
+from cryokin.jobs import Job, read_jobs
+
+COSTS = Path(__file__).with_name("costs.json")
+MB = 1e6
+
+Work = dict[str, float]
+
+
+class Range(NamedTuple):
+    """A number under low, expected and high assumptions."""
+
+    low: float
+    expected: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is assumed where it cannot be known before.
+
+    Attributes
+    ----------
+    accounted : float
+        Share of its particles that a generation of ISAC accounts for.
+    left : float
+        Share of its particles that a round of candidates leaves.
+    matched : float
+        Share of the particles that stay in classes between the iterations of phase two.
+    prealign_passes : int
+        Passes of an entry of the prealignment's schedule.
+    iterations : int
+        Iterations until the classes of subtomograms stay.
+    """
+
+    accounted: float
+    left: float
+    matched: float
+    prealign_passes: int
+    iterations: int
+
+
+#: Good data (few generations); usual data; poor data.
+CASES = (
+    Case(0.80, 0.20, 0.85, 3, 4),
+    Case(0.55, 0.35, 0.70, 6, 10),
+    Case(0.25, 0.85, 0.40, 14, 30),
+)
+
+
+@dataclass(frozen=True)
+class JobWork:
+    """One job that a run may have.
+
+    Attributes
+    ----------
+    rule, name : str
+        ``name`` tells the job from others of its rule, as in `cryokin.jobs.Job`.
+    work : dict
+        Amount of each kind of work, over all ranks.
+    parallel : bool
+        Whether it is an MPI job.
+    shared_mb, rank_mb : float
+        Memory of all ranks together, and more of each rank.
+    disk_mb : float
+        What its outputs take.
+    """
+
+    rule: str
+    name: str
+    work: Work
+    parallel: bool = False
+    shared_mb: float = 0.0
+    rank_mb: float = 0.0
+    disk_mb: float = 0.0
+
+    def cpu_seconds(
+        self, ranks: int = 2, costs: Mapping[str, float] | None = None
+    ) -> float:
+        """Return the CPU time on a number of ranks; what starts up does so on each."""
+        known = costs or read_costs()
+        processes = ranks if self.parallel else 1
+        amounts = self.work | {"process": processes}
+        return sum(known[kind] * amount for kind, amount in amounts.items())
+
+
+@dataclass(frozen=True)
+class RuleEstimate:
+    """What the jobs of a rule are estimated to take.
+
+    Attributes
+    ----------
+    rule : str
+    jobs, cpu_seconds : Range
+    parallel : bool
+        Whether its jobs run on several MPI ranks.
+    shared_mb, rank_mb : float
+        Memory of the largest job: of all its ranks together, and more of each rank.
+    disk_mb : Range
+    """
+
+    rule: str
+    jobs: Range
+    cpu_seconds: Range
+    parallel: bool
+    shared_mb: float
+    rank_mb: float
+    disk_mb: Range
+
+    def memory_mb(self, ranks: int = 2) -> float:
+        """Return the memory of its largest job."""
+        return self.shared_mb + (ranks if self.parallel else 1) * self.rank_mb
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run is estimated to take.
+
+    Attributes
+    ----------
+    run, method : str
+    particles : Counts
+    options : dict
+        Of the run, complete.
+    assumptions : list of dict
+        ``what``, and ``low``, ``expected``, ``high``.
+    rules : list of RuleEstimate
+        In the order in which they come.
+    """
+
+    run: str
+    method: str
+    particles: Counts
+    options: dict[str, Any]
+    assumptions: list[dict[str, Any]]
+    rules: list[RuleEstimate] = field(default_factory=list)
+
+    def total(self, of: Callable[[RuleEstimate], Range]) -> Range:
+        """Add up something of all rules."""
+        return Range(*(sum(part) for part in zip(*map(of, self.rules), strict=True)))
+
+    @property
+    def jobs(self) -> Range:
+        """Number of jobs."""
+        return self.total(lambda rule: rule.jobs)
+
+    @property
+    def core_hours(self) -> Range:
+        """CPU time [h]."""
+        return Range(*(s / 3600 for s in self.total(lambda rule: rule.cpu_seconds)))
+
+    @property
+    def disk_mb(self) -> Range:
+        """What the results take."""
+        return self.total(lambda rule: rule.disk_mb)
+
+    def memory_mb(self, ranks: Mapping[str, int] | None = None) -> float:
+        """Return the memory of the largest job, given the ranks of the rules."""
+        return max(
+            rule.memory_mb((ranks or {}).get(rule.rule, 2)) for rule in self.rules
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what ``estimate.json`` holds; it does not depend on the ranks."""
+        return {
+            "run": self.run,
+            "method": self.method,
+            "particles": self.particles._asdict(),
+            "options": self.options,
+            "assumptions": self.assumptions,
+            "jobs": self.jobs._asdict(),
+            "core_hours": self.core_hours._asdict(),
+            "memory_mb_on_2_ranks": self.memory_mb(),
+            "disk_mb": self.disk_mb._asdict(),
+            "rules": [
+                {
+                    key: value._asdict() if isinstance(value, Range) else value
+                    for key, value in vars(rule).items()
+                }
+                for rule in self.rules
+            ],
+        }
+
+
+def load_estimate(path: str | os.PathLike[str]) -> Estimate:
+    """Read ``estimate.json``."""
+    stored = read_json(path)
+    spans = ("jobs", "cpu_seconds", "disk_mb")
+    rules = [
+        RuleEstimate(**rule | {span: Range(**rule[span]) for span in spans})
+        for rule in stored["rules"]
+    ]
+    return Estimate(
+        stored["run"],
+        stored["method"],
+        Counts(**stored["particles"]),
+        stored["options"],
+        stored["assumptions"],
+        rules,
+    )
+
+
+@cache
+def read_costs(path: str | os.PathLike[str] = COSTS) -> dict[str, float]:
+    """Return how long a unit of each kind of work takes [CPU second]."""
+    return {k: float(v) for k, v in read_json(path)["seconds"].items()}
+
+
+def estimate(run: str, options: Mapping[str, Any], particles: Counts) -> Estimate:
+    """Estimate what a run takes.
+
+    Parameters
+    ----------
+    run : str
+        Its name.
+    options : mapping
+        Its options, checked and complete.
+    particles : Counts
+        From `cryokin.io.counts.count_particles`.
+    """
+    cases = [list(jobs_of(options, particles, case)) for case in CASES]
+    rules = list(dict.fromkeys(job.rule for jobs in cases for job in jobs))
+    found = []
+    for rule in rules:
+        of_case = [[job for job in jobs if job.rule == rule] for jobs in cases]
+        every = [job for jobs in of_case for job in jobs]
+        found.append(
+            RuleEstimate(
+                rule,
+                Range(*(len(jobs) for jobs in of_case)),
+                Range(*(sum(j.cpu_seconds() for j in jobs) for jobs in of_case)),
+                every[0].parallel,
+                max(job.shared_mb for job in every),
+                max(job.rank_mb for job in every),
+                Range(*(sum(j.disk_mb for j in jobs) for jobs in of_case)),
+            )
+        )
+    method = options["method"]
+    return Estimate(
+        run, method, particles, dict(options), _assumptions(method, cases), found
+    )
+
+
+def jobs_of(
+    options: Mapping[str, Any], particles: Counts, case: Case
+) -> Iterator[JobWork]:
+    """Yield the jobs that a run has in some case, in the order in which they come."""
+    if options["method"] == "isac":
+        from cryokin.isac import work
+
+        return work.jobs_of(options, particles, case)
+    from cryokin.pytom import work as work_3d
+
+    return work_3d.jobs_of(options, particles, case)
+
+
+def _assumptions(
+    method: str, cases: Sequence[Sequence[JobWork]]
+) -> list[dict[str, Any]]:
+    """Return what was assumed, in words."""
+    values: dict[str, list[float]]
+    if method == "isac":
+        count = {
+            rule: [sum(job.rule == rule for job in jobs) for jobs in cases]
+            for rule in ("isac_account", "isac_candidates_round")
+        }
+        values = {
+            "share of its particles that a generation accounts for": [
+                case.accounted for case in CASES
+            ],
+            "generations that follow from it": list(count["isac_account"]),
+            "share of its particles that a round of candidates leaves": [
+                case.left for case in CASES
+            ],
+            "rounds of candidates that follow from it, in all generations": list(
+                count["isac_candidates_round"]
+            ),
+            "passes of an entry of the prealignment's schedule": [
+                case.prealign_passes for case in CASES
+            ],
+        }
+    else:
+        values = {
+            "iterations until the classes stay": [case.iterations for case in CASES]
+        }
+    return [{"what": what, **Range(*three)._asdict()} for what, three in values.items()]
+
+
+# ------------------------------------------------------------------ afterwards
+
+
+@dataclass(frozen=True)
+class RuleUsage:
+    """What the finished jobs of a rule took, beside what was estimated.
+
+    Attributes
+    ----------
+    rule : str
+    jobs : int
+        Finished jobs.
+    cpu_seconds, wall_seconds : float
+        Of all of them together; CPU time NaN if unknown.
+    longest_seconds : float
+        Wall time of the longest.
+    memory_mb : float
+        Most memory of a job, all its processes together; NaN if unknown.
+    ranks : int
+        MPI ranks of its jobs, 1 for those that need none.
+    estimate : RuleEstimate or None
+        None if there is no estimate, or the rule is not in it.
+    """
+
+    rule: str
+    jobs: int
+    cpu_seconds: float
+    wall_seconds: float
+    longest_seconds: float
+    memory_mb: float
+    ranks: int
+    estimate: RuleEstimate | None
+
+
+def usage(results: str | os.PathLike[str]) -> list[RuleUsage]:
+    """Return what the rules of a run took, and what was estimated for each.
+
+    Parameters
+    ----------
+    results : path-like
+        Folder of the run, ``results/<run>``: its ``benchmarks``, ``logs`` and, if it
+        is there, ``estimate.json``.
+
+    Returns
+    -------
+    list of RuleUsage
+        Rules with finished jobs, in the order of the estimate, then by name.
+    """
+    path = Path(results, "estimate.json")
+    estimated = load_estimate(path).rules if path.exists() else []
+    by_rule = {rule.rule: rule for rule in estimated}
+    jobs: dict[str, list[Job]] = {rule: [] for rule in by_rule}
+    for job in read_jobs(results):
+        jobs.setdefault(job.rule, []).append(job)
+    return [
+        RuleUsage(
+            rule,
+            len(done),
+            sum(job.cpu_seconds for job in done),
+            sum(job.wall_seconds for job in done),
+            max(job.wall_seconds for job in done),
+            max((j.memory_mb for j in done if j.memory_mb > 0), default=math.nan),
+            max(job.ranks for job in done),
+            by_rule.get(rule),
+        )
+        for rule, done in jobs.items()
+        if done
+    ]
+
+
+# ------------------------------------------------------------------- in words
+
+
+def in_words(made: Estimate, ranks: Mapping[str, int]) -> str:
+    """Return an estimate as a table for the terminal.
+
+    Parameters
+    ----------
+    made : Estimate
+    ranks : mapping
+        MPI ranks by rule; 2 for those that are missing.
+    """
+    kind = "images" if made.method == "isac" else "subtomograms"
+    n, box = made.particles
+    hours = made.core_hours
+    lines = [
+        f"{made.run}: {made.method}, {n:,} {kind} in boxes of {box}",
+        f"  {_number(made.jobs.expected)} jobs ({_span(made.jobs)}),"
+        f" {_hours(hours.expected)} of CPU ({_hours(hours.low)} to"
+        f" {_hours(hours.high)}), {_size(made.memory_mb(ranks))} of memory for the"
+        f" largest job, {_size(made.disk_mb.expected)} on disk",
+        "  assumed, because it is known only afterwards:",
+    ]
+    lines += [
+        f"    {a['what']}: {a['expected']:g} ({a['low']:g} to {a['high']:g})"
+        for a in made.assumptions
+    ]
+    head = ("rule", "jobs", "CPU", "from", "to", "ranks", "memory", "disk")
+    rows: list[tuple[str, ...]] = [head]
+    for rule in made.rules:
+        chosen = ranks.get(rule.rule, 2) if rule.parallel else 1
+        rows.append(
+            (
+                rule.rule,
+                _number(rule.jobs.expected),
+                *(_hours(s / 3600) for s in (rule.cpu_seconds.expected,)),
+                *(_hours(s / 3600) for s in rule.cpu_seconds[::2]),
+                str(chosen),
+                _size(rule.memory_mb(chosen)),
+                _size(rule.disk_mb.expected),
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for name, *cells in rows:
+        aligned = (c.rjust(w) for c, w in zip(cells, widths[1:], strict=True))
+        lines.append("  " + name.ljust(widths[0]) + "  " + "  ".join(aligned))
+    return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def _span(span: Range) -> str:
+    return f"{span.low:,.0f} to {span.high:,.0f}"
+
+
+def _hours(hours: float) -> str:
+    """Return a time in the unit that suits it."""
+    seconds = 3600 * hours
+    if seconds < 100:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{hours:,.1f} h" if hours < 100 else f"{hours:,.0f} h"
+
+
+def _size(megabytes: float) -> str:
+    """Return a number of megabytes in the unit that suits it."""
+    if megabytes < 1000:
+        return f"{megabytes:.0f} MB" if megabytes >= 1 else f"{megabytes:.1f} MB"
+    return f"{megabytes / 1000:,.1f} GB"

@@ -1,0 +1,49 @@
+localrules:
+    estimate_run,
+    estimate,
+
+
+def ranks_of_rules(wildcards):
+    """The MPI ranks of the rules that have some, as the profile sets them, as JSON."""
+    return json.dumps(
+        {
+            known.name: known.resources["tasks"].value
+            for known in workflow.rules
+            if "tasks" in known.resources
+        }
+    )
+
+
+rule estimate_run:
+    input:
+        particles=table_or_stack,
+    output:
+        "results/{run}/estimate.json",
+    log:
+        "results/{run}/logs/estimate_run.log",
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=500,
+        runtime=30,
+    params:
+        options=lambda wildcards: json.dumps(RUNS[wildcards.run]),
+    message:
+        "{wildcards.run}: estimating jobs, time, memory and disk"
+    shell:
+        f"{SCRIPT}/estimate_run.py --run {{wildcards.run}}"
+        " --options {params.options:q} --particles {input.particles:q}"
+        " --estimate {output} > {log} 2>&1"
+
+
+rule estimate:
+    input:
+        expand("results/{run}/estimate.json", run=RUNS),
+    conda:
+        "../../envs/core.yaml"
+    params:
+        ranks=ranks_of_rules,
+    message:
+        "What the runs are estimated to take:"
+    shell:
+        f"{SCRIPT}/estimate_show.py --estimates {{input}} --ranks {{params.ranks:q}}"
