@@ -551,16 +551,20 @@ def test_every_rank_has_one_thread(place):
         assert call.split("--ranks ")[1].startswith("3 ")
 
 
-def test_the_profile_knows_every_rule_that_runs_on_ranks(root):
+@pytest.mark.parametrize("name", ["local", "slurm"])
+def test_the_profile_knows_every_rule_that_runs_on_ranks(root, name):
     text = "".join(path.read_text() for path in root.glob("workflow/rules/*.smk"))
     rules = re.split(r"^(?:rule|checkpoint) (?=\w+:)", text, flags=re.M)[1:]
     on_ranks = {r.split(":")[0] for r in rules if "{MPI_SCRIPT}" in r}
     assert set(MPI_RULES) <= on_ranks
-    profile = yaml.safe_load((root / "profiles/local/config.yaml").read_text())
+    assert on_ranks == {r.split(":")[0] for r in rules if "mpi=" in r}
+    profile = yaml.safe_load((root / f"profiles/{name}/config.yaml").read_text())
     assert set(profile["set-resources"]) == set(profile["set-threads"]) == on_ranks
     for rule in on_ranks:
-        tasks = profile["set-resources"][rule]["tasks"]
-        assert profile["set-threads"][rule] == tasks
+        resources = profile["set-resources"][rule]
+        # Snakemake counts cores by threads, Slurm by ranks.
+        assert profile["set-threads"][rule] == resources["tasks"]
+        assert resources.get("cpus_per_task") == {"local": None, "slurm": 1}[name]
 
 
 def test_snakemake_finds_nothing_to_lint_but_what_is_meant(root):

@@ -151,10 +151,21 @@ def options(*keys):
     return lambda wildcards: json.dumps({key: RUNS[wildcards.run][key] for key in keys})
 
 
-def memory(base, factor):
-    """Memory of a job [MB]: a base, a multiple of its input, more at each attempt."""
+def memory(each, shared, own=0):
+    """Memory of a job on a node [MB]: more with ranks and input, and at each attempt.
+
+    ``each`` is what every rank takes, ``own`` the multiple of the input that every rank
+    holds, ``shared`` the multiple that all ranks of a node share.
+    """
+    return lambda wildcards, input, threads, attempt: int(
+        attempt * (threads * (each + own * input.size_mb) + shared * input.size_mb)
+    )
+
+
+def minutes(base, per_gb=0):
+    """Time limit of a job [minute]: more with the input [GB], and at each attempt."""
     return lambda wildcards, input, attempt: int(
-        attempt * (base + factor * input.size_mb)
+        attempt * (base + per_gb * input.size_mb / 1000)
     )
 
 

@@ -35,8 +35,8 @@ checkpoint isac_candidates_round:
     resources:
         mpi="mpiexec",
         tasks=2,
-        mem_mb=memory(2000, 4),
-        runtime=240,
+        mem_mb=memory(700, 4),
+        runtime=minutes(240, 60),
     params:
         previous=lambda wildcards, input: (
             f"--previous {input.previous}" if input.previous else ""
@@ -70,7 +70,7 @@ rule isac_candidates:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(1000, 1),
-        runtime=60,
+        runtime=minutes(60),
     params:
         options=options("target_radius", "FH", "FF"),
     message:
@@ -100,8 +100,8 @@ rule isac_reproducible:
     resources:
         mpi="mpiexec",
         tasks=2,
-        mem_mb=memory(2000, 4),
-        runtime=480,
+        mem_mb=memory(700, 4),
+        runtime=minutes(480, 60),
     params:
         options=options(*SAC_OPTIONS),
     message:
@@ -135,7 +135,7 @@ checkpoint isac_account:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(1000, 1),
-        runtime=60,
+        runtime=minutes(60),
     params:
         options=options("target_radius", "FH", "FF", "img_per_grp"),
     message:
@@ -173,7 +173,7 @@ rule isac_class_averages:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(1000, 4),
-        runtime=60,
+        runtime=minutes(60),
     message:
         "{wildcards.run}: joining the classes of all generations"
     shell:

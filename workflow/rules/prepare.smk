@@ -19,7 +19,7 @@ rule isac_import:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(1000, 2),
-        runtime=60,
+        runtime=minutes(60),
     params:
         need_ctf=lambda w: "--need-ctf" if RUNS[w.run]["CTF"] else "",
         pixel_size=lambda w: (
@@ -47,14 +47,16 @@ rule isac_phase_flip:
         "results/{run}/logs/isac_phase_flip.log",
     benchmark:
         "results/{run}/benchmarks/isac_phase_flip.tsv"
+    wildcard_constraints:
+        run=only(RUNS_2D),
     conda:
         "../../envs/core.yaml"
     threads: 2
     resources:
         mpi="mpiexec",
         tasks=2,
-        mem_mb=memory(2000, 1),
-        runtime=120,
+        mem_mb=memory(500, 1),
+        runtime=minutes(120, 600),
     message:
         "{wildcards.run}: flipping phases on {resources.tasks} ranks"
     shell:
@@ -74,14 +76,16 @@ rule isac_prealign:
         "results/{run}/logs/isac_prealign.log",
     benchmark:
         "results/{run}/benchmarks/isac_prealign.tsv"
+    wildcard_constraints:
+        run=only(RUNS_2D),
     conda:
         "../../envs/core.yaml"
     threads: 2
     resources:
         mpi="mpiexec",
         tasks=2,
-        mem_mb=memory(2000, 4),
-        runtime=120,
+        mem_mb=memory(700, 2),
+        runtime=minutes(120, 600),
     params:
         flipped=flipped_option,
         options=options("radius", "target_radius", "center_method", "skip_prealignment"),
@@ -109,14 +113,16 @@ rule isac_shrink:
         "results/{run}/logs/isac_shrink.log",
     benchmark:
         "results/{run}/benchmarks/isac_shrink.tsv"
+    wildcard_constraints:
+        run=only(RUNS_2D),
     conda:
         "../../envs/core.yaml"
     threads: 2
     resources:
         mpi="mpiexec",
         tasks=2,
-        mem_mb=memory(2000, 2),
-        runtime=120,
+        mem_mb=memory(500, 2),
+        runtime=minutes(120, 600),
     params:
         flipped=flipped_option,
         options=options("radius", "target_radius", "target_nx", "xr", "ir", "rs", "FH"),

@@ -57,6 +57,15 @@ def existing_options(*keys):
     )
 
 
+def rows_memory(wildcards, input, threads, attempt):
+    """Memory of `pytom_prepare` [MB]: every rank holds the rows of all particles."""
+    imported = next(name for name in input.imported if name.endswith("import.json"))
+    coefficients = 2.1 * RUNS[wildcards.run]["lowpass"] ** 3  # half a ball
+    # Coefficient, weight and residual, some times over while ranks exchange them.
+    rows = read_json(imported)["n"] * coefficients * 60 / 1e6
+    return int(attempt * threads * (800 + rows))
+
+
 def cpca_start(wildcards):
     """The classes of CPCA, where the run starts from them."""
     chosen = RUNS[wildcards.run]
@@ -131,7 +140,7 @@ rule pytom_import:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(1000, 2),
-        runtime=60,
+        runtime=minutes(60),
     params:
         options=options("pixel_size", "wedge", "mask", "binning", "nclass"),
         other=import_of_other,
@@ -161,8 +170,8 @@ rule pytom_prepare:
     resources:
         mpi="mpiexec",
         tasks=2,
-        mem_mb=memory(4000, 4),
-        runtime=240,
+        mem_mb=rows_memory,
+        runtime=minutes(120, 10000),
     params:
         options=existing_options(*BAND_OPTIONS, "exact"),
         imported="results/{run}/import",
@@ -196,8 +205,8 @@ rule ccc_matrix:
     resources:
         mpi="mpiexec",
         tasks=2,
-        mem_mb=memory(4000, 4),
-        runtime=240,
+        mem_mb=memory(800, 2),
+        runtime=minutes(120, 60),
     params:
         options=options("mask", "binning", "compat", "pose_errors"),
         imported="results/{run}/import",
@@ -228,7 +237,7 @@ rule eigen_projection:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(1000, 4),
-        runtime=60,
+        runtime=minutes(60, 60),
     params:
         neig=lambda wildcards: RUNS[wildcards.run]["neig"],
         compat=lambda wildcards: RUNS[wildcards.run]["compat"],
@@ -254,8 +263,8 @@ rule kmeans:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=memory(1000, 4),
+        runtime=minutes(60),
     params:
         options=options("nclass", "clustering", "restarts", "compat", "rand_seed"),
     message:
@@ -287,8 +296,8 @@ rule mco_exmx:
     resources:
         mpi="mpiexec",
         tasks=2,
-        mem_mb=memory(4000, 4),
-        runtime=480,
+        mem_mb=memory(800, 2, 1),
+        runtime=minutes(240, 60),
     params:
         options=options(*MCO_OPTIONS, *COMPAT_OPTIONS, "iterations"),
         imported="results/{run}/import",
@@ -324,8 +333,8 @@ rule mco_ac_round:
     resources:
         mpi="mpiexec",
         tasks=2,
-        mem_mb=memory(4000, 4),
-        runtime=480,
+        mem_mb=memory(800, 2, 1),
+        runtime=minutes(240, 60),
     params:
         options=options(*MCO_OPTIONS, *ANNEALING_OPTIONS, "compat"),
         imported="results/{run}/import",
@@ -360,7 +369,7 @@ rule mco_ac:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(1000, 4),
-        runtime=60,
+        runtime=minutes(60),
     params:
         options=options("nclass", "temperature", "temperature_step"),
         imported="results/{run}/import",
@@ -392,8 +401,8 @@ rule pytom_reproducible:
     resources:
         mpi="mpiexec",
         tasks=2,
-        mem_mb=memory(4000, 4),
-        runtime=480,
+        mem_mb=memory(800, 2, 1),
+        runtime=minutes(240, 60),
     params:
         options=existing_options("nclass", "rand_seed", "reproducible", "starts"),
         prepared="results/{run}/prepared",
@@ -438,8 +447,8 @@ rule hierarchical_merge:
     resources:
         mpi="mpiexec",
         tasks=2,
-        mem_mb=memory(2000, 4),
-        runtime=240,
+        mem_mb=memory(800, 4),
+        runtime=minutes(120, 600),
     params:
         options=options(*AVERAGE_OPTIONS, "merge", "lowpass", "highpass", "binning"),
         imported="results/{run}/import",
@@ -477,8 +486,8 @@ rule select_classes:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=memory(2000, 4),
-        runtime=60,
+        mem_mb=memory(1000, 4),
+        runtime=minutes(60),
     params:
         options=lambda wildcards: json.dumps(
             {key: RUNS[wildcards.run][key] for key in AVERAGE_OPTIONS}
@@ -517,8 +526,8 @@ rule pytom_class_averages:
     resources:
         mpi="mpiexec",
         tasks=2,
-        mem_mb=memory(2000, 4),
-        runtime=240,
+        mem_mb=memory(800, 4),
+        runtime=minutes(120, 600),
     params:
         options=options(*AVERAGE_OPTIONS),
         imported="results/{run}/import",

@@ -56,7 +56,7 @@ rule pytom_report:
         "../../envs/report.yaml"
     resources:
         mem_mb=memory(1000, 4),
-        runtime=30,
+        runtime=minutes(30),
     params:
         options=lambda wildcards: json.dumps(RUNS[wildcards.run]),
         schema=f"{workflow.basedir}/workflow/schemas/config.schema.yaml",

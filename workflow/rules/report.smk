@@ -33,7 +33,7 @@ rule isac_report:
         "../../envs/report.yaml"
     resources:
         mem_mb=memory(1000, 4),
-        runtime=30,
+        runtime=minutes(30),
     params:
         options=lambda wildcards: json.dumps(RUNS[wildcards.run]),
         benchmarks="results/{run}/benchmarks",

@@ -13,8 +13,8 @@ rule simulate_2d:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000, 0),
+        runtime=minutes(10),
     message:
         "simulating the images of the example"
     shell:
@@ -33,8 +33,8 @@ rule simulate_3d:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000, 0),
+        runtime=minutes(10),
     message:
         "simulating the subtomograms of the example"
     shell:
