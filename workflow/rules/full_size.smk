@@ -24,8 +24,8 @@ rule isac_full_averages:
     resources:
         mpi="mpiexec",
         tasks=2,
-        mem_mb=memory(2000, 4),
-        runtime=240,
+        mem_mb=memory(700, 4),
+        runtime=minutes(240, 600),
     params:
         radius=lambda wildcards: RUNS[wildcards.run]["radius"],
     message:
@@ -57,7 +57,7 @@ rule isac_ordered_averages:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(1000, 4),
-        runtime=60,
+        runtime=minutes(60),
     params:
         options=options("target_radius", "ir", "rs", "FH", "FF"),
     message:

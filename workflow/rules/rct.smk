@@ -79,7 +79,7 @@ rule isac_rct:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(1000, 2),
-        runtime=60,
+        runtime=minutes(60),
     params:
         number=lambda wildcards: group_of_name(wildcards)[1],
         match=match_option,

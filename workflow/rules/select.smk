@@ -62,7 +62,7 @@ rule select_particles:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(1000, 2),
-        runtime=60,
+        runtime=minutes(60),
     params:
         selection=selection_option,
         folder="results/{run}/selected",
@@ -102,7 +102,7 @@ rule isac_select_averages:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(1000, 2),
-        runtime=30,
+        runtime=minutes(30),
     params:
         selection=selection_option,
         place=f"{GENERATION}/selected/{{stack}}",
@@ -130,7 +130,7 @@ rule isac_subset:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(1000, 4),
-        runtime=30,
+        runtime=minutes(30),
     params:
         number=class_number,
     message:
@@ -158,7 +158,7 @@ rule pytom_subset:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(1000, 4),
-        runtime=30,
+        runtime=minutes(30),
     params:
         number=class_number,
         imported="results/{run}/import",
