@@ -27,6 +27,7 @@ except InputError as error:
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/estimate.smk"
+include: "workflow/rules/selftest.smk"
 include: "workflow/rules/simulate.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/isac.smk"

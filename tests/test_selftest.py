@@ -1,0 +1,81 @@
+"""The test that a user makes of the MPI of a profile: it works, or says why not."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BIN = Path(sys.executable).parent
+ENVIRONMENT = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def step(root):
+    """The command of one rank of a job of two."""
+    script = root / "workflow/scripts/selftest_mpi.py"
+    outputs = ["--found", "results/found.json", "--summary", "results/summary.txt"]
+    return [*(sys.executable, "-m", "mpi4py", str(script)), *outputs, "--ranks", "2"]
+
+
+def call(command, folder):
+    (folder / "results").mkdir(exist_ok=True)
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def assert_refused(done, folder, sentence):
+    assert done.returncode != 0
+    told = [line for line in done.stdout.splitlines() if line.startswith("error: ")]
+    assert len(told) == 1, done.stdout + done.stderr
+    assert sentence in told[0]
+    assert list((folder / "results").iterdir()) == []
+
+
+def test_two_ranks_share_all_they_must(step, tmp_path):
+    done = call([BIN / "mpiexec", "-n", "2", *step], tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "results/found.json").read_text())
+    assert found["ranks"] == 2
+    assert list(found["hosts"].values()) == [[0, 1]]
+    told = (tmp_path / "results/summary.txt").read_text()
+    assert told.startswith("MPI works: 2 ranks on 1 host(s)")
+    left = {path.name for path in (tmp_path / "results").iterdir()}
+    assert left == {"found.json", "summary.txt"}
+
+
+def test_ranks_that_do_not_know_each_other(step, tmp_path):
+    done = call(step, tmp_path)
+    assert done.returncode != 0
+    assert "error: started with 1 MPI ranks, expected 2" in done.stderr
+    assert list((tmp_path / "results").iterdir()) == []
+
+
+def test_hosts_that_do_not_share_the_folder(step, tmp_path):
+    """One rank sees another file system where the results go."""
+    apart = 'mount -t tmpfs none results && exec "$@"'
+    elsewhere = ["unshare", "--mount", "sh", "-c", apart, "sh"]
+    if call([*elsewhere, "true"], tmp_path).returncode:
+        pytest.skip("needs root: a file system of its own for one rank")
+    one = ["-n", "1"]
+    done = call([BIN / "mpiexec", *one, *step, ":", *one, *elsewhere, *step], tmp_path)
+    assert_refused(done, tmp_path, "does not see there what host")
+
+
+def test_processors_that_compute_differently(step, tmp_path):
+    """One rank multiplies as a processor does that is 20 years older."""
+    old = ["env", "OPENBLAS_CORETYPE=Prescott"]
+    one = ["-n", "1"]
+    done = call([BIN / "mpiexec", *one, *step, ":", *one, *old, *step], tmp_path)
+    if done.returncode == 0:
+        pytest.skip("NumPy's linear algebra has one way only on this machine")
+    assert_refused(done, tmp_path, "their processors or libraries differ")

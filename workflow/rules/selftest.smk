@@ -1,0 +1,41 @@
+import time
+
+
+localrules:
+    selftest_mpi,
+
+
+rule selftest_mpi_ranks:
+    output:
+        found="results/selftest_mpi.json",
+        summary="results/selftest_mpi.txt",
+    log:
+        "results/selftest_mpi.log",
+    retries: 0
+    conda:
+        "../../envs/core.yaml"
+    threads: 2
+    resources:
+        mpi="mpiexec",
+        tasks=2,
+        mem_mb=memory(500, 0),
+        runtime=minutes(10),
+    params:
+        # A proof is of the moment: whoever asks for it again wants another.
+        asked=time.time(),
+    message:
+        "trying MPI on {resources.tasks} ranks"
+    shell:
+        f"{MPI_SCRIPT}/selftest_mpi.py --found {{output.found}}"
+        " --summary {output.summary} --ranks {resources.tasks} > {log} 2>&1"
+
+
+rule selftest_mpi:
+    input:
+        rules.selftest_mpi_ranks.output.summary,
+    conda:
+        "../../envs/core.yaml"
+    message:
+        "The test of MPI:"
+    shell:
+        "cat {input}"
