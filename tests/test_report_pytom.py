@@ -464,12 +464,18 @@ def test_script_makes_the_same_page_from_files(root, tmp_path):
         benchmarks="benchmarks",
     )
     assert done.returncode == 0, done.stderr
-    expected = dataclasses.replace(report, checksum=sha256(tmp_path / "classes.json"))
+    tree = dataclasses.replace(
+        report.tree,
+        averages={str(c.number): c.average for c in report.classes},
+        sizes={str(k): size for k, size in report.sizes.items()},
+    )
+    checksum = sha256(tmp_path / "classes.json")
+    expected = dataclasses.replace(report, tree=tree, checksum=checksum)
     html = (tmp_path / "report/index.html").read_text(encoding="utf-8")
     assert html == page(expected)
 
 
-def test_merged_classes_stand_below_the_tree(root, tmp_path):
+def test_merged_classes_are_those_of_the_page(root, tmp_path):
     report = full_report()
     write_run(tmp_path, report)
     write_json(
@@ -482,12 +488,26 @@ def test_merged_classes_stand_below_the_tree(root, tmp_path):
             "height": None,
         },
     )
+    group = {0: 0, 1: 1, 2: 0}
+    labels = np.array([group.get(k, -1) for k in report.labels])
+    rows = [f"{i},{c}\n" for i, c in enumerate(labels, start=1)]
+    (tmp_path / "merged").mkdir()
+    (tmp_path / "merged/classes.csv").write_text("particle_id,class\n" + "".join(rows))
     merged = [
-        {"class": k, "name": name, "n": 7 + k, "mrc": f"average_{k}.mrc"}
+        {
+            "class": k,
+            "name": name,
+            "n": int((labels == k).sum()),
+            "mrc": f"../average_{k}.mrc",
+        }
         for k, name in enumerate(("open", "shut"))
     ]
-    write_json(tmp_path / "merged.json", {"classes": merged})
-    names = {"classes": "classes.json", "merge": "merge.json", "merged": "merged.json"}
+    write_json(tmp_path / "merged/classes.json", {"classes": merged})
+    names = {
+        "classes": "classes.json",
+        "merge": "merge.json",
+        "merged": "merged/classes.json",
+    }
     options = {"method": "cpca", "merge": {"groups": {}, "manual_compat": False}}
     done = run_script(root, tmp_path, options, labels="classes.csv", **names)
     assert done.returncode == 0, done.stderr
@@ -495,8 +515,12 @@ def test_merged_classes_stand_below_the_tree(root, tmp_path):
     part = html[html.index('id="merging"') :]
     assert "cut into 2 groups" in part
     assert 'class="group none"' in part  # class 3 is in no group
-    assert "of 0, 2</span>" in part and "of 1</span>" in part
-    assert part.count("of the merged class") == 2
+    assert part.count("<image") == 4
+    assert "of 0, 2</span>" in html and "of 1</span>" in html
+    data = data_of(html)
+    assert data["checksum"] == sha256(tmp_path / "merged/classes.json")
+    for c, entry in zip(data["classes"], merged, strict=True):
+        assert (c["t"], len(c["m"])) == (entry["name"], entry["n"])
 
 
 def test_resolution_without_pixel_size_is_in_voxels():

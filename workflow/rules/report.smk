@@ -2,6 +2,15 @@ localrules:
     isac_report,
 
 
+def states_of_rounds(wildcards):
+    """What the rounds of candidates left, of every generation."""
+    return [
+        str(Path(classes).with_name("state.json"))
+        for number in generations(wildcards.run)
+        for classes in rounds(wildcards.run, number)
+    ]
+
+
 rule isac_report:
     input:
         imported="results/{run}/import/import.json",
@@ -14,6 +23,7 @@ rule isac_report:
         poses="results/{run}/classes.csv",
         frc="results/{run}/frc.json",
         status=of_generations("generation_{0}_status.json"),
+        rounds=states_of_rounds,
     output:
         page=report(
             "results/{run}/report/index.html",
@@ -46,6 +56,6 @@ rule isac_report:
         " --working-stack {input.stack_info} --averages {input.averages}"
         " --classes {input.classes} --members {input.members} --frc {input.frc}"
         " --poses {input.poses}"
-        " --status {input.status} --prealigned {input.prealigned}"
+        " --rounds {input.rounds} --status {input.status} --prealigned {input.prealigned}"
         " --shifts {input.shifts} --benchmarks {params.benchmarks}"
         " --page {output.page} --gallery {output.gallery} > {log} 2>&1"

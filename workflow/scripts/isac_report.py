@@ -27,6 +27,7 @@ def main() -> None:
     add("--frc", required=True, type=Path, help="frc.json")
     add("--status", nargs="*", default=[], type=Path, help="status.json, all of them")
     add("--poses", type=Path, help="classes.csv")
+    add("--rounds", nargs="*", default=[], type=Path, help="state.json of the rounds")
     add("--prealigned", type=Path, help="2dalignment/aqfinal.hdf")
     add("--shifts", type=Path, help="2dalignment/initial2Dparams.txt")
     add("--benchmarks", type=Path, help="folder of the benchmarks of the run")

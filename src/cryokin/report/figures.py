@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -10,8 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from cryokin.report.svg import (
     Axes,
+    dot,
     drawing,
     nice_step,
+    polygon,
+    polyline,
     rect,
     short,
     stroke,
@@ -72,6 +77,76 @@ def size_histogram(
     ]
     label = f"Histogram of the sizes of {len(sizes)} classes"
     return plot.svg(label, "members of a class", "classes", *bars, *lines)
+
+
+def rounds_figure(rounds: Sequence[Mapping[str, Any]]) -> Markup:
+    """Draw what part of each generation's particles is in a candidate, by round.
+
+    Parameters
+    ----------
+    rounds : sequence of mapping
+        ``generation``, ``round`` (from 1), ``given`` (particles that the generation
+        starts from) and ``left`` (those in no candidate after the round); at least one.
+    """
+    last = max(max(int(state["round"]) for state in rounds), 2)
+    plot = Axes((0, last), (0, 100))
+    parts, ends = [], {}
+    numbers = sorted({int(state["generation"]) for state in rounds})
+    for number in numbers:
+        line = [(0.0, 0.0)] + [
+            (float(s["round"]), 100 * (1 - s["left"] / max(s["given"], 1)))
+            for s in rounds
+            if int(s["generation"]) == number
+        ]
+        kind = "curve" if number == numbers[0] else "thin"
+        points = [(plot.across(x), plot.up(y)) for x, y in line]
+        parts.append(polyline(points, kind))
+        parts += [dot(x, y, 2.6, f"dot {kind}") for x, y in points[1:]]
+        ends[number] = points[-1]
+    # Numbers of curves that end together stand one below the other.
+    lowest = -math.inf
+    for number, (x, y) in sorted(ends.items(), key=lambda end: end[1][1]):
+        lowest = max(y, lowest + 12)
+        parts.append(words(x + 7, lowest + 4, str(number), "start", "name"))
+    label = f"Particles in candidates in {len(numbers)} generations, by round"
+    return plot.svg(label, "round", "in candidates [%]", *reversed(parts))
+
+
+def frc_band(
+    curves: Sequence[ArrayLike], frequency: ArrayLike, pixel_size: float
+) -> Markup:
+    """Draw the ring correlation of all classes: median, half and nine tenths of them.
+
+    Parameters
+    ----------
+    curves : sequence of array_like, shape (m,)
+        Of the classes; at least one.
+    frequency : array_like, shape (m,)
+        [1/pixel]
+    pixel_size : float
+        [A]; NaN: the axis counts 1/pixel.
+    """
+    frequency = np.asarray(frequency, np.float64)
+    stacked = np.array([np.asarray(curve, np.float64) for curve in curves])
+    levels = np.nanquantile(stacked, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
+    known = pixel_size > 0
+    scale = pixel_size if known else 1.0
+    plot = Axes((0.0, frequency[-1] / scale), (0, 1))
+    x = [plot.across(f / scale) for f in frequency]
+    parts = []
+    for low, high, kind in ((0, 4, "band wide"), (1, 3, "band")):
+        there = [(at, plot.up(max(v, 0))) for at, v in zip(x, levels[low], strict=True)]
+        back = [(at, plot.up(max(v, 0))) for at, v in zip(x, levels[high], strict=True)]
+        parts.append(polygon([*there, *reversed(back)], kind))
+    middle = [(at, plot.up(max(v, 0))) for at, v in zip(x, levels[2], strict=True)]
+    parts.append(polyline(middle, "curve"))
+    for level in (0.5, 0.143):
+        y = plot.up(level)
+        parts.append(stroke(plot.across(0), y, plot.across(plot.x[1]), y, "zero"))
+        parts.append(words(plot.across(plot.x[1]), y - 4, str(level), "end"))
+    name = "frequency [1/Å]" if known else "frequency [1/pixel]"
+    label = f"Ring correlation of {len(stacked)} classes"
+    return plot.svg(label, name, "ring correlation", *parts)
 
 
 def shift_figure(shifts: ArrayLike) -> Markup:

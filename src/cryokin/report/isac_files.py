@@ -6,7 +6,7 @@ import csv
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,8 @@ class IsacFiles:
         ``status.json`` of the generations, in any order.
     poses : Path or None
         ``classes.csv``.
+    rounds : sequence of Path
+        ``state.json`` of the rounds of candidates, in any order.
     prealigned, shifts : Path or None
         ``2dalignment/aqfinal.hdf``, ``2dalignment/initial2Dparams.txt``.
     benchmarks : Path or None
@@ -56,6 +58,7 @@ class IsacFiles:
     frc: Path
     status: Sequence[Path]
     poses: Path | None = None
+    rounds: Sequence[Path] = ()
     prealigned: Path | None = None
     shifts: Path | None = None
     benchmarks: Path | None = None
@@ -96,11 +99,8 @@ def read_report(
     if classes:  # an MRC file holds at least one image
         averages = np.asarray(open_stack(files.averages), dtype=np.float32)
     generations = sorted(map(read_json, files.status), key=lambda s: s["generation"])
-    prealigned = shifts = None
-    if files.prealigned is not None:
-        prealigned = read_images(files.prealigned)[0][0]
-    if files.shifts is not None:
-        shifts = read_shifts(files.shifts)
+    prealigned = read_prealigned(files.prealigned) if files.prealigned else None
+    shifts = read_shifts(files.shifts) if files.shifts else None
     made_by = provenance(options.get("rand_seed"), [])
     made_by["inputs"] = [{"path": imported["source"], "sha256": imported["sha256"]}]
     return IsacReport(
@@ -120,7 +120,19 @@ def read_report(
         provenance=made_by,
         schema=schema or {},
         checksum=sha256(files.classes),
+        rounds=read_rounds(files.rounds),
     )
+
+
+def read_prealigned(path: str | os.PathLike[str]) -> NDArray[np.float32]:
+    """Read the average of the prealigned particles, shape (y, x)."""
+    image: NDArray[np.float32] = read_images(path)[0][0]
+    return image
+
+
+def read_rounds(paths: Iterable[Path]) -> list[dict[str, Any]]:
+    """Read what each round of candidates left, in their order."""
+    return sorted(map(read_json, paths), key=lambda s: (s["generation"], s["round"]))
 
 
 def read_shifts(path: str | os.PathLike[str]) -> NDArray[np.float64]:

@@ -127,6 +127,10 @@ class IsacReport:
         unit in brackets, ``default``); an option may be missing.
     checksum : str
         SHA-256 of ``classes.star``, which a selection of classes names.
+    rounds : sequence of mapping
+        ``state.json`` of each round of candidates: generation, round, candidates, left.
+    unfinished : str
+        For a run that goes on: what it has done so far, in a sentence.
 
     Raises
     ------
@@ -150,6 +154,8 @@ class IsacReport:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     schema: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     checksum: str = ""
+    rounds: Sequence[Mapping[str, Any]] = ()
+    unfinished: str = ""
 
     def __post_init__(self) -> None:
         _check_counts(self)
@@ -222,6 +228,8 @@ def page(report: IsacReport) -> str:
         summary=_summary(report),
         generations=_generations(report),
         sizes=_size_figure(report),
+        rounds=_rounds_figure(report),
+        frc=_frc_figure(report),
         prealigned=_prealigned(report),
         shifts=None if report.shifts is None else figures.shift_figure(report.shifts),
         mask=figures.mask_circle(report.box, report.radius),
@@ -297,6 +305,7 @@ def _class_data(report: IsacReport) -> dict[str, Any]:
     return {
         "run": report.run,
         "checksum": report.checksum,
+        "unfinished": bool(report.unfinished),
         "shift": "centre in the image [pixel]",
         "pixel": finite(report.pixel_size, 6),
         "frequency": [finite(value, 6) for value in report.frequency],
@@ -351,6 +360,25 @@ def _size_figure(report: IsacReport) -> Markup | None:
     limits = (report.options.get(key) for key in ("thld_grp", "img_per_grp"))
     smallest, largest = (None if v is None else float(v) for v in limits)
     return figures.size_histogram([c.size for c in report.classes], smallest, largest)
+
+
+def _rounds_figure(report: IsacReport) -> Markup | None:
+    if max((int(state["round"]) for state in report.rounds), default=0) < 2:
+        return None  # one point tells nothing of convergence
+    given = {1: report.particles} | {
+        int(status["generation"]) + 1: int(status["unaccounted"])
+        for status in report.generations
+    }
+    return figures.rounds_figure(
+        [{**state, "given": given[int(state["generation"])]} for state in report.rounds]
+    )
+
+
+def _frc_figure(report: IsacReport) -> Markup | None:
+    curves = [c.frc for c in report.classes if len(c.frc) == len(report.frequency)]
+    if not curves or not len(report.frequency):
+        return None
+    return figures.frc_band(curves, report.frequency, report.pixel_size)
 
 
 def _prealigned(report: IsacReport) -> dict[str, Any] | None:

@@ -13,8 +13,10 @@ from scipy.cluster import hierarchy
 
 from cryokin.report.svg import (
     Axes,
+    dot,
     drawing,
     nice_step,
+    polyline,
     rect,
     short,
     stroke,
@@ -55,9 +57,9 @@ def eigenvalue_plot(
         x, y = plot.across(i), plot.up(value)
         pale = "" if used is None or i <= used else " unused"
         parts.append(stroke(x, zero, x, y, "stem" + pale))
-        parts.append(_dot(x, y, 3.2, "dot" + pale))
+        parts.append(dot(x, y, 3.2, "dot" + pale))
     for i, value in enumerate(earlier, start=1):
-        parts.append(_dot(plot.across(i), plot.up(value), 3.2, "hollow"))
+        parts.append(dot(plot.across(i), plot.up(value), 3.2, "hollow"))
     label = f"Eigenvalues of {len(after)} components"
     return plot.svg(label, "component", "eigenvalue", *parts)
 
@@ -115,9 +117,9 @@ def course(panels: Sequence[Panel], x_name: str = "iteration") -> Markup:
                 for k, v in enumerate(panel.lines[i], start=1)
                 if math.isfinite(v)
             ]
-            parts.append(_polyline(line, "curve" if i == panel.best else "thin"))
+            parts.append(polyline(line, "curve" if i == panel.best else "thin"))
             if i == panel.best and len(line) <= 40:
-                parts += [_dot(x, y, 2.4, "dot") for x, y in line]
+                parts += [dot(x, y, 2.4, "dot") for x, y in line]
         parts.append(stroke(left, floor, width - right, floor, "axis"))
     bottom = gap * 0.75 + len(panels) * (high + gap) - gap
     for value in ticks(1, last, pieces=6):
@@ -190,7 +192,7 @@ def dendrogram(
             (across(height[i]), y[second]),
             (across(height[second]), y[second]),
         ]
-        parts.append(_polyline(points, kind))
+        parts.append(polyline(points, kind))
     if cut is not None:
         x = across(cut)
         parts.append(stroke(x, top - 6, x, floor, "limit"))
@@ -358,14 +360,3 @@ def _fine_ticks(low: float, high: float, pieces: int) -> list[float]:
     step = nice_step(high - low, pieces)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [i * step for i in range(first, last + 1)]
-
-
-def _polyline(points: Sequence[tuple[float, float]], kind: str) -> Markup:
-    listed = " ".join(f"{short(x)},{short(y)}" for x, y in points)
-    return Markup(f'<polyline points="{listed}" class="{kind}"/>')
-
-
-def _dot(x: float, y: float, radius: float, kind: str) -> Markup:
-    return Markup(
-        f'<circle cx="{short(x)}" cy="{short(y)}" r="{short(radius)}" class="{kind}"/>'
-    )

@@ -20,7 +20,6 @@ from cryokin.io.volumes import read_volume
 from cryokin.provenance import provenance, sha256
 from cryokin.report.isac_files import read_benchmarks
 from cryokin.report.pytom_page import (
-    MergedClass,
     PytomReport,
     Start,
     SubtomogramClass,
@@ -31,12 +30,12 @@ from cryokin.report.pytom_page import (
 
 @dataclass(frozen=True)
 class PytomFiles:
-    """The files of a run that its report is made of; all but the first may be missing.
+    """The files of a run that its report is made of; `labels` or `imported` at least.
 
     Attributes
     ----------
-    labels : Path
-        ``classes.csv``, the class of every particle.
+    labels : Path or None
+        ``classes.csv``, the class of every particle; None: not known yet.
     classes : Path or None
         ``classes.json``: per class ``class``, ``n``, ``fsc``, ``resolution`` and the
         paths ``mrc`` or ``em`` of its average, seen from the file's own folder.
@@ -56,7 +55,8 @@ class PytomFiles:
         ``names``, -1: none) beside the names of the leaves as ``labels``, or as
         ``labels`` alone; where it was cut as ``height`` or ``cut``.
     merged : Path or None
-        ``merged/classes.json``, the classes after merging.
+        ``merged/classes.json``, with ``classes.csv`` beside it: the classes after
+        merging, which are then those of the report.
     poses : Path or None
         ``prepared/poses.npz`` with ``rotations``, from which tilt directions follow.
     imported : Path or None
@@ -65,7 +65,7 @@ class PytomFiles:
         Folder of the ``.tsv`` files that Snakemake writes; may be missing.
     """
 
-    labels: Path
+    labels: Path | None = None
     classes: Path | None = None
     averages: Sequence[Path] = ()
     eigen: Path | None = None
@@ -106,10 +106,25 @@ def read_report(
     OSError
         If a file cannot be read.
     """
-    labels = read_labels(files.labels)
-    table = _mapping(files.classes, "classes")
     imported = read_json(files.imported) if files.imported else {}
+    table = _mapping(files.classes, "classes")
+    if files.labels:
+        labels = read_labels(files.labels)
+    else:
+        labels = np.full(int(imported["n"]), -1, np.int64)
     classes = _classes(files, table["classes"], labels)
+    tree = _tree(files, options, classes, labels) if files.merge else None
+    if files.merged and tree:
+        table_of_merged = files.merged.with_name("classes.csv")
+        files = replace(
+            files, classes=files.merged, labels=table_of_merged, averages=()
+        )
+        merged = _mapping(files.classes, "classes")
+        labels = read_labels(table_of_merged)
+        classes = [
+            replace(c, parts=_parts(tree, c.title))
+            for c in _classes(files, merged["classes"], labels)
+        ]
     eigen = read_json(files.eigen) if files.eigen else {}
     values = eigen.get("spectrum", eigen.get("eigenvalues"))
     exmx = _mapping(files.exmx, "iterations")
@@ -134,7 +149,7 @@ def read_report(
         exmx=exmx["iterations"],
         starts=_starts(exmx) or _starts(annealing),
         annealing=annealing["iterations"],
-        tree=_tree(files, options) if files.merge else None,
+        tree=tree,
         directions=read_directions(files.poses) if files.poses else None,
         shifts=read_shifts(files.poses) if files.poses else None,
         checksum=sha256(files.classes) if files.classes else "",
@@ -247,7 +262,12 @@ def _starts(table: Mapping[str, Any]) -> list[Start]:
     return [Start(_number(objective), _number(agreed)) for objective, agreed in pairs]
 
 
-def _tree(files: PytomFiles, options: Mapping[str, Any]) -> Tree:
+def _tree(
+    files: PytomFiles,
+    options: Mapping[str, Any],
+    classes: Sequence[SubtomogramClass],
+    labels: NDArray[np.int64],
+) -> Tree:
     merge = read_json(files.merge or Path())
     groups, leaves = merge["labels"], []
     if "groups" in merge:
@@ -259,22 +279,20 @@ def _tree(files: PytomFiles, options: Mapping[str, Any]) -> Tree:
         groups=groups,
         cut=merge.get("height", merge.get("cut")),
         leaves=leaves,
-        merged=_merged(files.merged) if files.merged else [],
+        averages={str(c.number): c.average for c in classes if c.average is not None},
+        sizes={str(c.number): int((labels == c.number).sum()) for c in classes},
     )
     if (options.get("merge") or {}).get("manual_compat"):
         return replace(tree, measure="distance of rows of |1 - correlation|")
     return tree
 
 
-def _merged(path: Path) -> list[MergedClass]:
+def _parts(tree: Tree, name: str) -> list[str]:
+    """Names of the classes that were merged to one."""
     return [
-        MergedClass(
-            name=str(entry.get("name", entry["class"])),
-            size=int(entry["n"]),
-            average=read_volume(path.parent / (entry.get("mrc") or entry["em"])),
-            resolution=_number(entry.get("resolution")),
-        )
-        for entry in read_json(path)["classes"]
+        leaf
+        for leaf, group in zip(tree.leaves, tree.groups, strict=True)
+        if str(group) == name
     ]
 
 

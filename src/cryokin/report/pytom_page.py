@@ -59,6 +59,8 @@ class SubtomogramClass:
         Where the FSC falls below 0.5 [unit of the report]; NaN if unknown.
     name : str
         The user's name of the class; empty if it has none but its number.
+    parts : sequence of str
+        Names of the classes that were merged to it; empty if it was not merged.
     """
 
     number: int
@@ -67,6 +69,7 @@ class SubtomogramClass:
     frequency: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     resolution: float = math.nan
     name: str = ""
+    parts: Sequence[str] = ()
 
     @property
     def title(self) -> str:
@@ -91,28 +94,6 @@ class Start:
 
 
 @dataclass(frozen=True)
-class MergedClass:
-    """A class that others were merged to.
-
-    Attributes
-    ----------
-    name : str
-        Its number, or the name that the user gave it.
-    size : int
-        Number of members.
-    average : ndarray, shape (n, n, n), or None
-        Class average.
-    resolution : float
-        Where the FSC falls below 0.5 [unit of the report]; NaN if unknown.
-    """
-
-    name: str
-    size: int
-    average: Volume | None = None
-    resolution: float = math.nan
-
-
-@dataclass(frozen=True)
 class Tree:
     """How classes were merged.
 
@@ -125,10 +106,11 @@ class Tree:
     cut : float or None
         Height at which the tree was cut, if it was.
     leaves : sequence of str
-        Names of the k classes; default: their numbers. Those that are classes of the
-        report are shown with their averages.
-    merged : sequence of MergedClass
-        What came of it; may be empty.
+        Names of the k classes; default: their numbers.
+    averages : mapping
+        Name of a leaf to its class average; may be empty.
+    sizes : mapping
+        Name of a leaf to its number of members; may be empty.
     measure : str
         What the heights are.
     """
@@ -137,7 +119,8 @@ class Tree:
     groups: Sequence[int | str | None]
     cut: float | None = None
     leaves: Sequence[str] = ()
-    merged: Sequence[MergedClass] = ()
+    averages: Mapping[str, Volume] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
     measure: str = "1 \N{MINUS SIGN} correlation"
 
 
@@ -189,6 +172,8 @@ class PytomReport:
         Shifts (x, y, z) of the particles [voxel].
     checksum : str
         SHA-256 of ``classes.json``, which a selection of classes names.
+    unfinished : str
+        For a run that goes on: what it has done so far, in a sentence.
 
     Raises
     ------
@@ -218,6 +203,7 @@ class PytomReport:
     schema: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     shifts: NDArray[np.float64] | None = None
     checksum: str = ""
+    unfinished: str = ""
 
     def __post_init__(self) -> None:
         _check_classes(self)
@@ -263,7 +249,7 @@ def page(report: PytomReport) -> str:
     same text.
     """
     ordered = sorted(report.classes, key=lambda c: c.number)
-    colours = {c.number: f"c{i % figures.COLOURS}" for i, c in enumerate(ordered)}
+    colours = _colours(report, ordered)
     sizes = report.sizes
     averages = [c.average for c in report.classes if c.average is not None]
     box = int(averages[0].shape[0]) if averages else 0
@@ -282,6 +268,7 @@ def page(report: PytomReport) -> str:
                 "size": sizes[c.number],
                 "resolution": c.resolution,
                 "colour": colours[c.number],
+                "parts": ", ".join(c.parts),
                 "uri": _strip(c.average, report.radius),
             }
             for c in report.by_size()
@@ -302,6 +289,16 @@ def page(report: PytomReport) -> str:
         options=option_table(report.options, report.schema, "PyTom"),
         rules=rule_table(report.benchmarks),
     )
+
+
+def _colours(
+    report: PytomReport, ordered: Sequence[SubtomogramClass]
+) -> dict[int, str]:
+    """Return the colour of each class: its own, or that of its group in the tree."""
+    if report.tree is not None and any(c.parts for c in ordered):
+        groups = report.tree.groups
+        return {c.number: figures.group_colour(groups, c.title) for c in ordered}
+    return {c.number: f"c{i % figures.COLOURS}" for i, c in enumerate(ordered)}
 
 
 def _check_classes(report: PytomReport) -> None:
@@ -403,6 +400,7 @@ def _data(report: PytomReport, ordered: Sequence[SubtomogramClass]) -> dict[str,
     return {
         "run": report.run,
         "checksum": report.checksum,
+        "unfinished": bool(report.unfinished),
         "shift": "shift x, y [voxel]",
         "particles": report.particles,
         "pixel": finite(report.pixel_size, 6),
@@ -559,38 +557,24 @@ def _tree(report: PytomReport) -> dict[str, Any] | None:
     if tree is None or not len(tree.linkage):
         return None
     names = list(tree.leaves) or [str(i) for i in range(len(tree.linkage) + 1)]
-    known = {str(c.number): c for c in report.classes}
-    sizes, titles, thumbnails = report.sizes, [], []
-    for name in names:
-        c = known.get(name)
-        average = None if c is None else c.average
-        titles.append(name if c is None else f"{c.title} ({sizes[c.number]:,})")
-        thumbnails.append(
-            None if average is None else _thumbnail(average, report.radius)
-        )
+    titles = [
+        f"{name} ({tree.sizes[name]:,})" if name in tree.sizes else name
+        for name in names
+    ]
+    thumbnails = [
+        _thumbnail(tree.averages[name], report.radius)
+        if name in tree.averages
+        else None
+        for name in names
+    ]
     return {
         "figure": figures.dendrogram(
             tree.linkage, tree.groups, tree.cut, titles, thumbnails, tree.measure
         ),
         "leaves": len(names),
         "groups": len(set(tree.groups) - {None}),
-        "known": all(name in known for name in names),
-        "pictures": any(uri is not None for uri in thumbnails),
-        "merged": [
-            {
-                "name": c.name,
-                "size": c.size,
-                "resolution": c.resolution,
-                "uri": _strip(c.average, report.radius),
-                "from": ", ".join(
-                    name
-                    for name, group in zip(names, tree.groups, strict=True)
-                    if str(group) == c.name
-                ),
-                "colour": figures.group_colour(tree.groups, c.name),
-            }
-            for c in tree.merged
-        ],
+        "known": bool(tree.sizes),
+        "pictures": bool(tree.averages),
     }
 
 

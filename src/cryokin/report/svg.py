@@ -8,6 +8,7 @@ a figure at its natural width, chosen to fit a phone.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
@@ -119,6 +120,23 @@ def stroke(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
     )
 
 
+def polyline(points: Sequence[tuple[float, float]], kind: str) -> Markup:
+    """Draw a line through points (x, y)."""
+    return Markup(f'<polyline points="{_listed(points)}" class="{kind}"/>')
+
+
+def polygon(points: Sequence[tuple[float, float]], kind: str) -> Markup:
+    """Draw an area with the corners (x, y)."""
+    return Markup(f'<polygon points="{_listed(points)}" class="{kind}"/>')
+
+
+def dot(x: float, y: float, radius: float, kind: str) -> Markup:
+    """Draw a disc."""
+    return Markup(
+        f'<circle cx="{short(x)}" cy="{short(y)}" r="{short(radius)}" class="{kind}"/>'
+    )
+
+
 def words(x: float, y: float, text: str, anchor: str, kind: str = "tick") -> Markup:
     """Write a line of text; ``anchor`` is what SVG calls text-anchor."""
     return Markup(
@@ -144,3 +162,7 @@ def tick_label(value: float) -> str:
     """Write a number beside an axis."""
     text = f"{round(value, 9):,g}" if abs(value) < 1e4 else f"{value:,.0f}"
     return text.replace("-", "\N{MINUS SIGN}")
+
+
+def _listed(points: Sequence[tuple[float, float]]) -> str:
+    return " ".join(f"{short(x)},{short(y)}" for x, y in points)

@@ -1,11 +1,14 @@
 "use strict";
 // Picks classes to keep and to merge, and saves them as selection.yaml.
 (() => {
-  if (!galleryOfPage) return;
+  if (!galleryOfPage || galleryOfPage.data.unfinished) return;
   const { data, tiles, classOf, current, onShow } = galleryOfPage;
   const $ = (id) => document.getElementById(id);
   const gallery = $("gallery");
   const byNumber = new Map(tiles.map((tile) => [classOf(tile).k, tile]));
+  // Classes that were merged may have names; the others are called by their numbers.
+  const nameOf = (k) => classOf(byNumber.get(k)).t ?? String(k);
+  const byName = new Map([...byNumber.keys()].map((k) => [nameOf(k), k]));
   const size = (k) => classOf(byNumber.get(k)).n;
   // `make select` serves the page with the name of the file that it writes.
   const served = document.querySelector('meta[name="selection-file"]')?.content;
@@ -116,7 +119,7 @@
     const members = [...done].reduce((sum, k) => sum + size(k), 0);
     if (done.size > 1) {
       const letter = letters(groups.indexOf(done));
-      say(`Group ${letter}: ${count(done.size, "class")}, ${count(members, "particle")}, to be named class ${Math.min(...done)}.`);
+      say(`Group ${letter}: ${count(done.size, "class")}, ${count(members, "particle")}, to be named ${nameOf(Math.min(...done))}.`);
     } else say("A group needs two classes.");
   }
 
@@ -130,13 +133,14 @@
 
   function toYaml() {
     const sorted = (set) => [...set].sort((p, q) => p - q);
+    const written = (k) => (/^\d+$/.test(nameOf(k)) ? nameOf(k) : JSON.stringify(nameOf(k)));
     const list = (items) => `[${items.join(", ")}]`;
     const lines = [`run: ${JSON.stringify(data.run)}`];
     if (data.checksum) lines.push(`classes: ${data.checksum}`);
-    lines.push(`keep: ${list(sorted(picked))}`);
+    lines.push(`keep: ${list(sorted(picked).map(written))}`);
     if (groups.length > 0) {
       const merged = groups.map(sorted).sort((p, q) => p[0] - q[0]);
-      lines.push(`merge: ${list(merged.map(list))}`);
+      lines.push(`merge: ${list(merged.map((group) => list(group.map(written))))}`);
     }
     return `${lines.join("\n")}\n`;
   }
@@ -150,19 +154,19 @@
       if (start) [key, entries[start[1]]] = [start[1], start[2].trim()];
       else if (key) entries[key] += ` ${line.trim()}`;
     }
-    const whole = (list) => list.match(/\d+/g)?.map(Number) ?? [];
     const plain = (entry) => (entry ?? "").trim().replace(/^(["'])(.*)\1$/, "$2");
+    const names = (list) => (list.match(/"[^"]*"|'[^']*'|[^\s,[\]]+/g) ?? []).filter((word) => word !== "-").map(plain);
     return {
       run: plain(entries.run),
       classes: plain(entries.classes),
-      keep: whole(entries.keep ?? ""),
-      merge: (entries.merge?.match(/\[[^[\]]*\]/g) ?? []).map(whole).filter((group) => group.length > 0),
+      keep: names(entries.keep ?? ""),
+      merge: (entries.merge?.match(/\[[^[\]]*\]/g) ?? []).map(names).filter((group) => group.length > 0),
     };
   }
 
   function load(selection, name) {
     const refuse = (why) => say(`${name} was not read: ${why}`, true);
-    const unknown = [...selection.keep, ...selection.merge.flat()].find((k) => !byNumber.has(k));
+    const unknown = [...selection.keep, ...selection.merge.flat()].find((name) => !byName.has(name));
     if (selection.run && selection.run !== data.run) return refuse(`it is of the run ${selection.run}.`);
     if (selection.classes && data.checksum && selection.classes !== data.checksum) {
       return refuse("it was made for other classes; the run has been made again since.");
@@ -171,8 +175,8 @@
     if (unknown !== undefined) return refuse(`there is no class ${unknown}.`);
     joining = null;
     picked.clear();
-    for (const k of selection.keep) picked.add(k);
-    groups = selection.merge.map((group) => new Set(group)).filter((group) => group.size > 1);
+    for (const name of selection.keep) picked.add(byName.get(name));
+    groups = selection.merge.map((group) => new Set(group.map((name) => byName.get(name)))).filter((group) => group.size > 1);
     for (const group of groups) for (const k of group) picked.add(k);
     refresh();
     saved = true;

@@ -1,0 +1,224 @@
+"""The report of a run that goes on, from the files that are there.
+
+Files appear whole or not at all, and each step adds its own; so what is there can be
+read at any time, beside a call of Snakemake that is at work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cryokin.errors import InputError
+from cryokin.files import read_json
+from cryokin.io.eman_hdf import read_images
+from cryokin.isac.classes import load_classes
+from cryokin.isac.files import read_shifts
+from cryokin.isac.tables import membership
+from cryokin.provenance import provenance
+from cryokin.pytom.runs import annealing_report, load_chains
+from cryokin.report import isac_page, pytom_page
+from cryokin.report.isac_files import read_benchmarks, read_prealigned, read_rounds
+from cryokin.report.isac_page import ClassAverage, IsacReport, Pose
+from cryokin.report.pytom_files import PytomFiles, read_report
+
+
+def interim_page(
+    run: str,
+    options: Mapping[str, Any],
+    results: Path,
+    schema: Mapping[str, Mapping[str, Any]],
+) -> str:
+    """Return the page of a run with what it has done so far.
+
+    Parameters
+    ----------
+    run : str
+        Name of the run.
+    options : mapping
+        Option of the run to its value.
+    results : Path
+        ``results/<run>``.
+    schema : mapping
+        Option to its entry in the configuration schema.
+
+    Raises
+    ------
+    InputError
+        If not even the particles have been read.
+    """
+    if not (results / "import/import.json").is_file():
+        raise InputError(
+            f"{results}: nothing is there to report yet; start the run by snakemake,"
+            " and ask again when its particles have been read."
+        )
+    if options["method"] == "isac":
+        return isac_page.page(_isac(run, options, results, schema))
+    return pytom_page.page(_pytom(run, options, results, schema))
+
+
+def is_finished(results: Path) -> bool:
+    """Whether a run has a report that is younger than all that it is made of."""
+    page = results / "report/index.html"
+    if not page.is_file():
+        return False
+    made = page.stat().st_mtime
+    return all(path.stat().st_mtime <= made for path in results.rglob("*.json"))
+
+
+def _isac(
+    run: str,
+    options: Mapping[str, Any],
+    results: Path,
+    schema: Mapping[str, Mapping[str, Any]],
+) -> IsacReport:
+    imported = read_json(results / "import/import.json")
+    shown = _there(results / "working_stack.json")
+    working = read_json(shown) if shown else {}
+    shift_file = _there(results / "2dalignment/initial2Dparams.txt")
+    shifts = read_shifts(shift_file) if shift_file else None
+    prealigned = _there(results / "2dalignment/aqfinal.hdf")
+    generations, images = [], []
+    classes: list[ClassAverage] = []
+    for number, folder in _finished(results):
+        generations.append(read_json(folder / f"generation_{number}_status.json"))
+        averages, headers = read_images(
+            folder / f"class_averages_generation_{number}.hdf"
+        )
+        found = load_classes(folder / f"classes_generation_{number}.npz")
+        images += list(averages[: len(headers)])
+        assert shifts is not None  # no generation without a prealignment
+        table = membership(
+            found, [number] * len(found), shifts, working["shrink_ratio"]
+        )
+        for c, header in zip(found, headers, strict=True):
+            classes.append(
+                ClassAverage(
+                    number=len(classes) + 1,
+                    members=np.asarray(c.members, np.int64),
+                    generation=number,
+                    pixel_error=float(header["pixel_error"]),
+                    reproduction=float(header["reproduction"]),
+                    resolution=float(header["resolution"]),
+                    frc=np.atleast_1d(header["frc"]).astype(np.float64),
+                    pose=Pose(
+                        np.asarray(table.psi[c.members], np.float64),
+                        np.asarray(table.centre[c.members], np.float64),
+                        table.flip[c.members],
+                    ),
+                )
+            )
+    box = int(working.get("box", imported["box"]))
+    made_by = provenance(options.get("rand_seed"), [])
+    made_by["inputs"] = [{"path": imported["source"], "sha256": imported["sha256"]}]
+    pixel_size = working.get("pixel_size", imported["pixel_size"])
+    return IsacReport(
+        run=run,
+        options=options,
+        imported=imported,
+        generations=generations,
+        averages=np.array(images, np.float32).reshape(-1, box, box),
+        classes=classes,
+        frequency=np.arange(box // 2) / box,
+        pixel_size=np.nan if pixel_size is None else float(pixel_size),
+        radius=float(working.get("target_radius", options["radius"])),
+        prealigned=read_prealigned(prealigned) if prealigned else None,
+        prealigned_radius=float(options["radius"]),
+        shifts=shifts,
+        benchmarks=read_benchmarks(results / "benchmarks"),
+        provenance=made_by,
+        schema=schema,
+        rounds=read_rounds(_rounds(results, len(generations) + 1)),
+        unfinished=_isac_so_far(results, len(generations)),
+    )
+
+
+def _finished(results: Path) -> Iterator[tuple[int, Path]]:
+    """Yield number and folder of each generation that is closed.
+
+    A generation that is older than the one before it is left from an earlier call.
+    """
+    number, before = 1, 0.0
+    while True:
+        folder = results / f"generation_{number:04d}"
+        status = folder / f"generation_{number}_status.json"
+        averages = folder / f"class_averages_generation_{number}.hdf"
+        if not status.is_file() or not averages.is_file():
+            return
+        if status.stat().st_mtime < before:
+            return
+        yield number, folder
+        number, before = number + 1, status.stat().st_mtime
+
+
+def _rounds(results: Path, last: int) -> list[Path]:
+    """Return the states of all rounds up to a generation."""
+    return [
+        path
+        for number in range(1, last + 1)
+        for path in results.glob(f"generation_{number:04d}/round_*/state.json")
+    ]
+
+
+def _isac_so_far(results: Path, generations: int) -> str:
+    if generations and (results / "class_averages.hdf").is_file():
+        return f"All {generations} generations are done; the tables are being written."
+    rounds = len(list(results.glob(f"generation_{generations + 1:04d}/round_*")))
+    at_work = f"generation {generations + 1} is in round {rounds or 1}"
+    if not generations:
+        shrunken = (results / "coefficients.npy").is_file()
+        at_work = at_work if shrunken else "the images are being prepared"
+        return f"No generation has finished; {at_work}."
+    plural = "generations are" if generations > 1 else "generation is"
+    return f"{generations} {plural} done; {at_work}."
+
+
+def _pytom(
+    run: str,
+    options: Mapping[str, Any],
+    results: Path,
+    schema: Mapping[str, Mapping[str, Any]],
+) -> pytom_page.PytomReport:
+    labels = _there(results / "classes.csv")
+    files = PytomFiles(
+        labels=labels,
+        classes=_there(results / "classes.json") if labels else None,
+        eigen=_there(results / "eigen.json"),
+        coefficients=_there(results / "coefficients.npy"),
+        exmx=_there(results / "exmx.json"),
+        annealing=_there(results / "annealing.json"),
+        poses=_there(results / "prepared/poses.npz"),
+        imported=results / "import/import.json",
+        benchmarks=results / "benchmarks",
+    )
+    report = read_report(run, options, files, schema)
+    rounds = sorted(results.glob("mco_ac/round_[0-9]*.npz"))
+    if rounds and not report.annealing:
+        chains = annealing_report([load_chains(path) for path in rounds])
+        report = replace(report, annealing=chains["iterations"])
+    return replace(report, unfinished=_pytom_so_far(results, len(rounds)))
+
+
+def _pytom_so_far(results: Path, rounds: int) -> str:
+    for file, sentence in (
+        ("classes.csv", "The classes are there; what follows from them is being made."),
+        ("exmx.json", "The classes are found and are being averaged."),
+        ("annealing.json", "The classes are found and are being averaged."),
+    ):
+        if (results / file).is_file():
+            return sentence
+    if rounds:
+        return f"{rounds} round{'s' * (rounds > 1)} of annealing are done."
+    if (results / "coefficients.npy").is_file():
+        return "The components are there; the particles are being classified."
+    if (results / "prepared/poses.npz").is_file():
+        return "The subtomograms are prepared and are being compared."
+    return "The subtomograms are being prepared."
+
+
+def _there(path: Path) -> Path | None:
+    return path if path.is_file() else None
