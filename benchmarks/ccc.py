@@ -48,7 +48,7 @@ def small(n: int, box: int, high: float) -> None:
             band(shape, high),
         )
         prepared = time.process_time()
-        ccc.matrix(made.real, made.w)
+        ccc.matrix(made.weighted(), made.w)
         end = time.process_time()
     print(
         f"{n} particles of {box}^3, band {high:g}, {pairs:.0f} pairs, CPU time a pair:"

@@ -50,7 +50,7 @@ def pair_by_pair(r, mask):
 def test_without_a_mask_the_products_are_the_definition(box):
     r = made(*particles(box=box), None)
     np.testing.assert_allclose(
-        ccc.matrix(r.real, r.w), pair_by_pair(r, None), atol=2e-6
+        ccc.matrix(r.weighted(), r.w), pair_by_pair(r, None), atol=2e-6
     )
     np.testing.assert_allclose(
         ccc.exact_matrix(r, None), pair_by_pair(r, None), atol=1e-6
@@ -86,7 +86,9 @@ def test_it_is_symmetric_bounded_and_knows_itself():
     volumes[9:] = -volumes[3:6]
     mask = masks.sphere((16,) * 3, 5, 2)
     for matrix in (
-        ccc.matrix(*(lambda r: (r.real, r.w))(made(volumes, rotations, shifts, mask))),
+        ccc.matrix(
+            *(lambda r: (r.weighted(), r.w))(made(volumes, rotations, shifts, mask))
+        ),
         ccc.exact_matrix(made(volumes, rotations, shifts, None), mask),
     ):
         np.testing.assert_array_equal(matrix, matrix.T)
@@ -98,10 +100,10 @@ def test_it_is_symmetric_bounded_and_knows_itself():
 
 def test_what_only_one_particle_sampled_does_not_count():
     r = made(*particles(), None)
-    before = ccc.matrix(r.real, r.w)
+    before = ccc.matrix(r.weighted(), r.w)
     only = (r.w[0] > 0) & (r.w[1] == 0)
     r.x[0, only] *= -5
-    assert ccc.matrix(r.real, r.w)[0, 1] == pytest.approx(before[0, 1], abs=1e-6)
+    assert ccc.matrix(r.weighted(), r.w)[0, 1] == pytest.approx(before[0, 1], abs=1e-6)
 
 
 def test_particles_without_anything_in_common_have_zero_not_nan():
@@ -111,7 +113,7 @@ def test_particles_without_anything_in_common_have_zero_not_nan():
     half = r.band.k[:, 1] > 0
     r.w[1], r.w[2] = half, ~half
     r.x[1], r.x[2] = r.x[1] * half, r.x[2] * ~half
-    for matrix in (ccc.matrix(r.real, r.w), ccc.exact_matrix(r, None)):
+    for matrix in (ccc.matrix(r.weighted(), r.w), ccc.exact_matrix(r, None)):
         assert np.isfinite(matrix).all()
         assert matrix[1, 2] == 0
         assert matrix[0, 3] == 0
@@ -125,14 +127,16 @@ def test_tiles_and_ranks_do_not_matter():
             return [function(item) for item in list(items)[::-1]][::-1]
 
     r = made(*particles(9), masks.sphere((16,) * 3, 6, 2))
-    whole = ccc.matrix(r.real, r.w)
-    np.testing.assert_allclose(ccc.matrix(r.real, r.w, size=4), whole, atol=1e-6)
+    whole = ccc.matrix(r.weighted(), r.w)
+    np.testing.assert_allclose(ccc.matrix(r.weighted(), r.w, size=4), whole, atol=1e-6)
     np.testing.assert_array_equal(
-        ccc.matrix(r.real, r.w, Half(), 4), ccc.matrix(r.real, r.w, size=4)
+        ccc.matrix(r.weighted(), r.w, Half(), 4), ccc.matrix(r.weighted(), r.w, size=4)
     )
     order = np.array([3, 1, 4, 0, 8, 5, 2, 6, 7])
     np.testing.assert_allclose(
-        ccc.matrix(r.real[order], r.w[order]), whole[np.ix_(order, order)], atol=1e-6
+        ccc.matrix(r.weighted()[order], r.w[order]),
+        whole[np.ix_(order, order)],
+        atol=1e-6,
     )
 
 
@@ -171,7 +175,7 @@ def test_golden_correlations_of_noise_free_particles(shared):
         atol=6e-3,
     )
     r = made(volumes, rotations, np.zeros((6, 3)), mask, 10)
-    premasked = ccc.matrix(r.real, r.w)
+    premasked = ccc.matrix(r.weighted(), r.w)
     np.testing.assert_allclose(
         premasked[[0, 0, 1], [1, 2, 2]], [0.9839, 0.9555, 0.9538], atol=2e-3
     )

@@ -112,7 +112,7 @@ def test_classes_are_found_in_spite_of_wrong_poses():
     corrected = refined.corrected
 
     def found(corrected):
-        matrix = ccc.matrix(corrected.g, corrected.w)
+        matrix = ccc.matrix(corrected.weighted(), corrected.w)
         coefficients = cpca.components(matrix, 2).coefficients
         return adjusted_rand_index(cpca.cluster(coefficients, 2, 0), particles.labels)
 

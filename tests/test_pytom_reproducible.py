@@ -59,7 +59,7 @@ def test_any_number_of_ranks_gives_the_same_bytes():
     def work(team):
         refined = refine(particles.rows, particles.rotations, particles.shifts, 1, team)
         corrected = refined.corrected
-        matrix = ccc.matrix(corrected.g, corrected.w, team, 16)
+        matrix = ccc.matrix(corrected.weighted(), corrected.w, team, 16)
         model = mco.model(corrected)
         starts = [mco.random_start(len(model), 2, 1, s) for s in range(3)]
         best = mco.best_of(model, starts, 2, 4, team=team).best

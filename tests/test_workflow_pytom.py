@@ -41,8 +41,8 @@ RUNS = {
     "annealed": OPTIONS | {"method": "mco_ac", "starts": 1, "temperature_step": 0.5},
 }
 MPI_RULES = (
-    *("pytom_prepare", "ccc_matrix", "mco_exmx", "mco_ac_round"),
-    *("pytom_reproducible", "hierarchical_merge", "pytom_class_averages"),
+    *("pytom_prepare", "ccc_matrix", "mco_exmx_starts", "mco_ac_round"),
+    *("mco_exmx", "pytom_reproducible", "hierarchical_merge", "pytom_class_averages"),
 )
 
 
@@ -110,8 +110,8 @@ def test_lists_tables_and_averages_say_the_same(place, run):
 def test_all_files_of_the_manual_are_there(place):
     names = {
         "maximised": [
-            *("correlation_matrix.csv", "correlation_matrix.h5", "eigen.json"),
-            *("coefficients.npy", "exmx.json", "merge.json"),
+            *("correlation_matrix.h5", "eigen.json", "coefficients.npy"),
+            *("exmx.json", "merge.json"),
             *("iterations/RandomisedParticleList.xml",),
             *("iterations/0/classifiedParticles.xml",),
             *("iterations/0/class0/clusterCenter0-0.em",),
@@ -123,7 +123,11 @@ def test_all_files_of_the_manual_are_there(place):
             *("annealing.json", "annealing/currentBestParticleList.xml"),
             *("annealing/0/swapList.xml", "annealing/1/currentBestParticleList.xml"),
         ],
-        "components": ["reproducible.json"],
+        "components": [
+            *("correlation_matrix.csv", "correlation_matrix.h5", "eigen.json"),
+            *("eigenvolumes/eigenvolume_1.em", "eigenvolumes/eigenvolume_4.mrc"),
+            *("coefficients.npy", "reproducible.json"),
+        ],
     }
     for run, files in names.items():
         assert [f for f in files if not (place.results(run=run) / f).exists()] == []
@@ -206,7 +210,8 @@ def test_pytoms_own_example(root, shared, tmp_path):
             | {"particles": str(data / "particleList_rand0.xml")},
         },
     )
-    place.run("results/cpca/classes.csv", "results/exmx/exmx.json")
+    targets = ("results/cpca/classes.csv", "results/cpca/correlation_matrix.csv")
+    place.run(*targets, "results/exmx/exmx.json")
     matrix = np.loadtxt(
         place.results(run="cpca") / "correlation_matrix.csv", delimiter=","
     )

@@ -365,12 +365,16 @@ def _check_subtomograms(run: dict[str, Any], where: str) -> None:
             f"{where}.particles = {_shown(particles)} cannot be read, its name must end"
             f" in one of {', '.join(SUBTOMOGRAM_SUFFIXES)}."
         )
-    for key in ("particles", "mask", "ccc", "selection"):
+    for key in ("particles", "mask", "focus_mask", "ccc", "selection"):
         if isinstance(run.get(key), str):
             run[key] = os.path.normpath(os.path.expanduser(run[key]))
-    if isinstance(run["mask"], Mapping):
-        sphere = {"edge": EDGE} | run["mask"]["sphere"]
-        run["mask"] = {"sphere": {k: float(sphere[k]) for k in ("radius", "edge")}}
+    for key in ("mask", "focus_mask"):
+        if isinstance(run[key], Mapping):
+            given = {"edge": EDGE} | run[key]["sphere"]
+            sphere: dict[str, Any] = {k: float(given[k]) for k in ("radius", "edge")}
+            if "centre" in given:
+                sphere["centre"] = [float(place) for place in given["centre"]]
+            run[key] = {"sphere": sphere}
     if run["wedge"] is not None:
         run["wedge"] = {"angles": [float(angle) for angle in run["wedge"]["angles"]]}
     if run["merge"] is not None:
@@ -390,6 +394,11 @@ def _check_subtomograms(run: dict[str, Any], where: str) -> None:
             not random or run["starts"] > 0,
             "starts",
             "must be at least 1 where every start is random",
+        ),
+        (
+            run["focus_mask"] is None or run["compat"] == "none",
+            "focus_mask",
+            "must be null under compat: pytom, which knows one mask",
         ),
     ):
         if not fits:

@@ -45,13 +45,17 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary folder; on success it takes the place of ``path``."""
     final = Path(path)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    for left in final.parent.glob(f".{final.name}.*.part"):  # by a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
     partial = final.with_name(f".{final.name}.{os.getpid()}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    partial.mkdir()
     try:
         yield partial
+        # Whoever finds its folder gone must not take away the one that is there.
+        complete = partial.rename(partial.with_name(f".{final.name}.complete.part"))
         shutil.rmtree(final, ignore_errors=True)
-        partial.rename(final)
+        complete.rename(final)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -11,12 +11,20 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
+from pathlib import Path
 from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 NAP = 2e-4  # between two looks whether the other ranks have arrived [s]
+SEGMENTS = 64  # of a sum over all items; a constant, so that ranks do not matter
+
+Arrays = tuple[NDArray[Any], ...]
 
 #: The last line of a job's log, which `cryokin.jobs` reads.
 USED = "used: {cpu:.2f} s of CPU on {ranks} ranks, at most {memory:.0f} MB on one"
@@ -76,6 +84,25 @@ class Team:
         parts: list[list[Result]] = self._comm.allgather(done)
         return [result for part in parts for result in part]
 
+    def total(
+        self, function: Callable[[Item], Arrays], items: Sequence[Item]
+    ) -> Arrays:
+        """Return the sums over all items of the arrays that a function makes, in order.
+
+        Neighbours are summed first, in up to 64 segments, so that ranks exchange one
+        sum a segment and not one an item. ``items`` must not be empty.
+        """
+        n = min(SEGMENTS, len(items))
+
+        def add(first: Arrays, second: Arrays) -> Arrays:
+            return tuple(a + b for a, b in zip(first, second, strict=True))
+
+        def segment(number: int) -> Arrays:
+            start, end = (len(items) * i // n for i in (number, number + 1))
+            return reduce(add, (function(item) for item in items[start:end]))
+
+        return reduce(add, self.map(segment, range(n)))
+
     def from_leader(self, make: Callable[[], Result]) -> Result:
         """Return ``make()``, computed by the leading rank, on every rank."""
         if self.size == 1:
@@ -95,6 +122,63 @@ class Team:
             request = self._comm.Ibarrier()
             while not request.Test():
                 time.sleep(NAP)
+
+
+def in_blocks(
+    make: Callable[[slice], Arrays],
+    n: int,
+    size: int,
+    team: Team,
+    files: Sequence[Path | None] | None = None,
+) -> Arrays:
+    """Return arrays of n rows that are made block by block.
+
+    Parameters
+    ----------
+    make : callable
+        Makes the rows of a slice: a tuple of arrays, each of as many rows.
+    n : int
+        Number of rows, at least 1.
+    size : int
+        Rows of a block.
+    team : Team
+        Shares the blocks; the result does not depend on it.
+    files : sequence of path or None, optional
+        A file (.npy) for each array: the ranks fill it, and all have it mapped, so that
+        none holds the whole. None, and the default: in the memory of every rank.
+    """
+    blocks = [slice(start, min(start + size, n)) for start in range(0, n, size)]
+    if files is None or not any(files):
+        parts = team.map(make, blocks)
+        return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+    numbers = range(team.rank, len(blocks), team.size)
+    made = {number: make(blocks[number]) for number in numbers[:1]}
+    if team.leads:
+        for path, array in zip(files, made[0], strict=True):
+            if path is not None:
+                # Who still has the file of a pass before keeps seeing that one.
+                path.unlink(missing_ok=True)
+                shape = (n, *array.shape[1:])
+                np.lib.format.open_memmap(path, "w+", array.dtype, shape).flush()
+    team.barrier()
+    mapped = [np.lib.format.open_memmap(path, "r+") if path else None for path in files]
+    in_memory: list[tuple[int, list[NDArray[Any]]]] = []
+    for number in numbers:
+        rows = made.pop(number) if number in made else make(blocks[number])
+        for whole, array in zip(mapped, rows, strict=True):
+            if whole is not None:
+                whole[blocks[number]] = array
+        kept = [a for a, path in zip(rows, files, strict=True) if path is None]
+        in_memory.append((number, kept))
+    for whole in mapped:
+        if whole is not None:
+            whole.flush()
+    in_order = sorted(team.gather(in_memory), key=lambda one: one[0])
+    columns = zip(*(kept for _, kept in in_order), strict=True)
+    joined = (np.concatenate(column) for column in columns)
+    return tuple(
+        next(joined) if path is None else np.load(path, mmap_mode="r") for path in files
+    )
 
 
 def world(expected: int) -> Team:

@@ -1,11 +1,12 @@
 import fcntl
 import json
+import math
 import os
 import shlex
 
 from cryokin.config import reference
 from cryokin.files import read_json
-from cryokin.pytom.schedule import schedule
+from cryokin.pytom.schedule import number_of_starts, schedule
 
 
 def put_first(variable, folder):
@@ -96,7 +97,9 @@ def select_option(wildcards):
 def given_files(run):
     """The files that a run starts from, by the keys that name them."""
     options = RUNS[run]
-    found = {key: options.get(key) for key in ("particles", "mask", "ccc")}
+    found = {
+        key: options.get(key) for key in ("particles", "mask", "focus_mask", "ccc")
+    }
     found["tilted"] = (options.get("tilted") or {}).get("particles")
     return {
         key: path

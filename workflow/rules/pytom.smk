@@ -1,5 +1,6 @@
 localrules:
     pytom_import,
+    ccc_csv,
     eigen_projection,
     kmeans,
     mco_ac,
@@ -17,7 +18,7 @@ RESULTS_3D = ("classes.csv", "classes.json", "classified.xml", "classified.star"
 
 # What the rows of a run depend on.
 BAND_OPTIONS = (
-    *("mask", "lowpass", "highpass", "binning", "compat"),
+    *("mask", "focus_mask", "lowpass", "highpass", "binning", "compat"),
     *("pose_errors", "pose_refinement"),
 )
 MCO_OPTIONS = (
@@ -28,6 +29,7 @@ ANNEALING_OPTIONS = (
     *("temperature", "temperature_step", "temperature_unit", "local_iterations"),
     *("criterion", "allow_class_collapse"),
 )
+EXMX_COMPAT_OPTIONS = ("iterations", "end_threshold", "rand_seed")
 COMPAT_OPTIONS = ("mask", "lowpass", "highpass", "binning", "compat")
 AVERAGE_OPTIONS = ("mask", "compat", "average")
 
@@ -44,6 +46,12 @@ def import_of_other(wildcards):
     return f"--import-of results/{other}/import/import.json" if other else ""
 
 
+def focus_mask_file(wildcards):
+    """The mask around the region of interest, where it is a file."""
+    mask = RUNS[wildcards.run]["focus_mask"]
+    return [mask] if isinstance(mask, str) else []
+
+
 def given_matrix(wildcards):
     """The correlation matrix, where the run has one already."""
     given = RUNS[wildcards.run].get("ccc")
@@ -58,12 +66,12 @@ def existing_options(*keys):
 
 
 def rows_memory(wildcards, input, threads, attempt):
-    """Memory of `pytom_prepare` [MB]: every rank holds the rows of all particles."""
+    """Memory of `pytom_prepare` [MB]: the ranks share the rows of all particles."""
     imported = next(name for name in input.imported if name.endswith("import.json"))
     coefficients = 2.1 * RUNS[wildcards.run]["lowpass"] ** 3  # half a ball
-    # Coefficient, weight and residual, some times over while ranks exchange them.
-    rows = read_json(imported)["n"] * coefficients * 60 / 1e6
-    return int(attempt * threads * (800 + rows))
+    # A coefficient, its weight and its residual, mapped from files.
+    rows = read_json(imported)["n"] * coefficients * 20 / 1e6
+    return int(attempt * (threads * 800 + rows))
 
 
 def cpca_start(wildcards):
@@ -71,6 +79,16 @@ def cpca_start(wildcards):
     chosen = RUNS[wildcards.run]
     wanted = chosen["start_from"] == "cpca" and chosen["compat"] == "none"
     return [f"results/{wildcards.run}/cpca/labels.npy"] * wanted
+
+
+def exmx_starts(wildcards):
+    """The jobs that run the starts of EXMX; PyTom's own way has one start."""
+    chosen = RUNS[wildcards.run]
+    if chosen["compat"] == "pytom":
+        return []
+    jobs = math.ceil(number_of_starts(chosen) / chosen["starts_per_job"])
+    folder = f"results/{wildcards.run}/mco_exmx"
+    return [f"{folder}/starts_{number:04d}.npz" for number in range(jobs)]
 
 
 def annealing_rounds(wildcards):
@@ -119,6 +137,8 @@ def results_3d(wildcards):
     """What belongs to the runs for subtomograms, by their methods and options."""
     wanted = expand("results/{run}/classes.csv", run=RUNS_3D)
     for run in RUNS_3D:
+        if RUNS[run].get("ccc_csv"):
+            wanted.append(f"results/{run}/correlation_matrix.csv")
         if RUNS[run]["merge"]:
             wanted.append(f"results/{run}/merge.json")
     return wanted
@@ -156,6 +176,7 @@ rule pytom_prepare:
     input:
         imported=IMPORT_3D,
         mask=mask_file,
+        focus=focus_mask_file,
     output:
         PREPARED,
     log:
@@ -190,9 +211,9 @@ rule ccc_matrix:
         prepared=PREPARED,
         given=given_matrix,
         mask=mask_file,
+        focus=focus_mask_file,
     output:
-        csv="results/{run}/correlation_matrix.csv",
-        hdf="results/{run}/correlation_matrix.h5",
+        "results/{run}/correlation_matrix.h5",
     log:
         "results/{run}/logs/ccc_matrix.log",
     benchmark:
@@ -208,7 +229,7 @@ rule ccc_matrix:
         mem_mb=memory(800, 2),
         runtime=minutes(120, 60),
     params:
-        options=options("mask", "binning", "compat", "pose_errors"),
+        options=options("mask", "focus_mask", "binning", "compat", "pose_errors"),
         imported="results/{run}/import",
         prepared="results/{run}/prepared",
         given=lambda w, input: f"--given {input.given}" if input.given else "",
@@ -217,16 +238,39 @@ rule ccc_matrix:
     shell:
         f"{MPI_SCRIPT}/pytom_ccc_matrix.py --imported {{params.imported}}"
         " --prepared {params.prepared} {params.given} --options {params.options:q}"
-        " --csv {output.csv} --hdf {output.hdf}"
-        " --ranks {resources.tasks} > {log} 2>&1"
+        " --hdf {output} --ranks {resources.tasks} > {log} 2>&1"
+
+
+rule ccc_csv:
+    input:
+        "results/{run}/correlation_matrix.h5",
+    output:
+        "results/{run}/correlation_matrix.csv",
+    log:
+        "results/{run}/logs/ccc_csv.log",
+    benchmark:
+        "results/{run}/benchmarks/ccc_csv.tsv"
+    wildcard_constraints:
+        run=only(RUNS_3D),
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=minutes(60, 60),
+    message:
+        "{wildcards.run}: the correlation matrix as text"
+    shell:
+        f"{SCRIPT}/pytom_ccc_csv.py --matrix {{input}} --csv {{output}} > {{log}} 2>&1"
 
 
 rule eigen_projection:
     input:
-        "results/{run}/correlation_matrix.h5",
+        matrix="results/{run}/correlation_matrix.h5",
+        prepared=PREPARED,
     output:
         coefficients="results/{run}/coefficients.npy",
         eigen="results/{run}/eigen.json",
+        volumes=directory("results/{run}/eigenvolumes"),
     log:
         "results/{run}/logs/eigen_projection.log",
     benchmark:
@@ -236,17 +280,18 @@ rule eigen_projection:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=memory(1000, 4),
+        mem_mb=memory(1000, 3),
         runtime=minutes(60, 60),
     params:
-        neig=lambda wildcards: RUNS[wildcards.run]["neig"],
-        compat=lambda wildcards: RUNS[wildcards.run]["compat"],
+        options=options("neig", "compat", "pose_errors"),
+        prepared="results/{run}/prepared",
     message:
-        "{wildcards.run}: {params.neig} leading components"
+        "{wildcards.run}: the leading components"
     shell:
-        f"{SCRIPT}/pytom_eigen_projection.py --matrix {{input}} --neig {{params.neig}}"
-        " --compat {params.compat} --coefficients {output.coefficients}"
-        " --eigen {output.eigen} > {log} 2>&1"
+        f"{SCRIPT}/pytom_eigen_projection.py --matrix {{input.matrix}}"
+        " --prepared {params.prepared} --options {params.options:q}"
+        " --coefficients {output.coefficients} --eigen {output.eigen}"
+        " --volumes {output.volumes} > {log} 2>&1"
 
 
 rule kmeans:
@@ -274,11 +319,47 @@ rule kmeans:
         " --options {params.options:q} --labels {output} > {log} 2>&1"
 
 
-rule mco_exmx:
+rule mco_exmx_starts:
     input:
         imported=IMPORT_3D,
         prepared=PREPARED,
         start=cpca_start,
+    output:
+        "results/{run}/mco_exmx/starts_{batch}.npz",
+    log:
+        "results/{run}/logs/mco_exmx_starts/{batch}.log",
+    benchmark:
+        "results/{run}/benchmarks/mco_exmx_starts/{batch}.tsv"
+    wildcard_constraints:
+        run=only(runs_of("mco_exmx")),
+        batch=r"\d{4}",
+    conda:
+        "../../envs/core.yaml"
+    threads: 2
+    resources:
+        mpi="mpiexec",
+        tasks=2,
+        mem_mb=memory(800, 2, 1),
+        runtime=minutes(120, 60),
+    params:
+        options=options(*MCO_OPTIONS, "starts_per_job", "iterations"),
+        imported="results/{run}/import",
+        prepared="results/{run}/prepared",
+        start=lambda w, input: f"--start {input.start}" if input.start else "",
+    message:
+        "{wildcards.run}: MCO-EXMX, starts of job {wildcards.batch}"
+    shell:
+        f"{MPI_SCRIPT}/pytom_mco_exmx_starts.py --imported {{params.imported}}"
+        " --prepared {params.prepared} {params.start} --batch {wildcards.batch}"
+        " --options {params.options:q} --courses {output}"
+        " --ranks {resources.tasks} > {log} 2>&1"
+
+
+rule mco_exmx:
+    input:
+        imported=IMPORT_3D,
+        prepared=PREPARED,
+        starts=exmx_starts,
         mask=mask_file,
     output:
         labels="results/{run}/mco_exmx/labels.npy",
@@ -299,16 +380,15 @@ rule mco_exmx:
         mem_mb=memory(800, 2, 1),
         runtime=minutes(240, 60),
     params:
-        options=options(*MCO_OPTIONS, *COMPAT_OPTIONS, "iterations"),
+        options=options("nclass", *COMPAT_OPTIONS, *EXMX_COMPAT_OPTIONS),
         imported="results/{run}/import",
         prepared="results/{run}/prepared",
-        start=lambda w, input: f"--start {input.start}" if input.start else "",
     message:
-        "{wildcards.run}: MCO-EXMX on {resources.tasks} ranks"
+        "{wildcards.run}: the best start of MCO-EXMX"
     shell:
         f"{MPI_SCRIPT}/pytom_mco_exmx.py --imported {{params.imported}}"
-        " --prepared {params.prepared} {params.start} --options {params.options:q}"
-        " --folder {output.iterations} --labels {output.labels}"
+        " --prepared {params.prepared} --courses {input.starts}"
+        " --options {params.options:q} --folder {output.iterations} --labels {output.labels}"
         " --report {output.report} --ranks {resources.tasks} > {log} 2>&1"
 
 

@@ -1,6 +1,7 @@
 """Correlate all pairs of prepared subtomograms (an MPI program)."""
 
 import argparse
+import hashlib
 import json
 from pathlib import Path
 
@@ -12,6 +13,17 @@ from cryokin.parallel import world
 from cryokin.pytom import ccc
 from cryokin.pytom.files import load_import, load_prepared, make_mask
 
+INPUTS = ("rows.npy", "weights.npy", "residuals.npy", "corrected.npz")
+
+
+def fingerprint(prepared: Path, options: dict) -> str:
+    """Return a name for what the matrix is computed from."""
+    digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
+    for name in INPUTS:
+        with open(prepared / name, "rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
+
 
 def main() -> None:
     """Compute the matrix, or take and check one that is given."""
@@ -21,7 +33,6 @@ def main() -> None:
     add("--prepared", required=True, type=Path, help="folder of the prepared rows")
     add("--given", type=Path, help="a matrix that is there already, .csv")
     add("--options", required=True, type=json.loads, help="options of the run as JSON")
-    add("--csv", required=True, type=Path, help="output, correlation_matrix.csv")
     add("--hdf", required=True, type=Path, help="output, correlation_matrix.h5")
     add("--ranks", required=True, type=int, help="MPI ranks that were asked for")
     arguments = parser.parse_args()
@@ -29,22 +40,34 @@ def main() -> None:
 
     team = world(arguments.ranks)
     prepared = load_prepared(arguments.prepared)
+    rows, corrected = prepared.rows, prepared.corrected
     if arguments.given:
-        matrix = ccc.read_matrix(arguments.given, len(prepared.rows))
-    elif prepared.rows.mask is None:
+        if team.leads:
+            matrix = ccc.read_matrix(arguments.given, len(rows))
+            with atomic(arguments.hdf) as partial, h5py.File(partial, "w") as out:
+                out["correlation"] = matrix
+        return
+    if rows.mask is None:
         box = load_import(arguments.imported).box
-        mask = make_mask(options["mask"], box, options["binning"])
+        narrowest = options["focus_mask"] or options["mask"]
+        mask = make_mask(narrowest, box, options["binning"])
         rule = "other" if options["compat"] == "pytom" else "both"
-        matrix = ccc.exact_matrix(prepared.rows, mask, rule, team)
-    elif options["pose_errors"] == "project":
-        matrix = ccc.matrix(prepared.corrected.g, prepared.corrected.w, team)
+        size = ccc.EXACT_FILE
+
+        def part(i, j):
+            return ccc.exact_tiles(rows, mask, i, j, rule)
+
     else:
-        matrix = ccc.matrix(prepared.rows.real, prepared.rows.w, team)
-    if team.leads:
-        ccc.write_matrix(arguments.csv, matrix)
-        with atomic(arguments.hdf) as partial, h5py.File(partial, "w") as out:
-            out["correlation"] = matrix
-        team.log(f"{len(matrix)} x {len(matrix)} correlations")
+        source = corrected if options["pose_errors"] == "project" else rows
+        size = ccc.TILE
+
+        def part(i, j):
+            g_i, g_j = source.weighted(i), source.weighted(j)
+            return ccc.tile(g_i, rows.w[i], g_j, rows.w[j])
+
+    inputs = team.from_leader(lambda: fingerprint(arguments.prepared, options))
+    ccc.compute(arguments.hdf, len(rows), size, part, inputs, team)
+    team.log(f"{len(rows)} x {len(rows)} correlations")
 
 
 if __name__ == "__main__":

@@ -1,47 +1,78 @@
 """Take the leading components of a correlation matrix."""
 
 import argparse
+import json
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from cryokin.errors import exit_on_input_error
-from cryokin.files import atomic, write_json
-from cryokin.pytom import cpca
+from cryokin.files import atomic, read_json, write_json
+from cryokin.io.volumes import write_both
+from cryokin.pytom import ccc, cpca
+from cryokin.pytom.files import Prepared, atomic_folder, load_prepared
+from cryokin.pytom.pose_errors import correct
+from cryokin.volume.bands import volume_of
+
+SAMPLE = 2000  # particles at most that show the spectrum with pose errors
+
+
+def spectrum_before(prepared: Prepared, count: int) -> np.ndarray:
+    """Return eigenvalues of the matrix of particles that keep their pose errors."""
+    n = len(prepared.rows)
+    ids = np.arange(n) if n <= SAMPLE else np.arange(SAMPLE) * n // SAMPLE
+    kept = correct(prepared.rows.take(ids), project=False)
+    matrix = ccc.matrix(kept.weighted(), kept.w)
+    # Eigenvalues grow with the number of particles.
+    return cpca.components(matrix, min(count, len(ids))).eigenvalues * (n / len(ids))
 
 
 def main() -> None:
-    """Decompose, write coefficients and eigenvalues."""
+    """Decompose, write coefficients, eigenvalues and eigenvolumes."""
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--matrix", required=True, type=Path, help="correlation_matrix.h5")
-    add("--neig", required=True, type=int, help="number of components")
-    add("--compat", required=True, help="none or pytom")
+    add("--prepared", required=True, type=Path, help="folder of the prepared rows")
+    add("--options", required=True, type=json.loads, help="options of the run as JSON")
     add("--coefficients", required=True, type=Path, help="output, .npy")
     add("--eigen", required=True, type=Path, help="output, .json")
+    add("--volumes", required=True, type=Path, help="output, folder of eigenvolumes")
     arguments = parser.parse_args()
+    options, neig = arguments.options, arguments.options["neig"]
 
     with h5py.File(arguments.matrix) as file:
         matrix = file["correlation"][:]
-    by_size = arguments.compat == "pytom"
-    found = cpca.components(matrix, arguments.neig, by_size)
+    by_pytom = options["compat"] == "pytom"
     # More of the spectrum than is used shows where it flattens.
-    shown = cpca.components(matrix, min(len(matrix), 4 * arguments.neig), by_size)
+    count = max(neig, min(len(matrix), 4 * neig))
+    shown = cpca.components(matrix, count, by_pytom)
+    found = shown.first(neig)
     with atomic(arguments.coefficients) as partial:
         np.save(partial, found.coefficients)
-    write_json(
-        arguments.eigen,
-        {
-            "neig": arguments.neig,
-            "eigenvalues": found.eigenvalues.tolist(),
-            "explained": found.explained.tolist(),
-            "spectrum": shown.eigenvalues.tolist(),
-            "total": found.total,
-            "coefficients": arguments.coefficients.name,
-        },
-    )
-    print(f"{arguments.neig} components explain {found.explained.sum():.3f}")
+
+    prepared = load_prepared(arguments.prepared)
+    voxel = read_json(arguments.prepared / "prepared.json")["voxel"]
+    names = [f"eigenvolume_{k}" for k in range(1, neig + 1)]
+    with atomic_folder(arguments.volumes) as folder:
+        rows = cpca.eigenvolumes(prepared.corrected, found)
+        for name, row in zip(names, rows, strict=True):
+            volume = volume_of(row, prepared.rows.band).astype(np.float32)
+            write_both(folder / name, volume, voxel)
+    described = {
+        "neig": neig,
+        "eigenvalues": found.eigenvalues.tolist(),
+        "explained": found.explained.tolist(),
+        "spectrum": shown.eigenvalues.tolist(),
+        "total": found.total,
+        "coefficients": arguments.coefficients.name,
+        "eigenvolumes": [f"{arguments.volumes.name}/{name}.mrc" for name in names],
+    }
+    if options["pose_errors"] == "project" and prepared.rows.mask is not None:
+        before = spectrum_before(prepared, count)
+        described["eigenvalues_before"] = before.tolist()
+    write_json(arguments.eigen, described)
+    print(f"{neig} components explain {found.explained.sum():.3f}")
 
 
 if __name__ == "__main__":

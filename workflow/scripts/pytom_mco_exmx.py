@@ -1,4 +1,4 @@
-"""Classify subtomograms by expectation maximisation (an MPI program)."""
+"""Take the best of all starts of MCO-EXMX, or run PyTom's own (an MPI program)."""
 
 import argparse
 import json
@@ -15,22 +15,16 @@ from cryokin.pytom.files import (
     load_prepared,
     save_labels,
 )
-from cryokin.pytom.runs import (
-    make_model,
-    run_compat,
-    run_exmx,
-    starts,
-    write_course,
-)
+from cryokin.pytom.runs import best_course, load_courses, run_compat, write_course
 
 
 def main() -> None:
-    """Run all starts, keep the best and write its iterations."""
+    """Keep the best start and write its iterations."""
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--imported", required=True, type=Path, help="folder of the import")
     add("--prepared", required=True, type=Path, help="folder of the prepared rows")
-    add("--start", type=Path, help="classes of CPCA, .npy")
+    add("--courses", type=Path, nargs="*", default=[], help="of the starts, .npz")
     add("--options", required=True, type=json.loads, help="options of the run as JSON")
     add("--folder", required=True, type=Path, help="output, the iterations")
     add("--labels", required=True, type=Path, help="output, .npy")
@@ -46,9 +40,8 @@ def main() -> None:
             labels, report = run_compat(folder, particles, options, team)
         else:
             prepared = load_prepared(arguments.prepared)
-            of_cpca = np.load(arguments.start) if arguments.start else None
-            first = starts(options, len(particles), of_cpca, particles.labels)
-            went, report = run_exmx(make_model(prepared, options), first, options, team)
+            courses = [one for path in arguments.courses for one in load_courses(path)]
+            went, report = best_course(courses, options["nclass"])
             labels = went.labels[-1]
             if team.leads:
                 placed = particles.placed(prepared.rotations, prepared.shifts)

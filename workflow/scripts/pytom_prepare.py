@@ -6,7 +6,12 @@ from pathlib import Path
 
 from cryokin.errors import exit_on_input_error
 from cryokin.parallel import world
-from cryokin.pytom.files import load_import, prepare, save_prepared
+from cryokin.pytom.files import (
+    atomic_folder_for_team,
+    load_import,
+    prepare,
+    save_prepared,
+)
 
 
 def main() -> None:
@@ -21,11 +26,14 @@ def main() -> None:
 
     team = world(arguments.ranks)
     particles = load_import(arguments.imported)
-    prepared = prepare(particles, arguments.options, team)
-    if team.leads:
-        save_prepared(arguments.folder, prepared, particles.pixel_size)
-        n, m = prepared.rows.x.shape
-        team.log(f"{n} particles, {m} coefficients each")
+    with atomic_folder_for_team(team, arguments.folder) as folder:
+        prepared = prepare(particles, arguments.options, team, folder)
+        if team.leads:
+            pixel = particles.pixel_size
+            voxel = pixel * arguments.options["binning"] if pixel else None
+            save_prepared(folder, prepared, voxel)
+    n, m = prepared.rows.x.shape
+    team.log(f"{n} particles, {m} coefficients each")
 
 
 if __name__ == "__main__":

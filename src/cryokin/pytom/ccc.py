@@ -10,9 +10,12 @@ weight of the correlation in real space, and costs two Fourier transforms a pair
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Literal
 
+import h5py
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
@@ -25,6 +28,8 @@ from cryokin.volume.resample import fourier_crop
 
 TILE = 1024  # particles of a side of a tile of matrix products
 EXACT_TILE = 16  # particles of a side of a tile of transforms
+EXACT_FILE = 128  # particles of a side of a tile of transforms that is kept as a file
+ROWS = 64  # of a matrix, read at a time
 NO_ENERGY = 1e-12  # relative to a particle's energy: the two have nothing in common
 
 WedgeRule = Literal["both", "other"]
@@ -41,7 +46,7 @@ def tile(
     Parameters
     ----------
     g_i, g_j : ndarray, shape (n_i, 2 m) and (n_j, 2 m)
-        Weighted coefficients as reals, see `Rows.real`.
+        Weighted coefficients as reals, see `Rows.weighted`.
     w_i, w_j : ndarray, shape (n_i, m) and (n_j, m)
         Weights of the wedges.
 
@@ -85,7 +90,7 @@ def matrix(
     Parameters
     ----------
     g : ndarray, shape (n, 2 m)
-        Weighted coefficients as reals, see `Rows.real`.
+        Weighted coefficients as reals, see `Rows.weighted`.
     w : ndarray, shape (n, m)
         Weights of the wedges.
     team : Team, optional
@@ -112,14 +117,24 @@ def assemble(
     """Put tiles together to a symmetric matrix with 1 on the diagonal."""
     whole = np.empty((n, n))
     for (rows, columns), part in parts:
-        if rows == columns:
-            upper = np.triu(part, 1)
-            whole[rows, rows] = upper + upper.T
-        else:
-            whole[rows, columns] = part
-            whole[columns, rows] = part.T
-    np.fill_diagonal(whole, 1)
+        _put(whole, rows, columns, part)
     return whole
+
+
+def _put(
+    whole: NDArray[np.float64] | h5py.Dataset,
+    rows: slice,
+    columns: slice,
+    part: NDArray[np.float64],
+) -> None:
+    """Put a tile, and its mirror image, into a symmetric matrix."""
+    if rows == columns:
+        upper = np.triu(part, 1)
+        part = upper + upper.T
+        np.fill_diagonal(part, 1)
+    else:
+        whole[columns, rows] = part.T
+    whole[rows, columns] = part
 
 
 def exact_tile(
@@ -182,6 +197,87 @@ def exact_matrix(
     return assemble(len(rows), zip(places, found, strict=True))
 
 
+def exact_tiles(
+    rows: Rows,
+    mask: NDArray[np.floating] | None,
+    i: slice,
+    j: slice,
+    rule: WedgeRule = "both",
+) -> NDArray[np.float64]:
+    """Return what `exact_tile` does, of sets of any size; 0 below the diagonal."""
+    out = np.zeros((i.stop - i.start, j.stop - j.start))
+    for a in range(i.start, i.stop, EXACT_TILE):
+        for b in range(j.start, j.stop, EXACT_TILE):
+            if a <= b:
+                one = slice(a, min(a + EXACT_TILE, i.stop))
+                other = slice(b, min(b + EXACT_TILE, j.stop))
+                part = exact_tile(rows, mask, one, other, rule)
+                out[one.start - i.start :, other.start - j.start :][
+                    : part.shape[0], : part.shape[1]
+                ] = part
+    return out
+
+
+def compute(
+    path: str | os.PathLike[str],
+    n: int,
+    size: int,
+    part: Callable[[slice, slice], NDArray[np.float64]],
+    inputs: str,
+    team: Team,
+) -> None:
+    """Compute a symmetric matrix into an HDF5 file, tile by tile.
+
+    Finished tiles are kept as files in the folder ``ccc_tiles`` beside it until the
+    whole is there: a run that was killed goes on from these. No rank holds more of the
+    matrix than a tile.
+
+    Parameters
+    ----------
+    path : path-like
+        Output, data set ``correlation``.
+    n : int
+        Number of particles.
+    size : int
+        Particles of a side of a tile.
+    part : callable
+        Computes the tile of two slices of particles; of one on the diagonal, what is
+        above the diagonal counts.
+    inputs : str
+        Names what the matrix is computed from and how; tiles of other inputs are not
+        taken.
+    team : Team
+        Shares the tiles; the result does not depend on it.
+    """
+    everything = Path(path).with_name("ccc_tiles")
+    folder = everything / inputs
+    places = tiles(n, size)
+    files = [folder / f"tile_{i.start:07d}_{j.start:07d}.npy" for i, j in places]
+
+    def missing() -> list[int]:
+        for old in everything.glob("*"):
+            if old != folder:
+                shutil.rmtree(old)
+        return [number for number, file in enumerate(files) if not file.exists()]
+
+    def make(number: int) -> None:
+        found = part(*places[number])
+        with atomic(files[number]) as partial:
+            np.save(partial, found)
+
+    wanted = team.from_leader(missing)
+    if len(wanted) < len(files):
+        team.log(f"{len(files) - len(wanted)} of {len(files)} tiles were there")
+    team.map(make, wanted)
+    if team.leads:
+        with atomic(path) as partial, h5py.File(partial, "w") as out:
+            whole = out.create_dataset("correlation", (n, n), np.float64)
+            for (i, j), file in zip(places, files, strict=True):
+                _put(whole, i, j, np.load(file))
+        shutil.rmtree(everything, ignore_errors=True)
+    team.barrier()
+
+
 def _coarse_grid(
     band: Band, mask: NDArray[np.floating] | None
 ) -> tuple[tuple[int, int, int], NDArray[np.float64]]:
@@ -232,16 +328,22 @@ def _weighted_correlation(
     return np.clip(correlation, -1, 1)
 
 
-def write_matrix(path: str | os.PathLike[str], matrix: NDArray[np.floating]) -> None:
-    """Write a matrix in the layout of ``correlation_matrix.csv``, atomically."""
-    with atomic(path) as partial:
-        np.savetxt(partial, matrix, delimiter=",")
+def write_matrix(
+    path: str | os.PathLike[str], matrix: NDArray[np.floating] | h5py.Dataset
+) -> None:
+    """Write a matrix in the layout of ``correlation_matrix.csv``, atomically.
+
+    An HDF5 data set is read row by row.
+    """
+    with atomic(path) as partial, open(partial, "w") as out:
+        for start in range(0, len(matrix), ROWS):
+            np.savetxt(out, matrix[start : start + ROWS], delimiter=",")
 
 
 def read_matrix(
     path: str | os.PathLike[str], n_particles: int | None = None
 ) -> NDArray[np.float64]:
-    """Read ``correlation_matrix.csv``.
+    """Read ``correlation_matrix.csv``, made symmetric to the last digit.
 
     Raises
     ------
@@ -266,4 +368,4 @@ def read_matrix(
             f"{path}: {np.count_nonzero(~np.isfinite(values))} correlations are not"
             " finite; compute the matrix again."
         )
-    return values
+    return (values + values.T) / 2

@@ -7,12 +7,17 @@ from typing import Literal
 
 import numpy as np
 import scipy.linalg
+import scipy.sparse.linalg
 from numpy.typing import NDArray
 from scipy.cluster.vq import ClusterError, kmeans2
 
 from cryokin.errors import InputError
+from cryokin.pytom.pose_errors import BLOCK, Corrected
 from cryokin.random import stream
+from cryokin.volume.averages import FLOOR
+from cryokin.volume.bands import as_complex
 
+DENSE = 1000  # particles up to which all of the matrix is decomposed
 KMEANS_ITERATIONS = 50
 MIXTURE_ITERATIONS = 500
 MIXTURE_TOLERANCE = 1e-8  # relative gain of the likelihood at which it has converged
@@ -39,6 +44,10 @@ class Components:
     coefficients: NDArray[np.float64]
     total: float
 
+    def first(self, n: int) -> Components:
+        """Return the first n of them."""
+        return Components(self.eigenvalues[:n], self.coefficients[:, :n], self.total)
+
     @property
     def explained(self) -> NDArray[np.float64]:
         """Fraction of the sum of all eigenvalues, shape (n_components,)."""
@@ -53,7 +62,7 @@ def components(
     Parameters
     ----------
     matrix : ndarray, shape (n, n)
-        Constrained correlations.
+        Constrained correlations, symmetric.
     neig : int
         Number of components.
     by_size : bool, optional
@@ -75,20 +84,55 @@ def components(
             f"neig = {neig} components cannot be taken from {n} particles (allowed:"
             f" 1 to {n}); lower neig in the config."
         )
-    symmetric = (np.asarray(matrix, np.float64) + np.asarray(matrix).T) / 2
-    if by_size:
-        values, vectors = scipy.linalg.eigh(symmetric)
-        order = np.argsort(-np.abs(values), kind="stable")[:neig]
-        values, vectors = values[order], vectors[:, order]
+    if n > DENSE and neig < n / 10:
+        # The vector to start from is fixed: the library would draw one.
+        start = stream(0).standard_normal(n)
+        which = "LM" if by_size else "LA"
+        values, vectors = scipy.sparse.linalg.eigsh(matrix, neig, which=which, v0=start)
     else:
         values, vectors = scipy.linalg.eigh(
-            symmetric, subset_by_index=[n - neig, n - 1]
+            matrix, subset_by_index=None if by_size else [n - neig, n - 1]
         )
-        values, vectors = values[::-1], vectors[:, ::-1]
+    order = np.argsort(-np.abs(values) if by_size else -values, kind="stable")[:neig]
+    values, vectors = values[order], vectors[:, order]
     largest = np.abs(vectors).argmax(axis=0)
     vectors = vectors * np.sign(vectors[largest, np.arange(neig)])
     coefficients = vectors * np.sqrt(np.abs(values))
-    return Components(values, coefficients, float(np.trace(symmetric)))
+    return Components(values, coefficients, float(np.trace(matrix)))
+
+
+def eigenvolumes(corrected: Corrected, found: Components) -> NDArray[np.complex64]:
+    """Return the volumes that the components add to the consensus.
+
+    Each is the least-squares volume behind the residuals of the particles, of which
+    particle i holds as much as its entry of the eigenvector.
+
+    Parameters
+    ----------
+    corrected : Corrected
+        Of the particles of the matrix.
+    found : Components
+        Its components.
+
+    Returns
+    -------
+    ndarray of complex64, shape (n_components, m)
+        Band coefficients, for an entry that is one standard deviation.
+    """
+    size = np.sqrt(np.mean(found.coefficients**2, axis=0))
+    share = (found.coefficients / np.maximum(size, 1e-300)).astype(np.float32)
+    n, n_components = share.shape
+    signal = np.zeros((n_components, corrected.w.shape[1]), np.complex128)
+    weight = np.zeros(signal.shape)
+    for start in range(0, n, BLOCK):
+        part = slice(start, start + BLOCK)
+        w = corrected.w[part]
+        signal += share[part].T @ (w * as_complex(corrected.y[part], corrected.band))
+        weight += np.square(share[part]).T @ np.square(w)
+    white = signal / np.maximum(weight, FLOOR * n)
+    divisor = np.where(corrected.whitening > 0, corrected.whitening, np.inf)
+    volumes: NDArray[np.complex64] = (white / divisor).astype(np.complex64)
+    return volumes
 
 
 def cluster(

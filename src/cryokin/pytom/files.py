@@ -26,6 +26,7 @@ from cryokin.io.subtomograms import Subtomograms
 from cryokin.io.volumes import read_volume, write_both
 from cryokin.parallel import Team
 from cryokin.pytom import compat
+from cryokin.pytom.focus import focus, focus_rows
 from cryokin.pytom.pose_errors import Corrected, correct, refine
 from cryokin.volume import averages, masks
 from cryokin.volume.bands import Band, Rows, band, rows
@@ -47,7 +48,9 @@ def make_mask(mask: str | Mapping[str, Any], box: int, binning: int) -> NDArray[
     Parameters
     ----------
     mask : str or mapping
-        A file, or ``{"sphere": {"radius": ..., "edge": ...}}`` [voxel of the box].
+        A file, or ``{"sphere": {"radius": ..., "edge": ...}}``, with the place of its
+        centre relative to that of the box as ``"centre": [x, y, z]`` where it has one
+        [voxel of the unbinned box].
     box : int
         Voxels of an edge, unbinned.
     binning : int
@@ -61,12 +64,15 @@ def make_mask(mask: str | Mapping[str, Any], box: int, binning: int) -> NDArray[
     size = binned_size(box, binning)
     if not isinstance(mask, str):
         radius, edge = mask["sphere"]["radius"], mask["sphere"]["edge"]
-        if not radius < box / 2:
+        centre = np.array(mask["sphere"].get("centre", (0, 0, 0)), np.float64)
+        room = box / 2 - float(np.abs(centre).max())
+        if not radius < room:
             raise InputError(
                 f"mask: a sphere of radius {radius:g} does not fit the box of {box}"
-                f" voxels (allowed: below {box / 2:g}); lower the radius in the config."
+                f" voxels (allowed: below {room:g}); lower the radius in the config."
             )
-        return masks.sphere((size,) * 3, radius / binning, edge / binning)
+        lengths = (radius / binning, edge / binning)
+        return masks.sphere((size,) * 3, *lengths, centre[::-1] / binning)
     weight = read_volume(mask)
     if weight.shape != (box,) * 3:
         raise InputError(
@@ -115,9 +121,24 @@ class Prepared:
 
 
 def prepare(
-    particles: Subtomograms, options: Mapping[str, Any], team: Team
+    particles: Subtomograms,
+    options: Mapping[str, Any],
+    team: Team,
+    folder: Path,
 ) -> Prepared:
-    """Interpolate the particles once, or once more after every refining step."""
+    """Interpolate the particles once, or once more after every refining step.
+
+    Parameters
+    ----------
+    particles : Subtomograms
+        As given.
+    options : mapping
+        Of the run.
+    team : Team
+        Shares the particles.
+    folder : path
+        Where the arrays go, so that no rank holds all particles in memory.
+    """
     binning = options["binning"]
     size = binned_size(particles.box, binning)
     if options["lowpass"] > size // 2:
@@ -129,6 +150,7 @@ def prepare(
     frequencies = band((size,) * 3, options["lowpass"], options["highpass"])
     by_pytom = options["compat"] == "pytom"
     read = reader(particles, binning)
+    residuals = folder / "residuals.npy"
 
     def make(
         rotations: NDArray[np.float64],
@@ -146,49 +168,47 @@ def prepare(
             # PyTom leaves what leaks into a particle's own wedge.
             pre_masked or not by_pytom,
             team,
+            (folder / "rows.npy", folder / "weights.npy"),
         )
 
     rotations, shifts = particles.rotations, particles.shifts / binning
     project = options["pose_errors"] == "project" and not by_pytom
     steps = 0 if by_pytom else options["pose_refinement"]
     if steps:
-        refined = refine(make, rotations, shifts, steps, team)
+        refined = refine(make, rotations, shifts, steps, team, residuals)
         rotations, shifts, made = refined.rotations, refined.shifts, refined.rows
         spread, corrected = np.array(refined.spread), refined.corrected
         if not project:
-            corrected = correct(made, False, team)
+            corrected = correct(made, False, team, residuals)
     else:
         made = make(rotations, shifts)
-        corrected = correct(made, project, team)
+        corrected = correct(made, project, team, residuals)
         spread = np.sqrt(np.mean(corrected.amounts**2, axis=0, keepdims=True))
+    if options["focus_mask"] is not None:
+        narrow = make_mask(options["focus_mask"], particles.box, binning)
+        corrected = focus(corrected, narrow, team, residuals)
+        made = focus_rows(made, narrow, team, folder / "rows.npy")
     if by_pytom or options.get("exact", False):
         made = make(rotations, shifts, pre_masked=False)
     return Prepared(made, corrected, rotations, shifts * binning, spread)
 
 
-def save_prepared(
-    folder: str | os.PathLike[str], prepared: Prepared, pixel_size: float | None
-) -> None:
-    """Write prepared particles: large arrays as .npy, each whole or not at all."""
-    folder = Path(folder)
+def save_prepared(folder: Path, prepared: Prepared, voxel: float | None) -> None:
+    """Write what `prepare` did not write yet to its folder.
+
+    ``voxel`` is the edge of one of the (binned) voxels [angstrom].
+    """
     made, corrected = prepared.rows, prepared.corrected
-    for name, array in (
-        ("rows", made.x),
-        ("weights", made.w),
-        ("residuals", corrected.y),
-        ("mask", made.mask if made.mask is not None else np.zeros(0, np.float32)),
-    ):
-        with atomic(folder / f"{name}.npy") as partial:
-            np.save(partial, np.asarray(array))
-    with atomic(folder / "corrected.npz") as partial:
-        np.savez(partial, **{name: getattr(corrected, name) for name in ARRAYS})
-    with atomic(folder / "poses.npz") as partial:
-        np.savez(
-            partial,
-            rotations=prepared.rotations,
-            shifts=prepared.shifts,
-            spread=prepared.spread,
-        )
+    mask = made.mask if made.mask is not None else np.zeros(0, np.float32)
+    np.save(folder / "mask.npy", mask)
+    arrays = {name: getattr(corrected, name) for name in ARRAYS}
+    np.savez(folder / "corrected.npz", **arrays)
+    np.savez(
+        folder / "poses.npz",
+        rotations=prepared.rotations,
+        shifts=prepared.shifts,
+        spread=prepared.spread,
+    )
     frequencies = made.band
     write_json(
         folder / "prepared.json",
@@ -198,14 +218,14 @@ def save_prepared(
             "low": frequencies.low,
             "high": frequencies.high,
             "coefficients": len(frequencies),
-            "pixel_size": pixel_size,
+            "voxel": voxel,
             "pose_errors": prepared.spread.tolist(),
         },
     )
 
 
 def load_prepared(folder: str | os.PathLike[str]) -> Prepared:
-    """Read what `save_prepared` wrote; the large arrays are mapped, not loaded."""
+    """Read what `prepare` and `save_prepared` wrote, mapping the large arrays."""
     folder = Path(folder)
     made = load_rows(folder)
     residuals = np.load(folder / "residuals.npy", mmap_mode="r")

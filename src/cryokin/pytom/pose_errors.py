@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from cryokin.parallel import Team
+from cryokin.parallel import Team, in_blocks
 from cryokin.volume import euler, masks
 from cryokin.volume.averages import FLOOR
 from cryokin.volume.bands import Band, Rows, as_real, coefficients, volume_of
@@ -66,17 +67,16 @@ class Corrected:
     errors: NDArray[np.float64]
     strength: NDArray[np.float32]
 
-    @property
-    def g(self) -> NDArray[np.float32]:
-        """Weighted residuals as reals, shape (n, 2 m), as `ccc.matrix` takes them.
+    def weighted(self, part: slice = slice(None)) -> NDArray[np.float32]:
+        """Return weighted residuals as reals, shape (n, 2 m), as `ccc.tile` takes them.
 
         A correlation counts each shell by its ``strength``: classes differ where there
         is signal, and shells of noise alone would only blur the matrix. (Its square
         would do for differences as strong as the consensus itself in every shell; the
         first power loses less where they are not.)
         """
-        weight = self.w * np.sqrt(self.strength)
-        return self.y * np.repeat(weight, 2, axis=1)
+        weight = self.w[part] * np.sqrt(self.strength)
+        return self.y[part] * np.repeat(weight, 2, axis=1)
 
     @property
     def noise(self) -> NDArray[np.float32]:
@@ -84,15 +84,40 @@ class Corrected:
         return np.repeat(self.band.multiplicity / 2, 2)
 
 
-def consensus(rows: Rows) -> NDArray[np.complex64]:
-    """Return the least-squares volume behind all particles, shape (m,)."""
-    signal = np.zeros(len(rows.band), np.complex128)
-    weight = np.zeros(len(rows.band))
-    for start in range(0, len(rows), BLOCK):
-        x, w = rows.x[start : start + BLOCK], rows.w[start : start + BLOCK]
-        signal += (w * x).sum(axis=0, dtype=np.complex128)
-        weight += np.square(w).sum(axis=0, dtype=np.float64)
-    return (signal / np.maximum(weight, FLOOR * len(rows))).astype(np.complex64)
+def _blocks(n: int) -> list[slice]:
+    return [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
+
+
+def consensus(
+    rows: Rows, team: Team | None = None
+) -> tuple[NDArray[np.complex64], NDArray[np.float64]]:
+    """Return the least-squares volume behind all particles, and its weight.
+
+    Parameters
+    ----------
+    rows : Rows
+        The particles, n of them.
+    team : Team, optional
+        Shares the particles; the result does not depend on it.
+
+    Returns
+    -------
+    volume : ndarray of complex64, shape (m,)
+        Band coefficients.
+    weight : ndarray of float64, shape (m,)
+        Sum of the squared weights of the particles, where it is not too small.
+    """
+
+    def part(block: slice) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:
+        x, w = rows.x[block], rows.w[block]
+        return (
+            (w * x).sum(axis=0, dtype=np.complex128),
+            np.square(w).sum(axis=0, dtype=np.float64),
+        )
+
+    signal, weight = (team or Team()).total(part, _blocks(len(rows)))
+    weight = np.maximum(weight, FLOOR * len(rows))
+    return (signal / weight).astype(np.complex64), weight
 
 
 def derivatives(
@@ -155,24 +180,47 @@ def _compact(
     return compact
 
 
-def noise_power(rows: Rows, volume: NDArray[np.complex64]) -> NDArray[np.float64]:
-    """Return the power of the residuals from a volume, by shell, as one of each m."""
-    band = rows.band
-    power, weight = np.zeros(len(band)), np.zeros(len(band))
-    for start in range(0, len(rows), BLOCK):
-        x, w = rows.x[start : start + BLOCK], rows.w[start : start + BLOCK]
-        power += (np.abs(x - w * volume) ** 2).sum(axis=0, dtype=np.float64)
-        weight += (w != 0).sum(axis=0)
+def whitening_of(
+    residuals: Callable[[slice], NDArray[np.complexfloating]],
+    w: NDArray[np.float32],
+    band: Band,
+    team: Team,
+) -> NDArray[np.float32]:
+    """Return one over the noise amplitude of a coefficient, by shell, shape (m,).
+
+    Parameters
+    ----------
+    residuals : callable
+        Returns those of a slice of the particles; all of them counts as noise.
+    w : ndarray, shape (n, m)
+        Weights; only what a particle sampled counts.
+    band : Band
+        The frequencies.
+    team : Team
+        Shares the particles; the result does not depend on it.
+    """
+
+    def part(block: slice) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+        power = (np.abs(residuals(block)) ** 2).sum(axis=0, dtype=np.float64)
+        return power, (w[block] != 0).sum(axis=0)
+
+    power, weight = team.total(part, _blocks(len(w)))
     shell = band.shell
     per_shell = np.bincount(shell, band.multiplicity * power) / np.maximum(
         np.bincount(shell, band.multiplicity * weight), 1
     )
     # A shell without any data must not be divided by.
-    power_of: NDArray[np.float64] = np.where(per_shell > 0, per_shell, np.inf)
-    return power_of[shell]
+    power_of = np.where(per_shell > 0, per_shell, np.inf)
+    whitening: NDArray[np.float64] = 1 / np.sqrt(power_of[shell])
+    return whitening.astype(np.float32)
 
 
-def correct(rows: Rows, project: bool = True, team: Team | None = None) -> Corrected:
+def correct(
+    rows: Rows,
+    project: bool = True,
+    team: Team | None = None,
+    file: Path | None = None,
+) -> Corrected:
     """Return whitened residuals, without the share of pose errors.
 
     Parameters
@@ -183,19 +231,25 @@ def correct(rows: Rows, project: bool = True, team: Team | None = None) -> Corre
         Whether that share is taken out, or only the consensus.
     team : Team, optional
         Shares the particles; the result does not depend on it.
+    file : path, optional
+        File (.npy) for the residuals, which are mapped then, not held in memory.
     """
-    band = rows.band
-    common = consensus(rows)
-    whitening = (1 / np.sqrt(noise_power(rows, common))).astype(np.float32)
+    band, team = rows.band, team or Team()
+    common, weight = consensus(rows, team)
+
+    def residuals(part: slice) -> NDArray[np.complexfloating]:
+        return rows.x[part] - rows.w[part] * common
+
+    whitening = whitening_of(residuals, rows.w, band, team)
     support = None if rows.mask is None else rows.mask > 0
     tangents = derivatives(common, band, support)
     basis = as_real(np.multiply(tangents, whitening), band)
 
     def block(
-        start: int,
+        part: slice,
     ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
-        x, w = rows.x[start : start + BLOCK], rows.w[start : start + BLOCK]
-        y = as_real(np.multiply(x - w * common, whitening), band)
+        w = rows.w[part]
+        y = as_real(np.multiply(residuals(part), whitening), band)
         amounts, errors = np.zeros((2, len(y), len(basis)))
         for i in range(len(y) if project else 0):
             seen = basis * np.repeat(w[i], 2)
@@ -203,30 +257,24 @@ def correct(rows: Rows, project: bool = True, team: Team | None = None) -> Corre
             y[i] -= (amounts[i] @ seen).astype(np.float32)
         return y, amounts, errors
 
-    parts = (team or Team()).map(block, range(0, len(rows), BLOCK))
-    y, amounts, errors = (np.concatenate(part) for part in zip(*parts, strict=True))
+    files = (file, None, None)
+    y, amounts, errors = in_blocks(block, len(rows), BLOCK, team, files)
     # A template inside the mask meets all of the noise there, in fewer coefficients.
-    errors /= np.sqrt(rows.occupancy)
-    strength = _strength(rows, common * whitening)
+    errors = errors / np.sqrt(rows.occupancy)
+    strength = _strength(band, common * whitening, weight)
     return Corrected(band, y, rows.w, common, whitening, amounts, errors, strength)
 
 
 def _strength(
-    rows: Rows, white_consensus: NDArray[np.complexfloating]
+    band: Band,
+    white_consensus: NDArray[np.complexfloating],
+    weight: NDArray[np.float64],
 ) -> NDArray[np.float32]:
     """Return the amplitude of the signal in a whitened consensus, by shell."""
-    band = rows.band
-    members = np.maximum(
-        sum(
-            np.square(rows.w[start : start + BLOCK]).sum(axis=0, dtype=np.float64)
-            for start in range(0, len(rows), BLOCK)
-        ),
-        FLOOR * len(rows),
-    )
-    weight = np.maximum(np.bincount(band.shell, band.multiplicity), 1)
+    count = np.maximum(np.bincount(band.shell, band.multiplicity), 1)
     power = np.bincount(band.shell, band.multiplicity * np.abs(white_consensus) ** 2)
-    noise = np.bincount(band.shell, band.multiplicity / members)
-    signal = np.maximum(power - noise, noise) / weight
+    noise = np.bincount(band.shell, band.multiplicity / weight)
+    signal = np.maximum(power - noise, noise) / count
     strength: NDArray[np.float64] = np.sqrt(signal)[band.shell]
     return strength.astype(np.float32)
 
@@ -312,6 +360,7 @@ def refine(
     shifts: NDArray[np.float64],
     steps: int = 2,
     team: Team | None = None,
+    file: Path | None = None,
 ) -> Refined:
     """Refine poses against the consensus of all particles, and correct the rows.
 
@@ -324,13 +373,13 @@ def refine(
         Given poses [voxel].
     steps : int
         Number of Gauss-Newton steps; each interpolates the particles once more.
-    team : Team, optional
-        Shares the particles; the result does not depend on it.
+    team, file
+        See `correct`.
     """
     spread = []
     for step in range(steps + 1):
         rows = make_rows(rotations, shifts)
-        corrected = correct(rows, team=team)
+        corrected = correct(rows, team=team, file=file)
         amounts, errors = corrected.amounts, corrected.errors
         spread.append(np.sqrt(np.mean(amounts**2, axis=0)))
         if step < steps:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,6 @@ from cryokin.pytom.mco import (
     Classification,
     Model,
     adjusted_rand_index,
-    best_of,
     exmx,
     model,
     random_start,
@@ -88,81 +88,88 @@ def starts(
 
 @dataclass(frozen=True)
 class Course:
-    """How the best start went.
+    """How EXMX went from one start.
 
     Attributes
     ----------
-    start : ndarray of int, shape (n,)
-        Classes at the start.
-    labels : list of ndarray
-        Classes after every iteration.
-    objective, changed : list of float
+    labels : ndarray of int, shape (n_iterations + 1, n)
+        Classes at the start and after every iteration.
+    objective, changed : ndarray, shape (n_iterations,)
         Mean score and fraction of moved particles of every iteration.
     """
 
-    start: NDArray[np.intp]
-    labels: list[NDArray[np.intp]]
-    objective: list[float]
-    changed: list[float]
+    labels: NDArray[np.intp]
+    objective: NDArray[np.float64]
+    changed: NDArray[np.float64]
 
 
-def course(
-    model: Model, start: NDArray[np.intp], nclass: int, options: Mapping[str, Any]
-) -> Course:
+def course(model: Model, start: NDArray[np.intp], options: Mapping[str, Any]) -> Course:
     """Go through the iterations of one start, one by one."""
-    labels, found = start, Course(start, [], [], [])
+    labels: list[NDArray[np.intp]] = [start]
+    objective: list[float] = []
+    changed: list[float] = []
     for _ in range(options["iterations"]):
-        one = exmx(model, labels, nclass, 1, 0.0, options["leave_one_out"])
-        labels = one.labels
-        found.labels.append(labels)
-        found.objective.append(one.objective)
-        found.changed.append(one.changed[-1])
-        if one.changed[-1] <= options["end_threshold"]:
+        one = exmx(
+            model, labels[-1], options["nclass"], 1, 0.0, options["leave_one_out"]
+        )
+        labels.append(one.labels)
+        objective.append(one.objective)
+        changed.append(one.changed[-1])
+        if changed[-1] <= options["end_threshold"]:
             break
-    return found
+    return Course(np.array(labels), np.array(objective), np.array(changed))
 
 
-def run_exmx(
-    model: Model,
-    first: Sequence[NDArray[np.intp]],
-    options: Mapping[str, Any],
-    team: Team,
+def save_courses(path: Path, courses: Sequence[Course]) -> None:
+    """Write the courses of some starts."""
+    with atomic(path) as partial:
+        np.savez_compressed(
+            partial,
+            **{
+                f"{i}_{k}": v for i, c in enumerate(courses) for k, v in vars(c).items()
+            },
+        )
+
+
+def load_courses(path: Path) -> list[Course]:
+    """Read what `save_courses` wrote."""
+    with np.load(path) as arrays:
+        n = len(arrays.files) // len(fields(Course))
+        names = [field.name for field in fields(Course)]
+        return [Course(**{k: arrays[f"{i}_{k}"] for k in names}) for i in range(n)]
+
+
+def best_course(
+    courses: Sequence[Course], nclass: int
 ) -> tuple[Course, dict[str, Any]]:
-    """Run EXMX from all starts; return the course of the best, and what to report.
+    """Return the course of the highest final objective, and what to report.
 
-    Classes are numbered by their final size, the largest 0.
+    Classes are numbered by their final size, the largest 0; the first of equal
+    objectives wins.
     """
-    nclass = options["nclass"]
-    best = best_of(
-        model,
-        first,
-        nclass,
-        options["iterations"],
-        options["end_threshold"],
-        options["leave_one_out"],
-        team,
-    )
-    went = course(model, first[best.start], nclass, options)
-    number = rank_by_size(went.labels[-1], nclass)
-    went = Course(
-        number[went.start],
-        [number[labels] for labels in went.labels],
-        went.objective,
-        went.changed,
-    )
+    objectives = np.array([one.objective[-1] for one in courses])
+    start = int(objectives.argmax())
+    best = courses[start]
+    number = rank_by_size(best.labels[-1], nclass)
+    best = Course(number[best.labels], best.objective, best.changed)
     report = {
-        "start": best.start,
-        "starts": len(first),
-        "objectives": best.objectives.tolist(),
-        "agreement": best.agreement.tolist(),
+        "start": start,
+        "starts": len(courses),
+        "objectives": objectives.tolist(),
+        "agreement": [
+            adjusted_rand_index(one.labels[-1], best.labels[-1]) for one in courses
+        ],
         "iterations": [
             {"objective": objective, "changed": changed, "counts": counts(labels)}
             for objective, changed, labels in zip(
-                went.objective, went.changed, went.labels, strict=True
+                best.objective.tolist(),
+                best.changed.tolist(),
+                best.labels[1:],
+                strict=True,
             )
         ],
     }
-    return went, report
+    return best, report
 
 
 def rank_by_size(labels: NDArray[np.intp], nclass: int) -> NDArray[np.intp]:
@@ -268,12 +275,10 @@ def write_course(
     folder: Path, particles: Subtomograms, rows: Rows, went: Course
 ) -> None:
     """Write the start and all iterations of a run of EXMX under PyTom's names."""
-    listed = particles.classified(went.start).particles
+    listed = particles.classified(went.labels[0]).particles
     write_particle_list(folder / "RandomisedParticleList.xml", listed)
-    before = went.start
-    for number, after in enumerate(went.labels):
+    for number, (before, after) in enumerate(pairwise(went.labels)):
         write_iteration(folder / str(number), number, particles, rows, before, after)
-        before = after
 
 
 def as_compat(options: Mapping[str, Any]) -> dict[str, Any]:

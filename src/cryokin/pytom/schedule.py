@@ -1,8 +1,10 @@
-"""Temperatures of the rounds of annealing; quick to import, for the workflow."""
+"""Rounds and starts of a run of MCO; quick to import, for the workflow."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from cryokin.errors import InputError
 
@@ -23,3 +25,11 @@ def schedule(temperature: float, step: float) -> list[float]:
     # Whole steps, so that rounding adds no round.
     rounds = math.ceil(temperature / step * (1 - 1e-9))
     return [temperature - step * r for r in range(rounds)]
+
+
+def number_of_starts(options: Mapping[str, Any]) -> int:
+    """Return from how many classifications a run of MCO starts."""
+    if options["start_from"] == "labels":
+        return 1
+    random: int = options["starts"]
+    return random + int(options["start_from"] == "cpca")

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import scipy.fft
 from numpy.typing import ArrayLike, NDArray
 
 from cryokin.errors import InputError
-from cryokin.parallel import Team
+from cryokin.parallel import Team, in_blocks
 from cryokin.volume.filters import bandpass_weight, frequencies
 from cryokin.volume.resample import Kernel, align, centred
 from cryokin.volume.wedge import Wedge, common_frame_weight
@@ -148,13 +149,12 @@ class Rows:
             return 1.0
         return float(np.square(self.mask, dtype=np.float64).mean())
 
-    @property
-    def real(self) -> NDArray[np.float32]:
-        """Weighted coefficients ``sqrt(multiplicity) w x`` as reals, shape (n, 2 m).
+    def weighted(self, part: slice = slice(None)) -> NDArray[np.float32]:
+        """Return ``sqrt(multiplicity) w x`` of some particles as reals, (n, 2 m).
 
         Their scalar product is that of the volumes.
         """
-        return as_real(self.w * self.x, self.band)
+        return as_real(self.w[part] * self.x[part], self.band)
 
 
 def as_real(x: NDArray[np.complexfloating], band: Band) -> NDArray[np.float32]:
@@ -243,6 +243,7 @@ def rows(
     kernel: Kernel = "spline",
     own_wedge: bool = True,
     team: Team | None = None,
+    files: tuple[Path, Path] | None = None,
 ) -> Rows:
     """Return the rows of many particles, see `row`.
 
@@ -260,11 +261,11 @@ def rows(
         See `row`.
     team : Team, optional
         Shares the particles; the result does not depend on it.
+    files : tuple of two paths, optional
+        Files (.npy) for ``x`` and ``w``, which are mapped then, not held in memory.
     """
-    n = len(rotations)
 
-    def block(start: int) -> tuple[NDArray[np.complex64], NDArray[np.float32]]:
-        ids = range(start, min(start + BLOCK, n))
+    def block(part: slice) -> tuple[NDArray[np.complex64], NDArray[np.float32]]:
         found = [
             row(
                 read(i),
@@ -276,14 +277,9 @@ def rows(
                 kernel,
                 own_wedge,
             )
-            for i in ids
+            for i in range(part.start, part.stop)
         ]
         return np.stack([x for x, _ in found]), np.stack([w for _, w in found])
 
-    parts = (team or Team()).map(block, range(0, n, BLOCK))
-    return Rows(
-        band,
-        np.concatenate([x for x, _ in parts]),
-        np.concatenate([w for _, w in parts]),
-        mask,
-    )
+    x, w = in_blocks(block, len(rotations), BLOCK, team or Team(), files)
+    return Rows(band, x, w, mask)
