@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -67,6 +67,8 @@ def phase_flip(
 ) -> NDArray[np.float32]:
     """Return an image with the phases of negative CTF lobes flipped.
 
+    It is done in a larger box, so that what the flip spreads does not wrap around.
+
     Parameters
     ----------
     image : array_like, shape (box, box)
@@ -75,46 +77,53 @@ def phase_flip(
     **optics : float
         As for `ctf`.
     """
-    return _with_gain(
-        image, pixel_size, optics, lambda value: np.where(value < 0, -1.0, 1.0)
-    )
+    image = np.asarray(image, np.float32)
+    large = enlarged(image)
+    spectrum = np.fft.rfft2(large)
+    spectrum[_of_image(large, pixel_size, optics) < 0] *= -1
+    return cut(np.fft.irfft2(spectrum, large.shape), len(image)).astype(np.float32)
 
 
 def multiply_ctf(
     image: ArrayLike, pixel_size: float, **optics: float
 ) -> NDArray[np.float32]:
-    """Return an image multiplied by its CTF once more, for a Wiener filter.
+    """Return an image multiplied by its CTF once more, as a Wiener filter needs it.
 
     Parameters
     ----------
     image : array_like, shape (box, box)
+        Its surroundings should be empty (`enlarged`): the CTF spreads what is in it.
     pixel_size : float
         [A]
     **optics : float
         As for `ctf`.
     """
-    return _with_gain(image, pixel_size, optics, lambda value: value)
-
-
-def _with_gain(
-    image: ArrayLike,
-    pixel_size: float,
-    optics: Mapping[str, float],
-    gain: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-) -> NDArray[np.float32]:
-    """Return an image filtered by a function of its CTF.
-
-    The image is placed in a box of twice its size, filled with the mean of its border,
-    so that what the filter spreads does not wrap around.
-    """
     image = np.asarray(image, np.float32)
+    spectrum = np.fft.rfft2(image) * _of_image(image, pixel_size, optics)
+    return np.fft.irfft2(spectrum, image.shape).astype(np.float32)
+
+
+def enlarged(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return an image in a box of twice its size, filled with its border's mean."""
     box = image.shape[0]
     border = np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]])
-    padded = np.full((2 * box, 2 * box), border.mean(dtype=np.float64), np.float32)
+    large = np.full((2 * box, 2 * box), border.mean(dtype=np.float64), np.float32)
     start = box - box // 2
-    padded[start : start + box, start : start + box] = image
-    fy = np.fft.fftfreq(2 * box, pixel_size)[:, None]
-    fx = np.fft.rfftfreq(2 * box, pixel_size)[None, :]
-    spectrum = np.fft.rfft2(padded) * gain(ctf(fx, fy, **optics))
-    filtered = np.fft.irfft2(spectrum, padded.shape)
-    return filtered[start : start + box, start : start + box].astype(np.float32)
+    large[start : start + box, start : start + box] = image
+    return large
+
+
+def cut(image: NDArray[np.floating], box: int) -> NDArray[np.floating]:
+    """Return the middle of an image, of ``box`` pixels; `enlarged` undone."""
+    start = image.shape[0] // 2 - box // 2
+    return image[start : start + box, start : start + box]
+
+
+def _of_image(
+    image: NDArray[np.floating], pixel_size: float, optics: Mapping[str, float]
+) -> NDArray[np.float64]:
+    """Return the CTF on the grid of ``rfft2`` of an image."""
+    box = image.shape[0]
+    fy = np.fft.fftfreq(box, pixel_size)[:, None]
+    fx = np.fft.rfftfreq(box, pixel_size)[None, :]
+    return ctf(fx, fy, **optics)

@@ -4,11 +4,15 @@ The images are modelled as the object times the CTF, plus noise. Of aligned imag
 ``F_i`` with transfer functions ``C_i``, turned as the images are, the estimate of least
 squared error is (Wiener filter; e.g. Scheres 2012, J. Struct. Biol. 180:519-530)::
 
-    sum C_i F_i / (sum C_i^2 + mean(sum C_i^2) / SSNR)
+    sum C_i F_i / (sum C_i^2 + 1 / r)        r = SSNR / mean(sum C_i^2)
 
-where the signal-to-noise ratio SSNR of the average on a ring follows from the ring
-correlation F of the averages of every other member, ``SSNR = 2 F / (1 - F)``. Without a
-CTF all ``C_i`` are 1.
+where r is the signal-to-noise ratio of the object in one image on a ring, and that of
+the average, SSNR, follows from the ring correlation F of the averages of every other
+member, ``SSNR = 2 F / (1 - F)``. Without a CTF all ``C_i`` are 1.
+
+A CTF passes little at low frequencies, and the few points of the innermost rings tell
+little of F. An object has no less power there than further out, so r is taken to be at
+least what it is where F is highest.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cryokin.image.ctf import ctf, multiply_ctf
+from cryokin.image.ctf import ctf, cut, enlarged, multiply_ctf
 from cryokin.image.frc import crossing
 from cryokin.image.geometry import Alignment, flip, rotate, take, transform_image
 from cryokin.image.masks import normalise
@@ -39,8 +43,8 @@ class FullAverage(NamedTuple):
     frc : ndarray, shape (box // 2,)
         Ring correlation of the averages of every other member, under the mask.
     resolution, resolution_half : float
-        Where it falls below 0.143 and 0.5 [A]; twice the pixel size if it never does,
-        the box's side if it is below from the start.
+        Where it falls below 0.143 and 0.5, seen from where it is highest [A]; twice the
+        pixel size if it never does, the box's side if it is nowhere higher.
     """
 
     image: NDArray[np.float32]
@@ -72,20 +76,21 @@ def full_average(
         CTF parameters of each image, as for `cryokin.image.ctf.ctf`.
     """
     box = images.shape[-1]
+    size = box if optics is None else 2 * box  # a CTF spreads images beyond their box
     images = normalise(images, radius)
-    sums = np.zeros((2, box, box))
-    weights = np.zeros((2, box, box // 2 + 1))
+    sums = np.zeros((2, size, size))
+    weights = np.zeros((2, size, size // 2 + 1))
     for i, image in enumerate(images):
         one = take(alignment, i)
         if optics is not None:
-            image = multiply_ctf(image, pixel_size, **optics[i])
-            weights[i % 2] += turned_ctf(box, pixel_size, one, optics[i]) ** 2
+            image = multiply_ctf(enlarged(image), pixel_size, **optics[i])
+            weights[i % 2] += turned_ctf(size, pixel_size, one, optics[i]) ** 2
         else:
             weights[i % 2] += 1.0
         sums[i % 2] += transform_image(image, one)
     spectra = np.fft.rfft2(np.fft.ifftshift(sums, axes=(1, 2)))
     halves = [
-        _image(spectrum / (weight + HALF_FLOOR * _ring_mean(weight)), box)
+        cut(_image(spectrum / (weight + HALF_FLOOR * _ring_mean(weight))), box)
         for spectrum, weight in zip(spectra, weights, strict=True)
         if weight.any()
     ]
@@ -93,8 +98,8 @@ def full_average(
     if len(halves) == 2:
         frc = half_correlation(halves[0], halves[1], radius)
     weight = weights.sum(axis=0)
-    gain = 1 / (weight + _ring_mean(weight) * noise_to_signal(frc, box))
-    average = _image(spectra.sum(axis=0) * gain, box)
+    gain = 1 / (weight + noise_to_signal(frc, _ring_mean(weight)))
+    average = cut(_image(spectra.sum(axis=0) * gain), box)
     frequency = np.arange(len(frc)) / (box * pixel_size)
     at = [_resolution(frequency, frc, level, pixel_size) for level in (0.143, 0.5)]
     return FullAverage(average.astype(np.float32), frc, *at)
@@ -112,22 +117,49 @@ def turned_ctf(
     return ctf(before[..., 0], before[..., 1], **optics)
 
 
-def noise_to_signal(frc: ArrayLike, box: int) -> NDArray[np.float64]:
-    """Return 1 / SSNR of the whole average on the grid of ``rfft2``, (box, box//2 + 1).
+def noise_to_signal(
+    frc: ArrayLike, weight: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Return noise over signal of the object in one image, on the grid of ``rfft2``.
 
-    The curve is smoothed over three rings; from where it first is not positive, and
-    in the corners, nothing is trusted (infinity).
+    Parameters
+    ----------
+    frc : array_like, shape (box // 2,)
+        Ring correlation of the halves; it is smoothed over three rings.
+    weight : ndarray, shape (size, size // 2 + 1)
+        Sum of the squared CTFs, its mean on each ring; ``size`` is a multiple of the
+        box.
+
+    Returns
+    -------
+    ndarray, shape (size, size // 2 + 1)
+        Infinity from where the curve, beyond its maximum, first is not positive, and in
+        the corners: nothing is trusted there.
     """
     curve = np.clip(np.asarray(frc, float), None, LARGEST_FRC)
     padded = np.concatenate([curve[:1], curve, curve[-1:]])
     smooth = 0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:]
-    none = np.flatnonzero(smooth <= 0)
-    if len(none):
-        smooth[none[0] :] = 0
-    ratio = np.full(len(smooth) + 1, np.inf)
-    np.divide(1 - smooth, 2 * smooth, out=ratio[:-1], where=smooth > 0)
-    grid: NDArray[np.float64] = ratio[np.minimum(_rings(box), len(smooth))]
+    peak = _peak(smooth)
+    lost = np.flatnonzero(smooth[peak:] <= 0)
+    if len(lost):
+        smooth[peak + lost[0] :] = 0
+    smooth = np.maximum(smooth, 0)
+    size, n = len(weight), len(smooth)
+    finer = size // (2 * n)  # rings of the weight per ring of the curve
+    per_ring = weight[0, : finer * n : finer]
+    ratio = 2 * smooth / (1 - smooth) / np.where(per_ring > 0, per_ring, 1)
+    ratio[:peak] = np.maximum(ratio[:peak], ratio[peak])
+    rings = _rings(size)
+    fine = np.interp(np.arange(rings.max() + 1) / finer, np.arange(n), ratio, right=0)
+    inverse = np.full(len(fine), np.inf)
+    np.divide(1, fine, out=inverse, where=fine > 0)
+    grid: NDArray[np.float64] = inverse[rings]
     return grid
+
+
+def _peak(curve: NDArray[np.floating]) -> int:
+    """Return the ring where a curve is highest, besides the first."""
+    return 1 + int(np.argmax(curve[1:]))
 
 
 def _rings(box: int) -> NDArray[np.intp]:
@@ -145,9 +177,10 @@ def _ring_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return mean
 
 
-def _image(spectrum: NDArray[np.complex128], box: int) -> NDArray[np.float64]:
+def _image(spectrum: NDArray[np.complex128]) -> NDArray[np.float64]:
     """Return the image of a spectrum whose origin is the centre of the box."""
-    image: NDArray[np.float64] = np.fft.fftshift(np.fft.irfft2(spectrum, (box, box)))
+    size = len(spectrum)
+    image: NDArray[np.float64] = np.fft.fftshift(np.fft.irfft2(spectrum, (size, size)))
     return image
 
 
@@ -158,7 +191,10 @@ def _resolution(
     pixel_size: float,
 ) -> float:
     """Return where a curve falls below a level [A]."""
-    at = crossing(frequency, frc, level)
+    peak = _peak(frc)
+    at = crossing(frequency[peak:], frc[peak:], level)
     if at > 0:
         return 1 / at
-    return 2 * pixel_size if frc.min() >= level else 2 * len(frc) * pixel_size
+    if frc[peak] < level:
+        return 2 * len(frc) * pixel_size
+    return 2 * pixel_size

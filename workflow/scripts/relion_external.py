@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+r"""Run the workflow as a job of RELION's type External.
+
+In RELION's window: External executable = this file, Input particles = a particle table,
+and on the Params tab the options of a run (config/README.md) as labels with values, for
+example radius 90, img_per_grp 100, CTF true. On the command line, in the folder of the
+RELION project:
+
+    relion_external.py --o External/job010/ --in_parts Extract/job005/particles.star \
+        --radius 90 --img_per_grp 100 --j 16
+
+The job's folder gets the results of the workflow below results/, and for the next job:
+particles.star (those in selected classes, or in any class), unaccounted.star and
+class_averages.star.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from cryokin.config import load_runs
+from cryokin.errors import InputError, exit_on_input_error
+from cryokin.files import write_text
+from cryokin.io.star import as_table, read_star, write_star
+
+ROOT = Path(__file__).resolve().parents[2]
+EXIT = "RELION_JOB_EXIT_"
+FILES = ("rlnImageName", "rlnCtfImage")  # columns with names of files
+POLL = 0.5  # between two looks whether RELION asks to abort [s]
+# RELION's own names of its inputs, and what they are here.
+INPUTS = {"in_parts": "particles", "in_mask": "mask"}
+
+
+def read_options(words: list[str]) -> dict[str, str]:
+    """Return the options of a run from ``--key value`` pairs."""
+    if len(words) % 2:
+        raise InputError(f"{words[-1]} has no value; give '--option value' pairs.")
+    pairs = zip(words[::2], words[1::2], strict=True)
+    options = {label.removeprefix("--"): value for label, value in pairs}
+    for key in options:
+        if key.startswith("in_") and key not in INPUTS:
+            raise InputError(
+                f"--{key}: an input of this kind is not used; give --in_parts."
+            )
+    return {INPUTS.get(key, key): value for key, value in options.items()}
+
+
+def absolute_table(path: Path) -> dict:
+    """Return a STAR table with absolute names of files, not from RELION's project."""
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file; give --in_parts.")
+    blocks = read_star(path)
+    for name, block in blocks.items():
+        for column in FILES:
+            if column not in block or isinstance(block, dict):
+                continue
+            parts = [str(value).rpartition("@") for value in block[column]]
+            blocks[name][column] = [
+                f"{number}{at}{Path(file).absolute() if Path(file).is_file() else file}"
+                for number, at, file in parts
+            ]
+    return blocks
+
+
+def command(folder: Path, config: Path, cores: int) -> list[str]:
+    """Return the call of Snakemake; every MPI rule gets all cores of the job."""
+    profile = ROOT / "profiles/local"
+    rules = yaml.safe_load((profile / "config.yaml").read_text())["set-threads"]
+    return [
+        *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")),
+        *("--profile", str(profile), "--cores", str(cores)),
+        *("--set-threads", *(f"{rule}={cores}" for rule in rules)),
+        *("--set-resources", *(f"{rule}:tasks={cores}" for rule in rules)),
+        *("--directory", str(folder), "--configfile", str(config)),
+    ]
+
+
+def run(words: list[str], folder: Path) -> bool:
+    """Run a command; return whether RELION asked to abort it meanwhile."""
+    process = subprocess.Popen(words)
+    while process.poll() is None:
+        if (folder / "RELION_JOB_ABORT_NOW").exists():
+            process.terminate()
+            process.wait()
+            (folder / "RELION_JOB_ABORT_NOW").unlink()
+            return True
+        time.sleep(POLL)
+    if process.returncode:
+        raise InputError(f"{folder}: the workflow failed; its messages say why.")
+    return False
+
+
+def outputs_2d(folder: Path, results: Path, selected: bool) -> dict[str, str]:
+    """Write what the next job takes; return RELION's types of these files."""
+    blocks = read_star(results / "particles.star")
+    table = as_table(blocks["particles"])
+    accounted = table["rlnClassNumber"] != "-1"
+    left = blocks | {"particles": table[~accounted]}
+    if selected:
+        blocks = read_star(results / "selected/particles_selected.star")
+    else:
+        blocks = blocks | {"particles": table[accounted]}
+    write_star(folder / "particles.star", blocks)
+    write_star(folder / "unaccounted.star", left)
+    classes = as_table(read_star(results / "classes.star")["classes"])
+    classes["rlnReferenceImage"] = [
+        f"{name.partition('@')[0]}@{results / name.partition('@')[2]}"
+        for name in classes["rlnReferenceImage"]
+    ]
+    write_star(folder / "class_averages.star", {"": classes})
+    return {
+        "particles.star": "ParticlesData.star.relion",
+        "unaccounted.star": "ParticlesData.star.relion",
+        "class_averages.star": "Class2DReferences.star.relion",
+    }
+
+
+def outputs_3d(folder: Path, results: Path, selected: bool) -> dict[str, str]:
+    """As `outputs_2d`, of subtomograms."""
+    blocks = read_star(results / "classified.star")
+    table = as_table(blocks["particles"])
+    if selected:
+        blocks = read_star(results / "selected/filtered_pl.star")
+    else:
+        blocks["particles"] = table[table["rlnClassNumber"] != "-1"]
+    write_star(folder / "particles.star", blocks)
+    return {"particles.star": "ParticlesData.star.relion"}
+
+
+# Numbers of the types of nodes before RELION 4.
+NUMBERS = {"ParticlesData.star.relion": 3, "Class2DReferences.star.relion": 5}
+
+
+def write_nodes(folder: Path, nodes: dict[str, str]) -> None:
+    """Tell RELION of the files that other jobs can take."""
+    table = pd.DataFrame(
+        {
+            "rlnPipeLineNodeName": [str(folder / name) for name in nodes],
+            "rlnPipeLineNodeType": [str(NUMBERS[kind]) for kind in nodes.values()],
+            "rlnPipeLineNodeTypeLabel": list(nodes.values()),
+        }
+    )
+    write_star(folder / "RELION_OUTPUT_NODES.star", {"output_nodes": table})
+
+
+def work(folder: Path, words: list[str], cores: int) -> bool:
+    """Configure, run and hand over; return whether the job was aborted."""
+    given = read_options(words)
+    if "particles" not in given:
+        raise InputError("--in_parts is missing; give a particle table.")
+    write_star(folder / "input.star", absolute_table(Path(given["particles"])))
+    name = "".join(c if c.isalnum() else "_" for c in folder.name) or "run"
+    options = {key: yaml.safe_load(value) for key, value in given.items()}
+    options = {"method": "isac"} | options | {"particles": "input.star"}
+    if isinstance(options.get("mask"), str):
+        options["mask"] = str(Path(options["mask"]).absolute())
+    config = folder / "config.yaml"
+    schema = ROOT / "workflow/schemas/config.schema.yaml"
+    checked = load_runs({"runs": {name: options}}, schema, "the options")[name]
+    write_text(config, yaml.safe_dump({"runs": {name: options}}, sort_keys=False))
+    if run(command(folder, config, cores), folder):
+        return True
+    outputs = outputs_2d if checked["method"] == "isac" else outputs_3d
+    selected = bool(checked["select"] or checked["selection"])
+    write_nodes(folder, outputs(folder, folder / "results" / name, selected))
+    return False
+
+
+def main() -> None:
+    """Leave RELION's file that says how the job ended."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--o", required=True, type=Path, help="folder of the job")
+    parser.add_argument("--j", type=int, default=1, help="cores")
+    parser.add_argument("--pipeline_control", help="RELION's; the folder again")
+    arguments, words = parser.parse_known_args()
+    folder = arguments.o
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob(f"{EXIT}*"):
+        old.unlink()
+    ended = "FAILURE"
+    try:
+        ended = "ABORTED" if work(folder, words, arguments.j) else "SUCCESS"
+    finally:
+        (folder / f"{EXIT}{ended}").touch()
+    if ended == "ABORTED":
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    exit_on_input_error(main)
