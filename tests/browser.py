@@ -66,6 +66,9 @@ class Browser:
         """Load a page, or a file."""
         url = address.resolve().as_uri() if isinstance(address, Path) else address
         self._call("POST", "/url", {"url": url})
+        # The driver's word that a page is there is at times that of the one before.
+        state = "return [location.href, document.readyState]"
+        wait_until(lambda: self.run(state) == [url, "complete"])
 
     def run(self, script: str, *arguments: Any) -> Any:
         """Return what a script in the page returns; it may await."""
