@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import hashlib
+import html as html_module
 import io
 import json
 import math
@@ -15,9 +16,11 @@ import mrcfile
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 
 from cryokin.errors import InputError
+from cryokin.estimate import Range, RuleEstimate, RuleUsage
 from cryokin.files import write_json
 from cryokin.image.frc import crossing
 from cryokin.io.eman_hdf import write_images
@@ -26,17 +29,21 @@ from cryokin.provenance import provenance, sha256
 from cryokin.report import figures
 from cryokin.report.gallery import Caption, Layout, gallery
 from cryokin.report.images import data_uri, png, reduce_to, stretch
-from cryokin.report.isac_files import read_benchmarks
 from cryokin.report.isac_page import (
-    Benchmark,
     ClassAverage,
     IsacReport,
     Pose,
     contact_sheet,
     page,
 )
+from cryokin.report.page import NONE
 
 HOSTILE = """"><script>alert(1)</script>&amp;'</script><!--<img src=x onerror=a()>"""
+
+
+ESTIMATED = RuleEstimate(
+    "isac_sac", Range(1, 2, 3), Range(60, 120, 7200), True, 100.0, 450.0, Range(1, 2, 3)
+)
 
 
 def make_report(n_classes=7, box=24, radius=9.0, **changes):
@@ -102,9 +109,9 @@ def make_report(n_classes=7, box=24, radius=9.0, **changes):
         "prealigned": rng.normal(size=(64, 64)).astype(np.float32),
         "prealigned_radius": 30.0,
         "shifts": rng.normal(0, 3, (n, 2)),
-        "benchmarks": [
-            Benchmark("isac_sac", 90.0, 2048.0),
-            Benchmark("isac_sac", 5, 9),
+        "usage": [
+            RuleUsage("isac_sac", 2, 150.0, 95.0, 90.0, 2048.0, 2, ESTIMATED),
+            RuleUsage("isac_join", 1, math.nan, 5.0, 5.0, math.nan, 1, None),
         ],
         "provenance": provenance(3, []),
         "schema": {
@@ -210,7 +217,7 @@ def test_hostile_texts_stay_texts():
         options={**harmless.options, "particles": HOSTILE},
         imported={**harmless.imported, "source": HOSTILE, "excluded": excluded},
         schema={"radius": {"description": HOSTILE, "default": HOSTILE}},
-        benchmarks=[Benchmark(HOSTILE, 1.0, 1.0)],
+        usage=[RuleUsage(HOSTILE, 1, 1.0, 1.0, 1.0, 1.0, 1, None)],
         provenance={
             "seed": 1,
             "versions": {"numpy": HOSTILE},
@@ -242,7 +249,7 @@ def test_no_class_is_told_in_words():
 
 def test_what_was_not_measured_is_left_out():
     report = make_report(
-        prealigned=None, shifts=None, benchmarks=[], provenance={}, pixel_size=math.nan
+        prealigned=None, shifts=None, usage=[], provenance={}, pixel_size=math.nan
     )
     html = page(report)
     assert 'id="prealignment"' not in html
@@ -264,10 +271,25 @@ def test_options_show_unit_and_change():
     assert "sxisac" not in row
 
 
-def test_rules_add_up_their_jobs():
-    row = re.search(r"<tr><th[^>]*><code>isac_sac.*?</tr>", page(make_report()))[0]
-    cells = re.findall(r"<td[^>]*>(.*?)</td>", row)
-    assert cells == ["2", "1 min 35 s", "1 min 30 s", "2.0 GiB"]
+def test_what_rules_took_stands_beside_the_estimate():
+    def cells(rule):
+        row = re.search(rf"<tr><th[^>]*>(<code>)?{rule}.*?</tr>", html, re.S)[0]
+        return re.findall(r"<td[^>]*>(.*?)</td>", row)
+
+    html = page(make_report())
+    guess = ["2 min 00 s", "1 min 00 s \N{EN DASH} 2 h 00 min"]
+    took = ["2", "1 min 35 s", "2 min 30 s"]
+    assert cells("isac_sac") == [*took, *guess, "2.0 GB", "1.0 GB"]
+    assert cells("isac_join") == ["1", "5.0 s", NONE, NONE, "", NONE, NONE]
+    assert cells("all") == ["3", "1 min 40 s", "2 min 30 s", *guess, "", ""]
+
+
+def test_configuration_makes_the_run_again():
+    report = make_report()
+    text = re.search(r"<pre[^>]*>(.*?)</pre>", page(report), re.S)[1]
+    assert yaml.safe_load(html_module.unescape(text)) == {
+        "runs": {"demo": dict(report.options)}
+    }
 
 
 @pytest.mark.parametrize(
@@ -409,28 +431,6 @@ def test_provenance_is_of_the_software_and_the_inputs(tmp_path):
     json.dumps(made_by)
 
 
-def test_benchmarks_belong_to_their_rules(tmp_path):
-    header = "s\th:m:s\tmax_rss\n"
-    for name, row in {
-        "isac_import": "1.5\t0:00:01\t10.0",
-        "isac_candidates_round/generation_0001_round_0002": "2\t0:00:02\t20",
-        "isac_candidates_round_0001_0003": "3\t0:00:03\t-",
-        "generation_0002/isac_reproducible": "4\t0:00:04\tNA",
-        "isac_reproducible_generation_0003": "",
-    }.items():
-        path = tmp_path / f"{name}.tsv"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(header + row)
-    jobs = {(job.rule, job.seconds) for job in read_benchmarks(tmp_path)}
-    assert jobs == {
-        ("isac_import", 1.5),
-        ("isac_candidates_round", 2),
-        ("isac_candidates_round", 3),
-        ("isac_reproducible", 4),
-    }
-    assert read_benchmarks(tmp_path / "none") == []
-
-
 def write_run(folder, report):
     """Write the files of a run as its rules do."""
     write_json(folder / "import.json", dict(report.imported))
@@ -491,7 +491,6 @@ def run_script(root, folder, options):
         "poses": "classes.csv",
         "prealigned": "aqfinal.hdf",
         "shifts": "initial2Dparams.txt",
-        "benchmarks": "benchmarks",
         "page": "report/index.html",
         "gallery": "report/gallery.png",
     }
@@ -510,7 +509,7 @@ def run_script(root, folder, options):
 
 @pytest.mark.parametrize("n_classes", [0, 3])
 def test_script_makes_the_same_page_from_files(root, tmp_path, n_classes):
-    report = make_report(n_classes, benchmarks=[], schema={})
+    report = make_report(n_classes, usage=[], schema={})
     write_run(tmp_path, report)
     done = run_script(root, tmp_path, report.options)
     assert done.returncode == 0, done.stderr

@@ -17,12 +17,13 @@ from PIL import Image
 from scipy.cluster import hierarchy
 
 from cryokin.errors import InputError
+from cryokin.estimate import RuleUsage
 from cryokin.files import write_json
 from cryokin.io.mrc import write_volume
 from cryokin.provenance import provenance, sha256
 from cryokin.report import pytom_figures as figures
 from cryokin.report.images import montage, slices, stretch
-from cryokin.report.page import Benchmark, option_table
+from cryokin.report.page import option_table
 from cryokin.report.pytom_files import read_directions, read_labels
 from cryokin.report.pytom_page import (
     STEPS,
@@ -93,7 +94,7 @@ def full_report(n_classes=4, n=60, box=12, **changes):
         "tree": Tree(tree, hierarchy.fcluster(tree, 2, "maxclust").tolist(), 1.0),
         "directions": directions(n),
         "shifts": rng.normal(0, 1, (n, 3)),
-        "benchmarks": [Benchmark("ccc_matrix", 90.0, 2048.0)],
+        "usage": [RuleUsage("ccc_matrix", 1, 170.0, 90.0, 90.0, 2048.0, 2, None)],
         "provenance": provenance(3, []),
         "schema": {"nclass": {"description": "Classes (PyTom: -c).", "default": 9}},
     }
@@ -198,7 +199,7 @@ def test_what_a_run_lacks_is_not_on_its_page():
         {"shifts": None},
         {"radius": None},
         {"pixel_size": math.nan},
-        {"benchmarks": (), "provenance": {}},
+        {"usage": (), "provenance": {}},
     ],
 )
 def test_any_part_may_be_missing(missing):
@@ -233,7 +234,7 @@ def test_text_of_the_user_stays_text():
             tree=tree,
             options={"nclass": HOSTILE},
             schema={"nclass": {"description": HOSTILE, "default": HOSTILE}},
-            benchmarks=[Benchmark(HOSTILE, 1.0, 1.0)],
+            usage=[RuleUsage(HOSTILE, 1, 1.0, 1.0, 1.0, 1.0, 1, None)],
         )
     )
     assert len(Elements(html).named("script")) == 2
@@ -447,7 +448,7 @@ def test_script_makes_the_same_page_from_files(root, tmp_path):
         "mask": {"sphere": {"radius": 4.0, "edge": 1.0}},
         "rand_seed": 3,
     }
-    report = full_report(options=options, benchmarks=[], schema={})
+    report = full_report(options=options, usage=[], schema={})
     write_run(tmp_path, report)
     done = run_script(
         root,
@@ -461,7 +462,6 @@ def test_script_makes_the_same_page_from_files(root, tmp_path):
         annealing="annealing.json",
         merge="merge.json",
         poses="poses.npz",
-        benchmarks="benchmarks",
     )
     assert done.returncode == 0, done.stderr
     tree = dataclasses.replace(

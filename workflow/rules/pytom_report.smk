@@ -60,11 +60,11 @@ rule pytom_report:
     params:
         options=lambda wildcards: json.dumps(RUNS[wildcards.run]),
         schema=f"{workflow.basedir}/workflow/schemas/config.schema.yaml",
-        benchmarks="results/{run}/benchmarks",
+        results="results/{run}",
         files=pytom_report_files,
     message:
         "{wildcards.run}: writing the report"
     shell:
         f"{SCRIPT}/pytom_report.py --run {{wildcards.run}}"
         " --options {params.options:q} --schema {params.schema:q} {params.files}"
-        " --benchmarks {params.benchmarks} --page {output} > {log} 2>&1"
+        " --results {params.results} --page {output} > {log} 2>&1"

@@ -46,7 +46,7 @@ rule isac_report:
         runtime=minutes(30),
     params:
         options=lambda wildcards: json.dumps(RUNS[wildcards.run]),
-        benchmarks="results/{run}/benchmarks",
+        results="results/{run}",
     message:
         "{wildcards.run}: writing the report"
     shell:
@@ -57,5 +57,5 @@ rule isac_report:
         " --classes {input.classes} --members {input.members} --frc {input.frc}"
         " --poses {input.poses}"
         " --rounds {input.rounds} --status {input.status} --prealigned {input.prealigned}"
-        " --shifts {input.shifts} --benchmarks {params.benchmarks}"
+        " --shifts {input.shifts} --results {params.results}"
         " --page {output.page} --gallery {output.gallery} > {log} 2>&1"

@@ -30,7 +30,7 @@ def main() -> None:
     add("--rounds", nargs="*", default=[], type=Path, help="state.json of the rounds")
     add("--prealigned", type=Path, help="2dalignment/aqfinal.hdf")
     add("--shifts", type=Path, help="2dalignment/initial2Dparams.txt")
-    add("--benchmarks", type=Path, help="folder of the benchmarks of the run")
+    add("--results", type=Path, help="results/<run>, for what the jobs took")
     add("--page", required=True, type=Path, help="output, e.g. report/index.html")
     add("--gallery", required=True, type=Path, help="output, e.g. report/gallery.png")
     arguments = vars(parser.parse_args())

@@ -30,7 +30,7 @@ def main() -> None:
     add("--merged", type=Path, help="merged/classes.json")
     add("--poses", type=Path, help="prepared/poses.npz")
     add("--imported", type=Path, help="import/import.json")
-    add("--benchmarks", type=Path, help="folder of the benchmarks of the run")
+    add("--results", type=Path, help="results/<run>, for what the jobs took")
     add("--page", required=True, type=Path, help="output, e.g. report/index.html")
     arguments = vars(parser.parse_args())
     run, options = arguments.pop("run"), arguments.pop("options")

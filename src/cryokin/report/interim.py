@@ -22,7 +22,7 @@ from cryokin.isac.tables import membership
 from cryokin.provenance import provenance
 from cryokin.pytom.runs import annealing_report, load_chains
 from cryokin.report import isac_page, pytom_page
-from cryokin.report.isac_files import read_benchmarks, read_prealigned, read_rounds
+from cryokin.report.isac_files import read_prealigned, read_rounds, read_usage
 from cryokin.report.isac_page import ClassAverage, IsacReport, Pose
 from cryokin.report.pytom_files import PytomFiles, read_report
 
@@ -129,7 +129,7 @@ def _isac(
         prealigned=read_prealigned(prealigned) if prealigned else None,
         prealigned_radius=float(options["radius"]),
         shifts=shifts,
-        benchmarks=read_benchmarks(results / "benchmarks"),
+        usage=read_usage(results, run, options, imported),
         provenance=made_by,
         schema=schema,
         rounds=read_rounds(_rounds(results, len(generations) + 1)),
@@ -193,7 +193,7 @@ def _pytom(
         annealing=_there(results / "annealing.json"),
         poses=_there(results / "prepared/poses.npz"),
         imported=results / "import/import.json",
-        benchmarks=results / "benchmarks",
+        results=results,
     )
     report = read_report(run, options, files, schema)
     rounds = sorted(results.glob("mco_ac/round_[0-9]*.npz"))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +14,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cryokin.errors import InputError
+from cryokin.estimate import RuleUsage, estimate, usage
 from cryokin.files import read_json
+from cryokin.io.counts import Counts
 from cryokin.io.eman_hdf import read_headers, read_images
 from cryokin.io.mrc import open_stack
 from cryokin.io.star import as_table, read_star
 from cryokin.provenance import provenance, sha256
 from cryokin.report.isac_page import ClassAverage, IsacReport, Pose
-from cryokin.report.page import Benchmark
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,8 @@ class IsacFiles:
         ``state.json`` of the rounds of candidates, in any order.
     prealigned, shifts : Path or None
         ``2dalignment/aqfinal.hdf``, ``2dalignment/initial2Dparams.txt``.
-    benchmarks : Path or None
-        Folder of the ``.tsv`` files that Snakemake writes; may be missing.
+    results : Path or None
+        ``results/<run>``, with ``benchmarks`` and ``logs`` of the jobs.
     """
 
     imported: Path
@@ -61,7 +60,7 @@ class IsacFiles:
     rounds: Sequence[Path] = ()
     prealigned: Path | None = None
     shifts: Path | None = None
-    benchmarks: Path | None = None
+    results: Path | None = None
 
 
 def read_report(
@@ -116,7 +115,7 @@ def read_report(
         prealigned=prealigned,
         prealigned_radius=float(working["radius"]),
         shifts=shifts,
-        benchmarks=read_benchmarks(files.benchmarks) if files.benchmarks else [],
+        usage=read_usage(files.results, run, options, imported),
         provenance=made_by,
         schema=schema or {},
         checksum=sha256(files.classes),
@@ -149,25 +148,33 @@ def read_shifts(path: str | os.PathLike[str]) -> NDArray[np.float64]:
     return table[:, 1:3]
 
 
-def read_benchmarks(folder: str | os.PathLike[str]) -> list[Benchmark]:
-    """Read what the jobs of a run took, sorted by the names of their files.
+def read_usage(
+    results: Path | None,
+    run: str,
+    options: Mapping[str, Any],
+    imported: Mapping[str, Any],
+) -> list[RuleUsage]:
+    """Read what the rules of a run took, beside what they were estimated to take.
 
     Parameters
     ----------
-    folder : path-like
-        Holds ``<rule>.tsv`` and, for a rule with several jobs, files named after the
-        rule and the job, in folders or not. A repeated benchmark has several rows.
+    results : Path or None
+        ``results/<run>``; None: nothing is known.
+    run : str
+        Name of the run.
+    options : mapping
+        Its options, complete.
+    imported : mapping
+        ``import.json``: ``n`` and ``box``.
     """
-    folder = Path(folder)
-    jobs = []
-    for path in sorted(folder.rglob("*.tsv")):
-        rule = _rule(path.relative_to(folder).with_suffix(""))
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file, delimiter="\t"):
-                seconds = _number(row.get("s"))
-                if math.isfinite(seconds):  # a row may be cut off by a kill
-                    jobs.append(Benchmark(rule, seconds, _number(row.get("max_rss"))))
-    return jobs
+    used = usage(results) if results else []
+    if all(rule.estimate is not None for rule in used):
+        return used
+    counts = Counts(int(imported["n"]), int(imported["box"]))
+    known = {rule.rule: rule for rule in estimate(run, options, counts).rules}
+    return [
+        replace(rule, estimate=rule.estimate or known.get(rule.rule)) for rule in used
+    ]
 
 
 def read_poses(
@@ -187,22 +194,6 @@ def read_poses(
         for k, rows in enumerate(np.split(order, starts)[1:-1])
         if len(rows)
     }
-
-
-def _rule(name: Path) -> str:
-    """Name of the rule in the name of a benchmark, without generation and round.
-
-    Examples
-    --------
-    >>> _rule(Path("isac_candidates_round/generation_0001_round_0002"))
-    'isac_candidates_round'
-    >>> _rule(Path("isac_reproducible_generation_0001"))
-    'isac_reproducible'
-    """
-    job = r"(generation|round)?[._-]?\d+.*"
-    parts = [part for part in name.parts if not re.fullmatch(job, part)]
-    first = parts[0] if parts else name.name
-    return re.sub(r"[._-](generation)?[._-]?\d.*$", "", first)
 
 
 def _read_classes(

@@ -11,12 +11,13 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from cryokin.errors import InputError
+from cryokin.estimate import RuleUsage
 from cryokin.image.frc import crossing
 from cryokin.report import figures
 from cryokin.report.gallery import Caption, gallery
 from cryokin.report.images import data_uri, reduce_to, stretch
 from cryokin.report.page import (
-    Benchmark,
+    configuration,
     finite,
     median,
     option_table,
@@ -118,8 +119,8 @@ class IsacReport:
         Of the mask in that image [pixel].
     shifts : ndarray, shape (k, 2), or None
         Shifts (x, y) of the prealignment [pixel of the input image].
-    benchmarks : sequence of Benchmark
-        One per job; may be empty.
+    usage : sequence of RuleUsage
+        What the rules took, beside the estimate; may be empty.
     provenance : mapping
         As `cryokin.provenance.provenance` gives it; may be empty.
     schema : mapping
@@ -150,7 +151,7 @@ class IsacReport:
     prealigned: NDArray[np.float32] | None = None
     prealigned_radius: float = 0.0
     shifts: NDArray[np.float64] | None = None
-    benchmarks: Sequence[Benchmark] = ()
+    usage: Sequence[RuleUsage] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
     schema: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     checksum: str = ""
@@ -234,7 +235,8 @@ def page(report: IsacReport) -> str:
         shifts=None if report.shifts is None else figures.shift_figure(report.shifts),
         mask=figures.mask_circle(report.box, report.radius),
         options=option_table(report.options, report.schema, "sxisac"),
-        rules=rule_table(report.benchmarks),
+        configuration=configuration(report.run, report.options),
+        rules=rule_table(report.usage),
     )
 
 

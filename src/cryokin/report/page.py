@@ -9,35 +9,18 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from cryokin.estimate import Range, RuleUsage
+
 TEMPLATES = Path(__file__).parent / "templates"
 NONE = "\N{EN DASH}"
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """What one job of the workflow took.
-
-    Attributes
-    ----------
-    rule : str
-        Name of the rule.
-    seconds : float
-        Time from start to end [s].
-    memory : float
-        Largest resident memory [MiB]; NaN if it was not measured.
-    """
-
-    rule: str
-    seconds: float
-    memory: float
 
 
 class Numbering:
@@ -144,21 +127,37 @@ def option_table(
     return rows
 
 
-def rule_table(benchmarks: Iterable[Benchmark]) -> list[dict[str, Any]]:
-    """Add up the jobs of each rule, in the order in which rules first come."""
-    jobs: dict[str, list[Benchmark]] = defaultdict(list)
-    for job in benchmarks:
-        jobs[job.rule].append(job)
-    return [
+def configuration(run: str, options: Mapping[str, Any]) -> str:
+    """Return a run as it would stand in a configuration of its own."""
+    plain = json.loads(json.dumps(options))
+    text: str = yaml.safe_dump({"runs": {run: plain}}, sort_keys=False)
+    return text
+
+
+def rule_table(used: Sequence[RuleUsage]) -> dict[str, Any]:
+    """Return what the rules took beside the estimate, a row each, and their sum."""
+    rows = [
         {
-            "name": name,
-            "jobs": len(done),
-            "seconds": sum(job.seconds for job in done),
-            "longest": max(job.seconds for job in done),
-            "memory": max((j.memory for j in done if j.memory > 0), default=math.nan),
+            "name": rule.rule,
+            "jobs": rule.jobs,
+            "wall": rule.wall_seconds,
+            "cpu": rule.cpu_seconds,
+            "memory": rule.memory_mb,
+            "estimate": None if rule.estimate is None else rule.estimate.cpu_seconds,
+            "expected_memory": math.nan
+            if rule.estimate is None
+            else rule.estimate.memory_mb(rule.ranks),
         }
-        for name, done in jobs.items()
+        for rule in used
     ]
+    known = [rule.estimate.cpu_seconds for rule in used if rule.estimate is not None]
+    return {
+        "rows": rows,
+        "jobs": sum(rule.jobs for rule in used),
+        "wall": sum(rule.wall_seconds for rule in used),
+        "cpu": sum(r.cpu_seconds for r in used if math.isfinite(r.cpu_seconds)),
+        "estimate": Range(*map(sum, zip(*known, strict=True))) if known else None,
+    }
 
 
 def finite(value: float, digits: int) -> float | int | None:
@@ -208,6 +207,8 @@ def quantity(value: float | None, unit: str, digits: int) -> str:
 
 def _duration(seconds: float) -> str:
     """Return a time with its two leading units."""
+    if not math.isfinite(seconds):
+        return NONE
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes = round(seconds / 60)
@@ -216,12 +217,12 @@ def _duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _memory(mebibytes: float) -> str:
-    if not math.isfinite(mebibytes):
+def _memory(megabytes: float) -> str:
+    if not math.isfinite(megabytes):
         return NONE
-    if mebibytes < 1024:
-        return f"{mebibytes:.0f} MiB"
-    return f"{mebibytes / 1024:.1f} GiB"
+    if megabytes < 1000:
+        return f"{megabytes:.0f} MB"
+    return f"{megabytes / 1000:.1f} GB"
 
 
 def _json(value: Any) -> Markup:

@@ -18,7 +18,7 @@ from cryokin.errors import InputError
 from cryokin.files import read_json
 from cryokin.io.volumes import read_volume
 from cryokin.provenance import provenance, sha256
-from cryokin.report.isac_files import read_benchmarks
+from cryokin.report.isac_files import read_usage
 from cryokin.report.pytom_page import (
     PytomReport,
     Start,
@@ -61,8 +61,8 @@ class PytomFiles:
         ``prepared/poses.npz`` with ``rotations``, from which tilt directions follow.
     imported : Path or None
         ``import/import.json``: ``source``, ``sha256``, ``pixel_size``.
-    benchmarks : Path or None
-        Folder of the ``.tsv`` files that Snakemake writes; may be missing.
+    results : Path or None
+        ``results/<run>``, with ``benchmarks`` and ``logs`` of the jobs.
     """
 
     labels: Path | None = None
@@ -76,7 +76,7 @@ class PytomFiles:
     merged: Path | None = None
     poses: Path | None = None
     imported: Path | None = None
-    benchmarks: Path | None = None
+    results: Path | None = None
 
 
 def read_report(
@@ -153,7 +153,7 @@ def read_report(
         directions=read_directions(files.poses) if files.poses else None,
         shifts=read_shifts(files.poses) if files.poses else None,
         checksum=sha256(files.classes) if files.classes else "",
-        benchmarks=read_benchmarks(files.benchmarks) if files.benchmarks else [],
+        usage=read_usage(files.results, run, options, imported),
         provenance=made_by,
         schema=schema or {},
     )

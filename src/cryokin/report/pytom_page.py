@@ -13,12 +13,13 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from cryokin.errors import InputError
+from cryokin.estimate import RuleUsage
 from cryokin.image.frc import crossing
 from cryokin.report import pytom_figures as figures
 from cryokin.report.figures import mask_circle
 from cryokin.report.images import data_uri, montage, reduce_to, slices, stretch
 from cryokin.report.page import (
-    Benchmark,
+    configuration,
     finite,
     median,
     option_table,
@@ -162,8 +163,8 @@ class PytomReport:
         How classes were merged.
     directions : ndarray, shape (n, 3), or None
         Unit vectors (x, y, z) of the beam at zero tilt, in the frame of each particle.
-    benchmarks : sequence of Benchmark
-        One per job.
+    usage : sequence of RuleUsage
+        What the rules took, beside the estimate; may be empty.
     provenance : mapping
         As `cryokin.provenance.provenance` gives it.
     schema : mapping
@@ -198,7 +199,7 @@ class PytomReport:
     starts: Sequence[Start] = ()
     tree: Tree | None = None
     directions: NDArray[np.float64] | None = None
-    benchmarks: Sequence[Benchmark] = ()
+    usage: Sequence[RuleUsage] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
     schema: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     shifts: NDArray[np.float64] | None = None
@@ -287,7 +288,8 @@ def page(report: PytomReport) -> str:
         tree=_tree(report),
         tilt=_tilt(report, [c.number for c in ordered]),
         options=option_table(report.options, report.schema, "PyTom"),
-        rules=rule_table(report.benchmarks),
+        configuration=configuration(report.run, report.options),
+        rules=rule_table(report.usage),
     )
 
 
