@@ -8,7 +8,7 @@ from shutil import which
 import numpy as np
 import pytest
 
-from cryokin.parallel import Team
+from cryokin.parallel import Team, in_blocks
 from ranks import on_ranks
 
 SIZES = (1, 2, 3)
@@ -162,3 +162,48 @@ def test_arrays_travel_whole():
     for results in on_ranks(3, lambda team: team.map(np.copy, arrays)):
         for result, array in zip(results, arrays, strict=True):
             np.testing.assert_array_equal(result, array)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("n", [1, 2, 7, 100])
+def test_a_total_does_not_depend_on_the_ranks(size, n):
+    values = np.random.default_rng(0).normal(size=(n, 3))
+
+    def work(team: Team) -> tuple:
+        return team.total(lambda i: (values[i], np.ones(2, int)), range(n))
+
+    for found, count in on_ranks(size, work):
+        np.testing.assert_allclose(found, values.sum(axis=0), rtol=1e-12)
+        assert count.tolist() == [n, n]
+        assert found.tobytes() == work(Team())[0].tobytes()
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("n", [1, 4, 9])
+@pytest.mark.parametrize("on_disk", [(False, False), (True, False), (True, True)])
+def test_rows_made_in_blocks_are_those_of_one_block(tmp_path, size, n, on_disk):
+    values = np.arange(3.0 * n).reshape(n, 3)
+    paths = (tmp_path / "one.npy", tmp_path / "two.npy")
+    files = [path if kept else None for path, kept in zip(paths, on_disk, strict=True)]
+
+    def make(part: slice) -> tuple:
+        return values[part] ** 2, np.arange(n)[part]
+
+    for found in on_ranks(size, lambda team: in_blocks(make, n, 2, team, files)):
+        for array, expected in zip(found, make(slice(0, n)), strict=True):
+            np.testing.assert_array_equal(array, expected)
+    assert [path.exists() for path in paths] == list(on_disk)
+
+
+def test_a_file_can_be_made_from_the_one_that_it_replaces(tmp_path):
+    file = tmp_path / "rows.npy"
+    np.save(file, np.arange(10))
+
+    def work(team: Team) -> np.ndarray:
+        before = np.load(file, mmap_mode="r")
+        team.barrier()
+        (after,) = in_blocks(lambda p: (before[p] + 1,), 10, 3, team, [file])
+        return after
+
+    for found in on_ranks(2, work):
+        assert found.tolist() == list(range(1, 11))

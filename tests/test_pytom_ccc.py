@@ -1,3 +1,4 @@
+import h5py
 import numpy as np
 import pytest
 
@@ -10,6 +11,7 @@ from cryokin.volume.bands import band, rows
 from cryokin.volume.filters import filtered, frequencies, lowpass
 from cryokin.volume.resample import align, centred, place
 from cryokin.volume.wedge import EVERYTHING, TiltWedge
+from ranks import on_ranks
 from small2 import BAND, BOX, load, ribosome_mask
 
 WEDGE = TiltWedge(np.pi / 6, np.pi / 6)
@@ -223,3 +225,62 @@ def test_refuses_another_matrix(tmp_path, text, sentence):
     (tmp_path / "m.csv").write_text(text)
     with pytest.raises(InputError, match=sentence):
         ccc.read_matrix(tmp_path / "m.csv", 3)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("exact", [False, True])
+def test_the_matrix_on_disk_is_that_in_memory(tmp_path, ranks, exact, monkeypatch):
+    monkeypatch.setattr(ccc, "EXACT_TILE", 2)
+    volumes, rotations, shifts = particles(7)
+    mask = masks.sphere((16,) * 3, 5, 2)
+    r = made(volumes, rotations, shifts, None if exact else mask)
+    file = tmp_path / "matrix.h5"
+
+    def part(i, j):
+        if exact:
+            return ccc.exact_tiles(r, mask, i, j)
+        return ccc.tile(r.weighted(i), r.w[i], r.weighted(j), r.w[j])
+
+    on_ranks(ranks, lambda team: ccc.compute(file, 7, 3, part, "these", team))
+    expected = (
+        ccc.exact_matrix(r, mask) if exact else ccc.matrix(r.weighted(), r.w, size=3)
+    )
+    with h5py.File(file) as stored:
+        whole = stored["correlation"][:]
+        ccc.write_matrix(tmp_path / "matrix.csv", stored["correlation"])
+    np.testing.assert_allclose(whole, expected, atol=1e-6 if not exact else 1e-12)
+    np.testing.assert_array_equal(whole, whole.T)
+    np.testing.assert_array_equal(ccc.read_matrix(tmp_path / "matrix.csv"), whole)
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "matrix.csv", file]
+
+
+def test_a_killed_matrix_goes_on_with_its_own_tiles_alone(tmp_path):
+    file = tmp_path / "matrix.h5"
+    values = np.arange(81.0).reshape(9, 9)
+    values += values.T
+    np.fill_diagonal(values, 1)
+    done = []
+
+    def killed(i, j):
+        if len(done) == 4:
+            raise KeyboardInterrupt
+        done.append((i.start, j.start))
+        return values[i, j]
+
+    def part(i, j):
+        done.append((i.start, j.start))
+        return values[i, j]
+
+    for inputs, kept in (("others", 0), ("these", 0), ("these", 4)):
+        done.clear()
+        if kept == 0:
+            with pytest.raises(KeyboardInterrupt):
+                ccc.compute(file, 9, 3, killed, inputs, Team())
+            assert not file.exists()
+        else:
+            before = set(done)
+            ccc.compute(file, 9, 3, part, inputs, Team())
+            assert len(done) == 6 - kept
+            assert not before & set(done)
+    with h5py.File(file) as stored:
+        np.testing.assert_array_equal(stored["correlation"][:], values)

@@ -4,7 +4,7 @@ import pytest
 from cryokin.errors import InputError
 from cryokin.pytom import ccc, cpca
 from cryokin.pytom.mco import adjusted_rand_index
-from cryokin.pytom.pose_errors import correct, refine
+from cryokin.pytom.pose_errors import consensus, correct, refine
 from simulated import simulate
 
 BLOCKS = 0.1 + np.kron(np.eye(2), [[0.9, 0.7], [0.7, 0.9]])
@@ -118,3 +118,27 @@ def test_classes_are_found_in_spite_of_wrong_poses():
 
     assert found(corrected) > 0.8
     assert found(correct(particles.rows(), project=False)) < 0.3
+
+
+def test_an_eigenvolume_is_what_the_classes_differ_by():
+    particles = simulate((40, 40), noise=0.5)
+    rows = particles.rows()
+    corrected = correct(rows, project=False)
+    matrix = ccc.matrix(corrected.weighted(), corrected.w)
+    (first, *_) = cpca.eigenvolumes(corrected, cpca.components(matrix, 3))
+    members = [np.flatnonzero(particles.labels == c) for c in (0, 1)]
+    averages = [consensus(rows.take(ids))[0] for ids in members]
+    difference = averages[1] - averages[0]
+    alike = np.abs(np.vdot(first, difference))
+    assert alike > 0.95 * np.linalg.norm(first) * np.linalg.norm(difference)
+
+
+def test_many_particles_have_the_components_of_the_dense_solver(monkeypatch):
+    matrix = np.corrcoef(np.random.default_rng(1).normal(size=(60, 8)))
+    for by_size in (False, True):
+        dense = cpca.components(matrix, 4, by_size)
+        monkeypatch.setattr(cpca, "DENSE", 50)
+        sparse = cpca.components(matrix, 4, by_size)
+        monkeypatch.undo()
+        np.testing.assert_allclose(sparse.coefficients, dense.coefficients, atol=1e-10)
+        assert sparse.total == dense.total

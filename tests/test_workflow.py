@@ -130,6 +130,25 @@ def jobs(text):
     return {rule: int(count) for rule, count in rows}
 
 
+def kill_after(command, folder, reached, delay=0.0):
+    """Start a command, and kill all of its processes a while [s] after a moment."""
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        while not reached():
+            assert process.poll() is None, "the run ended before that moment"
+            time.sleep(0.02)
+        time.sleep(delay)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
 def contents(folder):
     """Return the bytes of all results.
 
@@ -387,21 +406,12 @@ def test_the_same_command_goes_on_after_a_kill(place):
     )
     command = place.command(work="killed")
     for path, text, delay, not_yet in moments:
-        process = subprocess.Popen(
+        kill_after(
             command,
-            cwd=place.folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
+            place.folder,
+            lambda path=path, text=text: path.exists() and text in path.read_text(),
+            delay,
         )
-        try:
-            while not (path.exists() and text in path.read_text()):
-                assert process.poll() is None, f"the run ended before {path}"
-                time.sleep(0.02)
-            time.sleep(delay)
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
         assert not not_yet.exists()
     place.run(work="killed")
     assert_same_bytes(place.results(), results)

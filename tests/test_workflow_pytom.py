@@ -17,7 +17,7 @@ from cryokin.io.pytom_xml import read_particle_list
 from cryokin.io.star import read_star, write_star
 from cryokin.pytom.mco import adjusted_rand_index
 from cryokin.simulate.volumes import VolumeRecipe, simulate_volumes, write_volume_set
-from test_workflow import Place
+from test_workflow import Place, kill_after
 
 RECIPE = VolumeRecipe(n_particles=50, box=20, pixel_size=14.0, snr=1.0)
 OPTIONS = {
@@ -153,12 +153,41 @@ def contents(folder):
     }
 
 
-def test_one_rank_gives_the_same_bytes(place):
-    one = [f"{rule}:tasks=1" for rule in MPI_RULES]
-    place.run("--set-resources", *one, work="one")
-    first, second = (contents(place.folder / w / "results") for w in ("work", "one"))
-    assert first.keys() == second.keys()
-    assert [name for name in first if first[name] != second[name]] == []
+def assert_same_bytes(place, work, runs=RUNS):
+    for run in runs:
+        first, second = (contents(place.results(w, run)) for w in ("work", work))
+        assert first.keys() == second.keys()
+        assert [name for name in first if first[name] != second[name]] == []
+
+
+@pytest.mark.parametrize(
+    ("ranks", "runs"), [(1, list(RUNS)), (3, ["maximised"]), (4, ["annealed"])]
+)
+def test_any_number_of_ranks_gives_the_same_bytes(place, ranks, runs):
+    name, work = f"ranks_{ranks}.yaml", f"ranks_{ranks}"
+    place.write(name, {run: RUNS[run] for run in runs})
+    tasks = [f"{rule}:tasks={ranks}" for rule in MPI_RULES]
+    place.run("--set-resources", *tasks, config=name, work=work)
+    assert_same_bytes(place, work, runs)
+
+
+def test_the_same_command_goes_on_after_a_kill(place):
+    """Killed while files are made of which the next step must find all or none."""
+    run = "annealed"
+    place.write("killed.yaml", {run: RUNS[run]})
+    results = place.results("killed", run)
+    moments = (
+        results / "logs/pytom_prepare.log",
+        results / "logs/ccc_matrix.log",
+        results / "logs/mco_ac_round/0001.log",
+        results / "logs/pytom_class_averages.log",
+    )
+    command = place.command(config="killed.yaml", work="killed")
+    for log in moments:
+        kill_after(command, place.folder, lambda log=log: log.exists(), 0.3)
+        assert not (results / "classes.csv").exists()
+    place.run(config="killed.yaml", work="killed")
+    assert_same_bytes(place, "killed", [run])
 
 
 def test_a_finished_run_has_nothing_to_do(place):
