@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import mrcfile
 import numpy as np
@@ -34,9 +35,11 @@ from cryokin.report.isac_page import (
     IsacReport,
     Pose,
     contact_sheet,
+    figure_files,
     page,
 )
 from cryokin.report.page import NONE
+from cryokin.report.svg import TOP
 
 HOSTILE = """"><script>alert(1)</script>&amp;'</script><!--<img src=x onerror=a()>"""
 
@@ -120,6 +123,14 @@ def make_report(n_classes=7, box=24, radius=9.0, **changes):
         },
     }
     return IsacReport(**(values | changes))
+
+
+FIGURES = ("accounted", "sizes", "rounds", "frc", "shifts", "prealigned")
+ROUNDS = [
+    {"generation": 1, "round": 1, "candidates": 4, "left": 40},
+    {"generation": 1, "round": 2, "candidates": 2, "left": 20},
+    {"generation": 2, "round": 1, "candidates": 1, "left": 30},
+]
 
 
 class Elements(HTMLParser):
@@ -269,6 +280,42 @@ def test_options_show_unit_and_change():
     row = re.search(r"<tr[^>]*><th[^>]*><code>yr.*?</tr>", html)[0]
     assert "changed" not in row  # -1 stands for the value of xr
     assert "sxisac" not in row
+
+
+def test_figures_are_files_too(root):
+    report = make_report(rounds=ROUNDS)
+    files = figure_files(report)
+    assert set(files) == {*FIGURES}
+    captions = (root / "workflow/report/figure.rst").read_text()
+    for name, text in files.items():
+        assert ElementTree.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
+        assert f'"{name}":' in captions
+    assert set(figure_files(make_report(0, shifts=None, prealigned=None))) == {
+        "accounted"
+    }
+
+
+def test_rounds_are_drawn_as_parts_of_their_generation():
+    svg = str(figures.rounds_figure([{**state, "given": 100} for state in ROUNDS]))
+    lines = re.findall(r'<polyline points="([^"]*)" class="(\w+)"', svg)
+    found = {
+        kind: [float(point.split(",")[1]) for point in points.split()]
+        for points, kind in lines
+    }
+    floor = found["curve"][0]  # nothing is in a candidate at first
+    share = [(floor - y) / (floor - TOP) for y in found["curve"]]
+    np.testing.assert_allclose(share, [0, 0.6, 0.8], atol=1e-3)
+    assert len(found["thin"]) == 2
+
+
+def test_band_of_correlations_holds_its_share_of_the_classes():
+    curves = [np.full(4, value) for value in np.linspace(0, 1, 101)]
+    svg = str(figures.frc_band(curves, np.arange(4) / 8, math.nan))
+    heights = []
+    for points in re.findall(r'<polygon points="([^"]*)"', svg):
+        y = [float(point.split(",")[1]) for point in points.split()]
+        heights.append(max(y) - min(y))
+    np.testing.assert_allclose(heights[1] / heights[0], 0.5 / 0.9, atol=1e-3)
 
 
 def test_what_rules_took_stands_beside_the_estimate():
@@ -493,6 +540,7 @@ def run_script(root, folder, options):
         "shifts": "initial2Dparams.txt",
         "page": "report/index.html",
         "gallery": "report/gallery.png",
+        "figures": "report/figures",
     }
     command = [
         sys.executable,

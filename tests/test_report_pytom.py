@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ from cryokin.report.pytom_page import (
     Start,
     SubtomogramClass,
     Tree,
+    figure_files,
     page,
 )
 
@@ -205,6 +207,18 @@ def test_what_a_run_lacks_is_not_on_its_page():
 def test_any_part_may_be_missing(missing):
     html = page(full_report(**missing))
     assert len(Elements(html).named("button", "tile")) == 4
+
+
+def test_figures_are_files_too(root):
+    captions = (root / "workflow/report/figure.rst").read_text()
+    files = figure_files(full_report())
+    assert len(files) == 8
+    for name, text in files.items():
+        assert ElementTree.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
+        assert f'"{name}":' in captions
+    assert set(figure_files(bare_report())) == {"averages", "fsc"}
+    # There is always something to show.
+    assert set(figure_files(bare_report(0))) == {"averages"}
 
 
 def test_class_without_average_and_curve_is_still_there():
@@ -439,6 +453,7 @@ def run_script(root, folder, options, **names):
     for key, name in names.items():
         command += [f"--{key}", folder / name]
     command += ["--page", folder / "report/index.html"]
+    command += ["--figures", folder / "report/figures"]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

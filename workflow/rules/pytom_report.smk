@@ -43,10 +43,18 @@ rule pytom_report:
     input:
         unpack(pytom_report_input),
     output:
-        report(
+        page=report(
             "results/{run}/report/index.html",
             caption="../report/pytom_page.rst",
             category="{run}",
+            labels={"figure": "page"},
+        ),
+        figures=report(
+            directory("results/{run}/report/figures"),
+            patterns=["{figure}.svg"],
+            caption="../report/figure.rst",
+            category="{run}",
+            labels={"figure": "{figure}"},
         ),
     log:
         "results/{run}/logs/pytom_report.log",
@@ -67,4 +75,5 @@ rule pytom_report:
     shell:
         f"{SCRIPT}/pytom_report.py --run {{wildcards.run}}"
         " --options {params.options:q} --schema {params.schema:q} {params.files}"
-        " --results {params.results} --page {output} > {log} 2>&1"
+        " --results {params.results} --page {output.page}"
+        " --figures {output.figures} > {log} 2>&1"

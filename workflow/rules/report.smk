@@ -29,11 +29,20 @@ rule isac_report:
             "results/{run}/report/index.html",
             caption="../report/page.rst",
             category="{run}",
+            labels={"figure": "page"},
         ),
         gallery=report(
             "results/{run}/report/gallery.png",
             caption="../report/gallery.rst",
             category="{run}",
+            labels={"figure": "gallery"},
+        ),
+        figures=report(
+            directory("results/{run}/report/figures"),
+            patterns=["{figure}.svg"],
+            caption="../report/figure.rst",
+            category="{run}",
+            labels={"figure": "{figure}"},
         ),
     log:
         "results/{run}/logs/isac_report.log",
@@ -58,4 +67,5 @@ rule isac_report:
         " --poses {input.poses}"
         " --rounds {input.rounds} --status {input.status} --prealigned {input.prealigned}"
         " --shifts {input.shifts} --results {params.results}"
-        " --page {output.page} --gallery {output.gallery} > {log} 2>&1"
+        " --page {output.page} --gallery {output.gallery}"
+        " --figures {output.figures} > {log} 2>&1"

@@ -7,9 +7,9 @@ from pathlib import Path
 import yaml
 
 from cryokin.errors import exit_on_input_error
-from cryokin.files import atomic, write_text
+from cryokin.files import atomic, atomic_folder, write_text
 from cryokin.report.isac_files import IsacFiles, read_report
-from cryokin.report.isac_page import contact_sheet, page
+from cryokin.report.isac_page import contact_sheet, figure_files, page
 
 
 def main() -> None:
@@ -33,9 +33,11 @@ def main() -> None:
     add("--results", type=Path, help="results/<run>, for what the jobs took")
     add("--page", required=True, type=Path, help="output, e.g. report/index.html")
     add("--gallery", required=True, type=Path, help="output, e.g. report/gallery.png")
+    add("--figures", required=True, type=Path, help="output, folder of the figures")
     arguments = vars(parser.parse_args())
     run, options = arguments.pop("run"), arguments.pop("options")
     outputs = arguments.pop("page"), arguments.pop("gallery")
+    folder = arguments.pop("figures")
     schema = arguments.pop("schema")
     entries = {}
     if schema is not None:
@@ -45,6 +47,9 @@ def main() -> None:
     report = read_report(run, options, IsacFiles(**arguments), entries)
     with atomic(outputs[1]) as partial:
         partial.write_bytes(contact_sheet(report))
+    with atomic_folder(folder) as partial:
+        for name, figure in figure_files(report).items():
+            write_text(partial / f"{name}.svg", figure)
     write_text(outputs[0], page(report))
 
 

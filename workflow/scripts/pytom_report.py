@@ -7,9 +7,9 @@ from pathlib import Path
 import yaml
 
 from cryokin.errors import exit_on_input_error
-from cryokin.files import write_text
+from cryokin.files import atomic_folder, write_text
 from cryokin.report.pytom_files import PytomFiles, read_report
-from cryokin.report.pytom_page import page
+from cryokin.report.pytom_page import figure_files, page
 
 
 def main() -> None:
@@ -32,17 +32,21 @@ def main() -> None:
     add("--imported", type=Path, help="import/import.json")
     add("--results", type=Path, help="results/<run>, for what the jobs took")
     add("--page", required=True, type=Path, help="output, e.g. report/index.html")
+    add("--figures", required=True, type=Path, help="output, folder of the figures")
     arguments = vars(parser.parse_args())
     run, options = arguments.pop("run"), arguments.pop("options")
     output, schema = arguments.pop("page"), arguments.pop("schema")
+    folder = arguments.pop("figures")
     entries = {}
     if schema is not None:
         methods = yaml.safe_load(schema.read_text(encoding="utf-8"))["$defs"]
         entries = methods[options["method"]]["properties"]
 
-    write_text(
-        output, page(read_report(run, options, PytomFiles(**arguments), entries))
-    )
+    report = read_report(run, options, PytomFiles(**arguments), entries)
+    with atomic_folder(folder) as partial:
+        for name, figure in figure_files(report).items():
+            write_text(partial / f"{name}.svg", figure)
+    write_text(output, page(report))
 
 
 if __name__ == "__main__":

@@ -50,6 +50,43 @@ def generation_bar(before: int, accounted: int, total: int, label: str) -> Marku
     )
 
 
+def generations_figure(
+    generations: Sequence[Mapping[str, Any]], total: int
+) -> Markup | None:
+    """Draw the bars of all generations with their numbers; None if there are none.
+
+    Parameters
+    ----------
+    generations : sequence of mapping
+        ``generation``, ``accounted``, ``unaccounted``, ``classes`` of each.
+    total : int
+        Particles in all.
+    """
+    if not generations:
+        return None
+    left, width, row = 24.0, 200.0, 24.0
+    columns = {"accounted": 300.0, "unaccounted": 360.0, "classes": 410.0}
+    parts = [words(left, 14, "particles", "start", "name")]
+    for key, x in columns.items():
+        parts.append(words(x, 14, "left" if key == "unaccounted" else key, "end"))
+    before = 0
+    for i, status in enumerate(generations):
+        y = 26 + i * row
+        found = int(status["accounted"])
+        shares = np.array([before, found, max(total - before - found, 0)])
+        ends = left + np.insert(np.cumsum(shares), 0, 0) * width / max(total, 1)
+        for kind, start, end in zip(
+            ("past", "mark", "pale"), ends[:-1], ends[1:], strict=True
+        ):
+            parts.append(rect(start, y, end - start, 12, kind))
+        parts.append(words(left - 8, y + 10, str(status["generation"]), "end", "name"))
+        for key, x in columns.items():
+            parts.append(words(x, y + 10, f"{int(status[key]):,}", "end"))
+        before += found
+    label = f"Particles accounted for in {len(generations)} generations"
+    return drawing(420, 32 + len(generations) * row, label, *parts)
+
+
 def size_histogram(
     sizes: ArrayLike, smallest: float | None, largest: float | None
 ) -> Markup:
@@ -143,7 +180,7 @@ def frc_band(
     for level in (0.5, 0.143):
         y = plot.up(level)
         parts.append(stroke(plot.across(0), y, plot.across(plot.x[1]), y, "zero"))
-        parts.append(words(plot.across(plot.x[1]), y - 4, str(level), "end"))
+        parts.append(words(plot.across(0) + 4, y - 4, str(level), "start"))
     name = "frequency [1/Å]" if known else "frequency [1/pixel]"
     label = f"Ring correlation of {len(stacked)} classes"
     return plot.svg(label, name, "ring correlation", *parts)
@@ -208,6 +245,15 @@ def mask_circle(box: int, radius: float) -> Markup:
         short(centre), short(radius)
     )
     return drawing(box, box, "", circle)
+
+
+def masked_image(uri: str, box: int, radius: float) -> Markup:
+    """Draw a square image of ``box`` pixels with the circle of its mask."""
+    image = Markup('<image width="{0}" height="{0}" href="{1}"/>').format(box, uri)
+    circle = Markup('<circle cx="{0}" cy="{0}" r="{1}" class="mask"/>').format(
+        short(box // 2 + 0.5), short(radius)
+    )
+    return drawing(box, box, "Average of the prealigned particles", image, circle)
 
 
 def _steps(

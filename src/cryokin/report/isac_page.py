@@ -24,6 +24,7 @@ from cryokin.report.page import (
     quantity,
     render,
     rule_table,
+    standalone,
 )
 
 LARGEST_IMAGE = 512  # an image that only has to be looked at [pixel]
@@ -232,12 +233,25 @@ def page(report: IsacReport) -> str:
         rounds=_rounds_figure(report),
         frc=_frc_figure(report),
         prealigned=_prealigned(report),
-        shifts=None if report.shifts is None else figures.shift_figure(report.shifts),
+        shifts=_shift_figure(report),
         mask=figures.mask_circle(report.box, report.radius),
         options=option_table(report.options, report.schema, "sxisac"),
         configuration=configuration(report.run, report.options),
         rules=rule_table(report.usage),
     )
+
+
+def figure_files(report: IsacReport) -> dict[str, str]:
+    """Return the figures of the page as SVG, by name; those there are."""
+    drawn = {
+        "accounted": figures.generations_figure(report.generations, report.particles),
+        "sizes": _size_figure(report),
+        "rounds": _rounds_figure(report),
+        "frc": _frc_figure(report),
+        "shifts": _shift_figure(report),
+        "prealigned": _prealigned_figure(report),
+    }
+    return {name: standalone(svg) for name, svg in drawn.items() if svg is not None}
 
 
 def _check_counts(report: IsacReport) -> None:
@@ -381,6 +395,17 @@ def _frc_figure(report: IsacReport) -> Markup | None:
     if not curves or not len(report.frequency):
         return None
     return figures.frc_band(curves, report.frequency, report.pixel_size)
+
+
+def _shift_figure(report: IsacReport) -> Markup | None:
+    return None if report.shifts is None else figures.shift_figure(report.shifts)
+
+
+def _prealigned_figure(report: IsacReport) -> Markup | None:
+    shown = _prealigned(report)
+    if shown is None:
+        return None
+    return figures.masked_image(shown["uri"], shown["box"], report.prealigned_radius)
 
 
 def _prealigned(report: IsacReport) -> dict[str, Any] | None:

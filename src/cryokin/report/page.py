@@ -21,6 +21,7 @@ from cryokin.estimate import Range, RuleUsage
 
 TEMPLATES = Path(__file__).parent / "templates"
 NONE = "\N{EN DASH}"
+MARGIN, ENLARGED = 10, 1.6  # of a figure in a file of its own
 
 
 class Numbering:
@@ -80,6 +81,25 @@ def render(
         number=Numbering(),
         **values,
     )
+
+
+def standalone(figure: Markup) -> str:
+    """Return a figure of a page as an SVG file of its own, in the page's colours."""
+    view = re.search(r'viewBox="0 0 (\S+) (\S+)"', str(figure))
+    if view is None:
+        raise ValueError("a figure must tell its viewBox")
+    width, height = (float(side) + 2 * MARGIN for side in view.groups())
+    style = "\n".join(map(_text, ["colours.css", "figures.css"]))
+    corner = f'x="-{MARGIN}" y="-{MARGIN}"'
+    size = f'width="{width:g}" height="{height:g}"'
+    opened = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{ENLARGED * width:g}"'
+        f' height="{ENLARGED * height:g}"'
+        f' viewBox="-{MARGIN} -{MARGIN} {width:g} {height:g}">'
+        f"<style><![CDATA[{style}]]></style>"
+        f'<rect {corner} {size} class="paper"/>'
+    )
+    return f"{opened}{str(figure).partition('>')[2]}\n"
 
 
 def _text(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup, escape
@@ -52,16 +53,132 @@ def eigenvalue_plot(
     both = np.concatenate([after, earlier])
     plot = Axes((0.3, n + 0.7), (min(0.0, both.min()), 1.05 * max(both.max(), 0.0)))
     zero = plot.up(0)
-    parts = []
+    parts = [
+        dot(plot.across(i), plot.up(value), 5, "hollow")
+        for i, value in enumerate(earlier, start=1)
+    ]
     for i, value in enumerate(after, start=1):
         x, y = plot.across(i), plot.up(value)
         pale = "" if used is None or i <= used else " unused"
         parts.append(stroke(x, zero, x, y, "stem" + pale))
         parts.append(dot(x, y, 3.2, "dot" + pale))
-    for i, value in enumerate(earlier, start=1):
-        parts.append(dot(plot.across(i), plot.up(value), 3.2, "hollow"))
     label = f"Eigenvalues of {len(after)} components"
     return plot.svg(label, "component", "eigenvalue", *parts)
+
+
+class Strip(NamedTuple):
+    """The slices of a class average and what stands below them.
+
+    Attributes
+    ----------
+    uri : str
+        ``data:`` address of three square slices in a row.
+    name, size, resolution : str
+    colour : str
+        Style of the class.
+    """
+
+    uri: str
+    name: str
+    size: str
+    resolution: str
+    colour: str
+
+
+def strip_sheet(strips: Sequence[Strip], columns: int = 3) -> Markup:
+    """Draw the slices of class averages row by row."""
+    wide, high, gap = 240.0, 80.0, 14.0
+    parts = []
+    for i, strip in enumerate(strips):
+        row, column = divmod(i, columns)
+        x, y = gap + column * (wide + gap), gap + row * (high + 32)
+        parts.append(
+            Markup('<image x="{}" y="{}" width="{}" height="{}" href="{}"/>').format(
+                short(x), short(y), short(wide), short(high), strip.uri
+            )
+        )
+        base = y + high + 14
+        parts.append(dot(x + 4, base - 4, 4, f"own {strip.colour}"))
+        parts.append(words(x + 13, base, strip.name, "start", "name"))
+        parts.append(words(x + wide / 2, base, strip.size, "middle"))
+        parts.append(words(x + wide, base, strip.resolution, "end"))
+    rows = -(-len(strips) // columns)
+    label = f"Averages of {len(strips)} classes"
+    width = gap + min(columns, len(strips)) * (wide + gap)
+    return drawing(width, gap + rows * (high + 32), label, *parts)
+
+
+def sentence(text: str) -> Markup:
+    """Say in words why there is nothing to draw."""
+    return drawing(360, 40, text, words(12, 24, text, "start", "name"))
+
+
+def shell_correlations(
+    curves: Sequence[tuple[ArrayLike, ArrayLike, str, str]], pixel_size: float
+) -> Markup | None:
+    """Draw the shell correlation of the halves of each class; None if none is known.
+
+    Parameters
+    ----------
+    curves : sequence of tuple
+        Frequencies [1/voxel], values, style and name of each class.
+    pixel_size : float
+        [A]; NaN: the axis counts 1/voxel.
+    """
+    known = [curve for curve in curves if len(np.asarray(curve[1]))]
+    scale = pixel_size if pixel_size > 0 else 1.0
+    end = max((float(np.max(np.asarray(f))) for f, *_ in known), default=0.0)
+    if end <= 0:
+        return None
+    plot = Axes((0.0, end / scale), (0, 1))
+    parts = []
+    for level in (0.5, 0.143):
+        y = plot.up(level)
+        parts.append(stroke(plot.across(0), y, plot.across(plot.x[1]), y, "zero"))
+        parts.append(words(plot.across(0) + 4, y - 4, str(level), "start"))
+    for frequency, values, colour, _ in known:
+        pairs = zip(np.asarray(frequency), np.asarray(values), strict=True)
+        points = [
+            (plot.across(f / scale), plot.up(max(v, 0.0)))
+            for f, v in pairs
+            if math.isfinite(v)
+        ]
+        parts.append(polyline(points, f"branch {colour}"))
+    name = "frequency [1/Å]" if pixel_size > 0 else "frequency [1/voxel]"
+    label = f"Shell correlation of {len(known)} classes"
+    return plot.svg(label, name, "shell correlation", *parts)
+
+
+def scatter(groups: Sequence[tuple[ArrayLike, str]], names: tuple[str, str]) -> Markup:
+    """Draw points, those of a group in its colour.
+
+    Parameters
+    ----------
+    groups : sequence of tuple
+        Points, shape (n, 2), and style of each group; one point at least.
+    names : tuple of str
+        Names of the axes.
+    """
+    arrays = [(np.asarray(points, np.float64), colour) for points, colour in groups]
+    every = np.concatenate([points for points, _ in arrays])
+    low, high = every.min(axis=0), every.max(axis=0)
+    pad = np.where(high > low, 0.04 * (high - low), 1.0)
+    low, high = low - pad, high + pad
+    plot = Axes((low[0], high[0]), (low[1], high[1]), counts=False)
+    size = 2.2 if len(every) > 5000 else 3 if len(every) > 1000 else 4.5
+    paths = [
+        Markup('<path d="{}" class="{}"/>').format(
+            "".join(
+                f"M{plot.across(x):.1f} {plot.up(y):.1f}h0" for x, y in points.tolist()
+            ),
+            colour,
+        )
+        for points, colour in arrays
+    ]
+    cloud = Markup('<g class="cloud" stroke-width="{}">{}</g>').format(
+        size, Markup("").join(paths)
+    )
+    return plot.svg(f"{len(every)} particles", *names, cloud)
 
 
 @dataclass(frozen=True)
@@ -349,6 +466,8 @@ def _range(panel: Panel) -> tuple[float, float]:
     if panel.from_zero:
         low = min(low, 0.0)
     if high - low <= 1e-9 * max(abs(high), abs(low)):  # a level line, in the middle
+        if panel.from_zero and high == 0:
+            return 0.0, 1.0
         room = 0.1 * abs(high) or 1.0
         low, high = low - room, high + room
     room = 0.06 * (high - low)

@@ -26,6 +26,7 @@ from cryokin.report.page import (
     quantity,
     render,
     rule_table,
+    standalone,
 )
 
 METHODS = {
@@ -34,6 +35,7 @@ METHODS = {
     "mco_ac": "multiple correlation optimisation, simulated annealing",
 }
 FSC_LEVELS = (0.5, 0.143)
+NO_AVERAGES = "There are no class averages."
 LARGEST_SLICE = 128  # of a class average or an eigenvolume [pixel]
 LARGEST_THUMBNAIL = 48  # of a leaf of the tree [pixel]
 COMPONENTS = 12  # leading ones that can be plotted against each other
@@ -291,6 +293,57 @@ def page(report: PytomReport) -> str:
         configuration=configuration(report.run, report.options),
         rules=rule_table(report.usage),
     )
+
+
+def figure_files(report: PytomReport) -> dict[str, str]:
+    """Return the figures of the page as SVG, by name; those there are."""
+    ordered = sorted(report.classes, key=lambda c: c.number)
+    colours = _colours(report, ordered)
+    of_parts = {
+        "expectation_maximisation": _course(report.exmx),
+        "annealing": _course(report.annealing, "round"),
+        "tree": _tree(report),
+        "tilt": _tilt(report, [c.number for c in ordered]),
+    }
+    drawn: dict[str, Markup | None] = {
+        "averages": _averages(report, colours),
+        "fsc": figures.shell_correlations(
+            [(c.frequency, c.fsc, colours[c.number], c.title) for c in ordered],
+            report.pixel_size,
+        ),
+        "components": _scatter(report, ordered, colours),
+        "eigenvalues": _eigenvalues(report),
+        **{name: part["figure"] for name, part in of_parts.items() if part},
+    }
+    return {name: standalone(svg) for name, svg in drawn.items() if svg is not None}
+
+
+def _averages(report: PytomReport, colours: Mapping[int, str]) -> Markup:
+    """Draw the central slices of all class averages, from the largest class."""
+    sizes = report.sizes
+    strips = []
+    for c in report.by_size():
+        uri = _strip(c.average, report.radius)
+        if uri is not None:
+            notes = f"{sizes[c.number]:,}", quantity(c.resolution, report.unit, 1)
+            strips.append(figures.Strip(uri, c.title, *notes, colours[c.number]))
+    return figures.strip_sheet(strips) if strips else figures.sentence(NO_AVERAGES)
+
+
+def _scatter(
+    report: PytomReport,
+    ordered: Sequence[SubtomogramClass],
+    colours: Mapping[int, str],
+) -> Markup | None:
+    """Draw the two leading components of all particles."""
+    if not _components(report) or report.coefficients is None:
+        return None
+    names = [(-1, "none"), *((c.number, colours[c.number]) for c in ordered)]
+    groups = [
+        (report.coefficients[report.labels == number, :2], colour)
+        for number, colour in names
+    ]
+    return figures.scatter(groups, ("component 1", "component 2"))
 
 
 def _colours(
@@ -585,6 +638,6 @@ def _tilt(report: PytomReport, numbers: Sequence[int]) -> dict[str, Any] | None:
         return None
     value = figures.association(report.directions, report.labels, numbers)
     return {
-        "table": figures.tilt_table(report.directions, report.labels, numbers),
+        "figure": figures.tilt_table(report.directions, report.labels, numbers),
         "association": quantity(value, "", 2),
     }

@@ -37,10 +37,15 @@ class Axes:
     ----------
     x, y : tuple of float
         First and last value of each axis.
+    counts : bool
+        The axes count something: numbers beside them are whole where these are far
+        apart.
     """
 
-    def __init__(self, x: tuple[float, float], y: tuple[float, float]) -> None:
-        self.x, self.y = x, (y[0], y[1] or 1.0)
+    def __init__(
+        self, x: tuple[float, float], y: tuple[float, float], counts: bool = True
+    ) -> None:
+        self.x, self.y, self.counts = x, (y[0], y[1] or 1.0), counts
 
     def across(self, value: float) -> float:
         """Return where a value of the horizontal axis stands."""
@@ -65,10 +70,10 @@ class Axes:
         """Put the axes with their numbers and names around ``parts``."""
         floor = HEIGHT - BOTTOM
         axes = [stroke(LEFT, floor, WIDTH - RIGHT, floor, "axis")]
-        for value in ticks(*self.x, pieces=6):
+        for value in ticks(*self.x, pieces=6, counts=self.counts):
             x = self.across(value)
             axes.append(words(x, floor + 15, tick_label(value), "middle"))
-        for value in ticks(*self.y, pieces=4):
+        for value in ticks(*self.y, pieces=4, counts=self.counts):
             y = self.up(value)
             axes.append(stroke(LEFT, y, WIDTH - RIGHT, y, "grid"))
             axes.append(words(LEFT - 7, y + 4, tick_label(value), "end"))
@@ -78,11 +83,11 @@ class Axes:
         return drawing(WIDTH, HEIGHT, label, *axes[1:], *parts, axes[0])
 
 
-def ticks(low: float, high: float, pieces: int) -> list[float]:
+def ticks(low: float, high: float, pieces: int, counts: bool = True) -> list[float]:
     """Round values from ``low`` to ``high``, whole ones where these are far apart."""
     step = nice_step(high - low, pieces)
-    if high - low >= 1:
-        step = max(step, 1.0)  # all that is counted here is whole
+    if counts and high - low >= 1:
+        step = max(step, 1.0)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [i * step for i in range(first, last + 1)]
 
