@@ -350,7 +350,7 @@ class TestSubtomograms:
         ("options", "expected"),
         [
             ({"particles": "p.mrcs"}, 'runs.a.particles = "p.mrcs" cannot be read, its'
-             " name must end in one of .xml, .star."),
+             " name must end in one of .xml, .star, .tbl."),
             ({"mask": 3}, "runs.a.mask = 3 cannot be used, it must be the path of a"
              " file or e.g. {sphere: {radius: 12, edge: 3}}."),
             ({"highpass": 10}, "runs.a.highpass = 10.0 cannot be used, it must be below"

@@ -16,7 +16,7 @@ import yaml
 from cryokin.errors import InputError
 
 #: Endings of the tables of subtomograms that `particles` may name.
-SUBTOMOGRAM_SUFFIXES = (".xml", ".star")
+SUBTOMOGRAM_SUFFIXES = (".xml", ".star", ".tbl")
 
 #: Width of a sphere's edge where none is given [voxel].
 EDGE = 3.0

@@ -1,4 +1,4 @@
-"""Tables of subtomograms: PyTom's ParticleList and RELION's STAR.
+"""Tables of subtomograms: PyTom's ParticleList, RELION's STAR, Dynamo's table.
 
 Whatever the input, particles become those of `cryokin.io.pytom_xml` (degree, voxel),
 and a STAR table with all columns of the input goes along.
@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cryokin.errors import InputError
-from cryokin.io import pytom_xml
+from cryokin.io import dynamo, pytom_xml
 from cryokin.io.pytom_xml import Particle
 from cryokin.io.star import Block, as_table, read_star, write_star
 from cryokin.io.volumes import read_size, read_volume
@@ -25,7 +25,7 @@ from cryokin.volume import euler
 from cryokin.volume.wedge import Wedge, WeightVolume, centred_weight, from_particle
 
 #: Endings of the tables that can be read.
-TABLE_SUFFIXES = (".xml", ".star")
+TABLE_SUFFIXES = (".xml", ".star", ".tbl")
 
 WEIGHTS_KEPT = 16  # weight volumes kept in memory; most sets share one a tomogram
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
@@ -195,7 +195,7 @@ def read_subtomograms(
     Parameters
     ----------
     path : path-like
-        A ParticleList (.xml) or a STAR file.
+        A ParticleList (.xml), a STAR file or a table of Dynamo (.tbl).
     search : path-like, optional
         Where relative names are looked for first, then beside the table; default: the
         working folder.
@@ -212,12 +212,18 @@ def read_subtomograms(
     """
     source = Path(path)
     if not source.is_file():
-        raise InputError(f"{source}: no such file; give a ParticleList or STAR file.")
+        raise InputError(
+            f"{source}: no such file; give a ParticleList, a STAR file or a table of"
+            " Dynamo."
+        )
     folders = (Path(search) if search is not None else Path.cwd(), source.parent)
+    more: pd.DataFrame | None = None
+    star: dict[str, Block] | None = None
+    listed: float | None = None
     if source.suffix.lower() == ".xml":
         particles = pytom_xml.read_particle_list(source)
-        star: dict[str, Block] | None = None
-        listed: float | None = None
+    elif source.suffix.lower() == ".tbl":
+        particles, more = dynamo.read_table(source)
     else:
         particles, star, listed = _from_star(source, pixel_size)
     if not particles:
@@ -235,6 +241,8 @@ def read_subtomograms(
     known = pixel_size or listed or of_file
     if star is None:
         star = _star_of(particles, box, known)
+        if more is not None:
+            star["particles"] = pd.concat([as_table(star["particles"]), more], axis=1)
     else:
         table = as_table(star["particles"]).copy()
         table["rlnImageName"] = [p.file for p in particles]

@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+
+from cryokin.errors import InputError
+from cryokin.io.em import write_em
+from cryokin.io.star import read_star, write_star
+from cryokin.io.subtomograms import read_subtomograms
+from cryokin.volume import euler
+from cryokin.volume.resample import align, place
+
+BOX = 16
+COLUMNS = 35
+NUMBER = {"tag": 1, "dx": 4, "dy": 5, "dz": 6, "tdrot": 7, "tilt": 8, "narot": 9}
+NUMBER |= {"ftype": 13, "ymintilt": 14, "ymaxtilt": 15, "tomo": 20, "x": 24, "ref": 34}
+
+
+def write_table(path, rows, columns=COLUMNS):
+    """Write a table as Dynamo does, columns counted from 1."""
+    values = np.zeros((len(rows), columns))
+    for line, row in zip(values, rows, strict=True):
+        for name, value in row.items():
+            line[NUMBER[name] - 1] = value
+    np.savetxt(path, values, fmt="%.4f")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two particles of one volume, moved as their rows say, in Dynamo's layout."""
+    rng = np.random.default_rng(0)
+    volume = np.zeros((BOX,) * 3)
+    volume[5:12, 6:11, 4:9] = rng.normal(1, 0.2, (7, 5, 5))
+    rows = [
+        {"tag": 3, "tdrot": -47.273, "tilt": 31.1777, "narot": -132.3, "dx": 1.5},
+        {"tag": 11, "tdrot": 20, "tilt": 100, "narot": 75, "dy": -2, "dz": 0.5},
+    ]
+    for row in rows:
+        row |= {
+            "ftype": 1,
+            "ymintilt": -60,
+            "ymaxtilt": 54,
+            "tomo": 2,
+            "ref": row["tag"],
+        }
+        onto_reference = euler.matrix(
+            np.radians([row["tdrot"], row["narot"], row["tilt"]])
+        )
+        shift = [row.get(axis, 0) for axis in ("dx", "dy", "dz")]
+        moved = place(volume, onto_reference.T, shift)
+        write_em(tmp_path / f"particle_{row['tag']:06d}.em", moved, 4.0)
+    write_table(tmp_path / "crop.tbl", rows)
+    np.save(tmp_path / "volume.npy", volume)
+    return tmp_path
+
+
+def test_particles_come_to_lie_on_the_reference(folder):
+    table = read_subtomograms(folder / "crop.tbl")
+    assert (len(table), table.box, table.pixel_size) == (2, BOX, 4.0)
+    volume = np.load(folder / "volume.npy")
+    for i in range(2):
+        back = align(table.read(i), table.rotations[i], table.shifts[i])
+        assert np.corrcoef(back.ravel(), volume.ravel())[0, 1] > 0.95
+    wedge = table.particles[0].wedge
+    assert (wedge.angle1, wedge.angle2) == (30, 36)
+    assert [p.label for p in table.particles] == ["3", "11"]
+
+
+def test_angles_are_those_that_relion_has_for_the_same_pose(folder):
+    """A pair known to give one reconstruction in both programs."""
+    write_table(
+        folder / "crop.tbl",
+        [{"tag": 3, "tdrot": -47.273, "tilt": 1.1777, "narot": -132.3}],
+    )
+    star = read_subtomograms(folder / "crop.tbl").star["particles"]
+    names = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
+    found = [float(star[name][0]) for name in names]
+    turns = (np.array(found) - [137.7, 1.1777, 42.727]) / 360
+    np.testing.assert_allclose(turns, turns.round(), atol=1e-6)
+
+
+def test_all_columns_go_along(folder):
+    table = read_subtomograms(folder / "crop.tbl").classified(np.array([1, -1]))
+    write_star(folder / "out.star", table.star)
+    written = read_star(folder / "out.star")["particles"]
+    assert written["dynamoTag"].astype(float).tolist() == [3, 11]
+    assert written["dynamoYmaxtilt"].astype(float).tolist() == [54, 54]
+    assert written["rlnClassNumber"].tolist() == ["2", "-1"]
+    assert sum(name.startswith("dynamo") for name in written) == COLUMNS
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "sentence"),
+    [
+        ([{"tag": 3}], 6, "tdrot, tilt, narot are missing"),
+        ([{"tag": 3, "tilt": np.nan}], COLUMNS, "is no number"),
+        ([{"tag": 3, "ftype": 2}], COLUMNS, r"ftype = 2 of particle 3 \(allowed: 0"),
+        ([{"tag": 4}], COLUMNS, "particle_000004.em is not there"),
+        ([], COLUMNS, "give a Dynamo table"),
+    ],
+)
+def test_refusals(folder, rows, columns, sentence):
+    write_table(folder / "crop.tbl", rows, columns)
+    with pytest.raises(InputError, match=sentence):
+        read_subtomograms(folder / "crop.tbl")
