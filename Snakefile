@@ -5,6 +5,8 @@ from snakemake.utils import min_version
 
 from cryokin.config import load_runs
 from cryokin.errors import InputError
+from cryokin.io.counts import count_particles
+from cryokin.progress import Watch
 
 min_version("9.27")
 
@@ -40,15 +42,28 @@ include: "workflow/rules/rct.smk"
 
 
 check_files()
+# Says where the runs are while they go on; the file that it keeps is of no rule.
+PROGRESS = Watch(RUNS, ranks_of_rules, count_particles)
 
 
 onstart:
     hold_folder()
+    PROGRESS.start()
+
+
+onsuccess:
+    PROGRESS.stop()
+
+
+onerror:
+    # Snakemake 9 gives the names of its logs as a list.
+    PROGRESS.stop("".join(Path(name).read_text(errors="replace") for name in log))
 
 
 rule all:
     default_target: True
     input:
+        expand("results/{run}/estimate.json", run=RUNS),
         last_rounds,
         expand("results/{run}/report/index.html", run=RUNS),
         results_3d,

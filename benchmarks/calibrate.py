@@ -4,30 +4,72 @@
 
 The folders hold finished runs, with their ``estimate.json``. What a job did is known
 afterwards (particles of a round, iterations), what it took is in its log; the times of
-the units are those that explain all jobs best. The runs must be of different sizes, so
-that start and work can be told apart. With ``--compare`` nothing is written, but the
+the units are those that explain all jobs best. The two matrix products of which large
+runs are made are timed alone. The runs must be of different sizes, so that start and
+work can be told apart. With ``--compare`` nothing is written, but the
 estimate of each run is set beside what it took.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import platform
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before NumPy starts
 
 import numpy as np
 from scipy.optimize import nnls
 
 from cryokin.estimate import CASES, COSTS, JobWork, jobs_of, load_estimate, usage
-from cryokin.files import read_ids, read_json, write_json
+from cryokin.files import read_json, write_json
+from cryokin.image.polar import PolarBasis
 from cryokin.io.counts import Counts
-from cryokin.isac.work import Model
+from cryokin.isac import work
+from cryokin.isac.alignment import best_scores, correlation_operand
 from cryokin.jobs import read_jobs
+from cryokin.pytom import ccc
 
 USUAL = CASES[1]
+REPORT = 1.5  # CPU time of a report, which has no benchmark [s]
+# What is timed alone stands for what takes longer among other work.
+SLOWER = 1.15
+
+
+def compare_seconds() -> float:
+    """Return the time of an operation of comparing images with references."""
+    rng = np.random.default_rng(1)
+    basis = PolarBasis(29, 0.36)
+    shape = (2, basis.n_orders, 2, len(basis.radii))
+    images = rng.standard_normal((*shape, 512), np.float32)
+    references = rng.standard_normal((*shape, 9 * 100), np.float32)
+    operand = correlation_operand(references)
+    seconds = fastest(lambda: best_scores(operand, images, 9), 3)
+    return seconds / (512 * 900 * work.comparison(basis.whole))
+
+
+def correlate_seconds() -> float:
+    """Return the time of a coefficient of a pair of subtomograms."""
+    rng = np.random.default_rng(1)
+    n, m = 1024, 2000
+    g = rng.standard_normal((n, 2 * m), np.float32)
+    w = np.ones((n, m), np.float32)
+    return fastest(lambda: ccc.tile(g, w, g, w), 3) / (n * n * m)
+
+
+def fastest(call: Callable[[], object], repeats: int) -> float:
+    """Return the least CPU time of several calls [s]."""
+    times = []
+    for _ in range(repeats):
+        start = time.process_time()
+        call()
+        times.append(time.process_time() - start)
+    return min(times)
 
 
 def options_of(results: Path) -> dict[str, Any]:
@@ -39,29 +81,12 @@ def options_of(results: Path) -> dict[str, Any]:
 def isac_jobs(results: Path, options: dict[str, Any]) -> Iterator[JobWork]:
     """Yield the jobs of a run of ISAC with the numbers of particles that they had."""
     info = read_json(results / "import/import.json")
-    n = info["n"]
-    model = Model(options, info["box"])
-    passes = (results / "logs/isac_prealign.log").read_text().count(", pass ")
-    for job in jobs_of(options, Counts(n, info["box"]), USUAL):
-        if job.rule == "isac_prealign":
-            yield model.prealign(n, max(1, round(passes / len(model.schedule))))
-        elif not job.name and job.rule != "isac_report":
-            yield job
-    for folder in sorted(results.glob("generation_0*[1-9]")):
-        generation = int(folder.name[-4:])
-        before = results / f"generation_{generation - 1:04d}"
-        pool = len(read_ids(before / f"generation_{generation - 1}_unaccounted.txt"))
-        left = pool
-        for part in sorted(folder.glob("round_*")):
-            name = f"{generation:04d}_{part.name[-4:]}"
-            yield model.candidates_round(left, name)
-            left = len(read_ids(part / "left.txt"))
-        name = f"{generation:04d}_{generation}"
-        status = read_json(folder / f"generation_{generation}_status.json")
-        yield model.averages("isac_candidates", name, pool - left)
-        if status["candidates"]:
-            yield model.reproducible(pool, left, USUAL.matched, name)
-        yield model.averages("isac_account", name, status["accounted"])
+    particles = Counts(info["n"], info["box"])
+    model = work.Model(options, particles.box)
+    log = (results / "logs/isac_prealign.log").read_text()
+    passes = max(1, round(log.count(", pass ") / len(model.schedule)))
+    case = replace(USUAL, prealign_passes=passes)
+    yield from work.jobs_of(options, particles, case, work.read_known(results))
 
 
 def volume_jobs(results: Path, options: dict[str, Any]) -> Iterator[JobWork]:
@@ -80,9 +105,9 @@ def equations(results: Path) -> Iterator[tuple[str, dict[str, float], float]]:
     """Yield a job's name, the work that it was, and the CPU time that it took [s]."""
     options = options_of(results)
     made = isac_jobs if options["method"] == "isac" else volume_jobs
-    work = {(job.rule, job.name): job for job in made(results, options)}
+    known = {(job.rule, job.name): job for job in made(results, options)}
     for job in read_jobs(results):
-        found = work.get((job.rule, job.name))
+        found = known.get((job.rule, job.name))
         if found is not None and np.isfinite(job.cpu_seconds):
             yield (
                 f"{results.name} {job.rule} {job.name}",
@@ -94,16 +119,26 @@ def equations(results: Path) -> Iterator[tuple[str, dict[str, float], float]]:
 def fitted(folders: list[Path]) -> dict[str, float]:
     """Return the seconds of each unit that explain all jobs best, none negative."""
     rows = [row for results in folders for row in equations(results)]
-    kinds = sorted({kind for _, work, _ in rows for kind in work})
-    amounts = np.array([[work.get(kind, 0.0) for kind in kinds] for _, work, _ in rows])
-    seconds = np.array([took for _, _, took in rows])
+    kinds = sorted({kind for _, made, _ in rows for kind in made})
+    timed = {
+        "compare": SLOWER * compare_seconds(),
+        "correlate": SLOWER * correlate_seconds(),
+    }
+    kinds = [kind for kind in kinds if kind not in timed]
+    amounts = np.array([[made.get(kind, 0.0) for kind in kinds] for _, made, _ in rows])
+    seconds = np.array(
+        [
+            took - sum(t * made.get(k, 0) for k, t in timed.items())
+            for _, made, took in rows
+        ]
+    )
     # Relative errors count, but a long job more than a short one.
-    weight = 1 / np.sqrt(seconds + 0.05)
+    weight = 1 / np.sqrt([took + 0.05 for _, _, took in rows])
     scale = np.maximum(amounts.max(axis=0), 1e-300)
     found, _ = nnls(amounts / scale * weight[:, None], seconds * weight)
-    costs = dict(zip(kinds, (found / scale).tolist(), strict=True))
-    for name, work, took in rows:
-        told = sum(costs[kind] * amount for kind, amount in work.items())
+    costs = dict(zip(kinds, (found / scale).tolist(), strict=True)) | timed
+    for name, made, took in rows:
+        told = sum(costs[kind] * amount for kind, amount in made.items())
         print(f"{name:60s} {took:8.2f} s, by the units {told:8.2f} s")
     return costs
 
@@ -146,7 +181,7 @@ def main() -> None:
             compare(results)
         return
     costs = fitted(arguments.results)
-    known = read_json(COSTS)["seconds"] if COSTS.exists() else {}
+    known = {"report": REPORT} | (read_json(COSTS)["seconds"] if COSTS.exists() else {})
     write_json(
         COSTS,
         {

@@ -19,6 +19,7 @@ import pytest
 import starfile
 import yaml
 
+from cryokin.estimate import load_estimate, usage
 from cryokin.files import read_ids
 from cryokin.io.eman_hdf import read_headers, read_images, write_images
 from cryokin.io.star import read_star, write_star
@@ -152,8 +153,8 @@ def kill_after(command, folder, reached, delay=0.0):
 def contents(folder):
     """Return the bytes of all results.
 
-    Logs, timings and the page that shows them tell of the machine; a name that begins
-    with a dot is what a killed job was about to write.
+    Logs, timings, progress and the page that shows them tell of the machine; a name
+    that begins with a dot is what a killed job was about to write.
     """
     compared = {
         *(".txt", ".star", ".csv", ".hdf", ".mrcs", ".npz", ".npy", ".json", ".png")
@@ -161,7 +162,8 @@ def contents(folder):
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        if path.name.startswith(".") or name.parts[0] in ("logs", "benchmarks"):
+        of_machine = name.parts[0] in ("logs", "benchmarks", "progress.json")
+        if path.name.startswith(".") or of_machine:
             continue
         if path.suffix in compared:
             found[str(name)] = path.read_bytes()
@@ -263,7 +265,7 @@ def test_all_files_of_the_manual_are_there(place):
     assert missing == []
     assert not (place.folder / "results").exists()
     assert "isac_report" not in jobs(place.first)
-    assert jobs(place.second) == {"isac_report": 1, "all": 1}
+    assert jobs(place.second) == {"estimate_run": 1, "isac_report": 1, "all": 1}
 
 
 def test_every_rule_has_a_log_and_a_benchmark(place):
@@ -444,9 +446,34 @@ def test_the_folder_of_the_workflow_may_move(place, tmp_path):
     assert moved.planned() == {}
 
 
-def test_an_option_of_the_classes_does_not_prealign_again(place):
-    config = place.configure("thld_err.yaml", thld_err=0.31)
-    assert place.planned(config=config).keys() == FROM_ROUNDS_ON
+@pytest.mark.parametrize(
+    "change",
+    [{"thld_err": 0.31}, {"thld_grp": 9}, {"img_per_grp": 22}, {"rand_seed": 2}],
+    ids=lambda change: next(iter(change)),
+)
+def test_an_option_of_the_classes_does_not_prealign_again(place, change):
+    config = place.configure("changed.yaml", **change)
+    assert place.planned(config=config).keys() == FROM_ROUNDS_ON | {"estimate_run"}
+
+
+@pytest.mark.parametrize(
+    ("file", "rules"),
+    [
+        ("import/import.json", set()),
+        ("2dalignment/aqfinal.hdf", {"isac_prealign"}),
+        ("working_stack.mrcs", {"isac_prealign", "isac_shrink"}),
+        (
+            "generation_0001/round_0001/left.txt",
+            {"isac_prealign", "isac_shrink", "isac_candidates_round"},
+        ),
+        ("estimate.json", None),
+    ],
+)
+def test_a_file_makes_what_it_needs_and_no_more(place, file, rules):
+    planned = place.planned(f"results/tiny/{file}", work="empty")
+    expected = {"estimate_run"} if rules is None else {"isac_import"} | rules
+    assert planned == dict.fromkeys(expected, 1)
+    assert place.planned(f"results/tiny/{file}") == {}
 
 
 def test_ctf_begins_with_the_phases(place, started):
@@ -454,7 +481,8 @@ def test_ctf_begins_with_the_phases(place, started):
         "ctf.yaml", CTF=True, particles=str(place.folder / "with_ctf/particles.star")
     )
     preparing = {"isac_import", "isac_phase_flip", "isac_prealign", "isac_shrink"}
-    assert place.planned(config=config).keys() == FROM_ROUNDS_ON | preparing
+    planned = place.planned(config=config).keys()
+    assert planned == FROM_ROUNDS_ON | preparing | {"estimate_run"}
 
 
 @pytest.mark.parametrize("rule", ["isac_candidates_round", "isac_reproducible"])
@@ -467,8 +495,8 @@ def test_restart_sections_are_forced_rules(place, rule):
 
 def test_fewer_generations_join_again_and_no_more(place):
     config = place.configure("fewer.yaml", n_generations=1)
-    joined = {"isac_class_averages": 1, "isac_report": 1, "all": 1}
-    assert place.planned(config=config) == joined
+    joined = ("estimate_run", "isac_class_averages", "isac_report", "all")
+    assert place.planned(config=config) == dict.fromkeys(joined, 1)
 
 
 def test_the_next_generation_is_all_that_is_new(place):
@@ -677,3 +705,86 @@ def test_a_launcher_of_another_mpi_is_noticed(root, tmp_path):
     assert done.returncode != 0
     assert "error: started with 1 MPI ranks, expected 3" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+# ------------------------------------------------------------------ what it will take
+
+
+def test_an_estimate_needs_no_run_and_holds_for_it(place):
+    text = place.run("estimate", work="estimated")
+    assert "tiny: isac, 240 images in boxes of 40" in text
+    assert "generations that follow from it" in text
+    results = place.results("estimated")
+    made = load_estimate(results / "estimate.json")
+    assert not (results / "import").exists()
+    # The run that was made has the same estimate, whatever it was asked for.
+    same = place.results() / "estimate.json"
+    assert same.read_bytes() == (results / "estimate.json").read_bytes()
+    used = {rule.rule: rule for rule in usage(place.results())}
+    assert set(used) - {"isac_report"} == {rule.rule for rule in made.rules} - {
+        "isac_report"
+    }
+    for rule in used.values():
+        assert rule.estimate is not None
+        assert rule.jobs <= rule.estimate.jobs.high or rule.estimate.jobs.high == 1
+        assert rule.ranks == (2 if rule.estimate.parallel else 1)
+        assert rule.cpu_seconds > 0
+        assert rule.memory_mb > 0
+
+
+def test_the_estimate_tells_the_ranks_of_the_profile(place):
+    text = place.run("estimate", *set_ranks(7), work="estimated")
+    row = next(line for line in text.splitlines() if line.startswith("  isac_prealign"))
+    assert row.split()[-5] == "7"
+
+
+# ---------------------------------------------------------------------------- progress
+
+
+def progress_lines(text):
+    return [line for line in text.splitlines() if line.startswith("tiny: ")]
+
+
+def test_a_run_says_where_it_is_also_after_a_kill(place):
+    work, target = "progress", "results/tiny/generation_0001/round_0001/left.txt"
+    kept = place.results(work) / "progress.json"
+    process = subprocess.Popen(
+        place.command(work=work),
+        cwd=place.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        while not kept.exists():
+            assert process.poll() is None, "the run ended before it said where it is"
+            time.sleep(0.05)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert json.loads(kept.read_text())["state"] == "running"
+    asked = progress_lines(place.run(target, work=work))
+    assert asked[-1].startswith("tiny: done as far as asked, next: ")
+    text = progress_lines(place.run(work=work))
+    assert any("generation " in line and " % accounted" in line for line in text)
+    found = json.loads(kept.read_text())
+    assert (found["state"], found["share_done"]) == ("done", 1)
+    assert text[-1] == found["text"]
+    rows = read_csv(place.results(work) / "classes.csv")
+    accounted = np.mean([int(row["class"]) >= 0 for row in rows])
+    assert found["accounted"] == pytest.approx(accounted)
+    # What tells of a run is nothing that it is made of.
+    assert place.planned(work=work) == {}
+
+
+def test_a_run_that_fails_says_by_which_rule(place):
+    work = "progress_failed"
+    place.run("results/tiny/working_stack.mrcs", work=work)
+    (place.results(work) / "coefficients.npy").write_bytes(b"nothing")
+    done = place.snakemake("results/tiny/classes.csv", work=work)
+    assert done.returncode == 1
+    found = json.loads((place.results(work) / "progress.json").read_text())
+    assert found["state"] == "stopped"
+    told = "tiny: stopped: rule isac_candidates_round failed, see results/tiny/logs/"
+    assert found["text"].startswith(told)
+    assert found["text"] in done.text

@@ -6,8 +6,6 @@ import os
 import sys
 from collections.abc import Callable
 
-from cryokin.parallel import log_usage
-
 
 class InputError(ValueError):
     """Something the user gave cannot be used.
@@ -28,6 +26,8 @@ def exit_on_input_error(main: Callable[[], None]) -> None:
     try:
         main()
         if "CRYOKIN" in os.environ:
+            from cryokin.parallel import log_usage
+
             log_usage()
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)

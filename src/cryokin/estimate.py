@@ -65,8 +65,8 @@ class Case:
 #: Good data (few generations); usual data; poor data.
 CASES = (
     Case(0.80, 0.20, 0.85, 3, 4),
-    Case(0.55, 0.35, 0.70, 6, 10),
-    Case(0.25, 0.85, 0.40, 14, 30),
+    Case(0.55, 0.35, 0.70, 6, 15),
+    Case(0.25, 0.85, 0.40, 14, 50),
 )
 
 
@@ -254,7 +254,7 @@ def estimate(run: str, options: Mapping[str, Any], particles: Counts) -> Estimat
                 every[0].parallel,
                 max(job.shared_mb for job in every),
                 max(job.rank_mb for job in every),
-                Range(*(sum(j.disk_mb for j in jobs) for jobs in of_case)),
+                Range(*sorted(sum(j.disk_mb for j in jobs) for jobs in of_case)),
             )
         )
     method = options["method"]

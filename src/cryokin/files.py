@@ -8,9 +8,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cryokin.parallel import Team
+if TYPE_CHECKING:
+    from cryokin.parallel import Team
 
 
 @contextmanager

@@ -3,15 +3,13 @@ localrules:
     estimate,
 
 
-def ranks_of_rules(wildcards):
-    """The MPI ranks of the rules that have some, as the profile sets them, as JSON."""
-    return json.dumps(
-        {
-            known.name: known.resources["tasks"].value
-            for known in workflow.rules
-            if "tasks" in known.resources
-        }
-    )
+def ranks_of_rules():
+    """The MPI ranks of the rules that have some, as the profile sets them."""
+    return {
+        known.name: known.resources["tasks"].value
+        for known in workflow.rules
+        if "tasks" in known.resources
+    }
 
 
 rule estimate_run:
@@ -42,7 +40,7 @@ rule estimate:
     conda:
         "../../envs/core.yaml"
     params:
-        ranks=ranks_of_rules,
+        ranks=lambda wildcards: json.dumps(ranks_of_rules()),
     message:
         "What the runs are estimated to take:"
     shell:

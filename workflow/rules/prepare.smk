@@ -20,6 +20,8 @@ rule isac_import:
     resources:
         mem_mb=memory(1000, 2),
         runtime=minutes(60),
+        # For a check alone: as a parameter, another number would make all again.
+        img_per_grp=lambda w: RUNS[w.run]["img_per_grp"],
     params:
         need_ctf=lambda w: "--need-ctf" if RUNS[w.run]["CTF"] else "",
         pixel_size=lambda w: (
@@ -28,14 +30,13 @@ rule isac_import:
             else ""
         ),
         radius=lambda w: RUNS[w.run]["radius"],
-        img_per_grp=lambda w: RUNS[w.run]["img_per_grp"],
     message:
         "{wildcards.run}: reading {input.particles}"
     shell:
         f"{SCRIPT}/isac_import.py --particles {{input.particles:q}}"
         " --table {output.table} --source {output.images} --info {output.info}"
         " {params.need_ctf} {params.pixel_size} --radius {params.radius}"
-        " --img-per-grp {params.img_per_grp} > {log} 2>&1"
+        " --img-per-grp {resources.img_per_grp} > {log} 2>&1"
 
 
 rule isac_phase_flip:

@@ -161,15 +161,18 @@ rule pytom_import:
     resources:
         mem_mb=memory(1000, 2),
         runtime=minutes(60),
+        # For a check alone: as a parameter, another number would make all again.
+        nclass=lambda w: RUNS[w.run]["nclass"],
     params:
-        options=options("pixel_size", "wedge", "mask", "binning", "nclass"),
+        options=options("pixel_size", "wedge", "mask", "binning"),
         other=import_of_other,
         folder="results/{run}/import",
     message:
         "{wildcards.run}: reading {input.particles}"
     shell:
         f"{SCRIPT}/pytom_import.py --particles {{input.particles:q}} {{params.other}}"
-        " --options {params.options:q} --folder {params.folder} > {log} 2>&1"
+        " --options {params.options:q} --nclass {resources.nclass}"
+        " --folder {params.folder} > {log} 2>&1"
 
 
 rule pytom_prepare:

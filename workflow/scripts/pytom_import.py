@@ -19,6 +19,7 @@ def main() -> None:
     add("--particles", required=True, type=Path, help="ParticleList or STAR file")
     add("--import-of", type=Path, help="import.json of the run that the list is of")
     add("--options", required=True, type=json.loads, help="options of the run as JSON")
+    add("--nclass", required=True, type=int, help="number of classes, for a check")
     add("--folder", required=True, type=Path, help="output folder")
     arguments = parser.parse_args()
     options = arguments.options
@@ -35,7 +36,7 @@ def main() -> None:
             info["box"],
             options["pixel_size"] or info["pixel_size"],
         ).with_wedges(angles)
-    if len(table) < max(2, options["nclass"]):
+    if len(table) < max(2, arguments.nclass):
         raise InputError(
             f"{arguments.particles}: {len(table)} particles are too few for nclass ="
             f" {options['nclass']} classes; lower nclass in the config."

@@ -18,17 +18,20 @@ row
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from cryokin.config import working_box
 from cryokin.estimate import MB, Case, JobWork, Work
+from cryokin.files import read_json
 from cryokin.image.filters import band_end
 from cryokin.image.polar import Band, PolarBasis
 from cryokin.image.resample import new_size
 from cryokin.io.counts import Counts
 from cryokin.isac.basis import polar_basis
-from cryokin.isac.candidates import IDLE_ROUNDS, n_classes
+from cryokin.isac.candidates import n_classes
 from cryokin.isac.options import isac_options
 from cryokin.isac.prealign import HIGHEST, PASSES, search_schedule
 from cryokin.isac.sac import CUTOFF_STEP, REFERENCES
@@ -36,37 +39,108 @@ from cryokin.isac.sac import CUTOFF_STEP, REFERENCES
 ROW_BYTES = 500  # of all tables and lists that a particle stands in
 
 
+class Told(NamedTuple):
+    """What a finished round or generation tells: a number of particles, and the end.
+
+    ``particles`` are left over by a round, accounted for by a generation.
+    """
+
+    particles: int
+    stop: bool
+
+
+class Known(NamedTuple):
+    """What a run has told so far, in place of what is assumed.
+
+    Attributes
+    ----------
+    rounds : dict
+        By generation and round.
+    generations : dict
+        By generation.
+    """
+
+    rounds: dict[tuple[int, int], Told]
+    generations: dict[int, Told]
+
+
+def read_known(results: str | os.PathLike[str]) -> Known:
+    """Read what the rounds and generations of a run have told."""
+    known = Known({}, {})
+    for folder in sorted(Path(results).glob("generation_*")):
+        generation = int(folder.name[-4:])
+        for path in folder.glob("round_*/state.json"):
+            state = read_json(path)
+            told = Told(state["left"], state["stop"])
+            known.rounds[generation, state["round"]] = told
+        for path in folder.glob("generation_*_status.json"):
+            status = read_json(path)
+            told = Told(status["accounted"], status["stop"])
+            known.generations[generation] = told
+    return known
+
+
 def jobs_of(
-    options: Mapping[str, Any], particles: Counts, case: Case
+    options: Mapping[str, Any],
+    particles: Counts,
+    case: Case,
+    known: Known | None = None,
 ) -> Iterator[JobWork]:
     """Yield the jobs of a run of ISAC, in the order in which they come."""
     n, box = particles
     model = Model(options, box)
+    rounds, generations = known or Known({}, {})
     yield from model.preparation(n, case.prealign_passes)
-    pool, size = n, options["img_per_grp"]
-    classes = 0
+    pool, size, classes = n, options["img_per_grp"], 0
     for generation in range(1, options["n_generations"] + 1):
         left = pool
-        idle = 0
         for number in range(1, options["max_round"] + 1):
             yield model.candidates_round(left, f"{generation:04d}_{number:04d}")
-            kept = int(left * case.left)
-            idle = idle + 1 if kept == left else 0
-            left = kept
-            if not n_classes(left, size) or idle == IDLE_ROUNDS:
+            left = int(left * case.left)
+            left, last = rounds.get(
+                (generation, number), Told(left, not n_classes(left, size))
+            )
+            if last:
                 break
-        accounted = int(pool * case.accounted)
         name = f"{generation:04d}_{generation}"
-        found = max(1, accounted // size)
+        accounted = int(pool * case.accounted)
+        accounted, last = generations.get(
+            generation, Told(accounted, not n_classes(pool - accounted, size))
+        )
         yield model.averages("isac_candidates", name, pool - left)
         yield model.reproducible(pool, left, case.matched, name)
         yield model.averages("isac_account", name, accounted)
-        classes += found
+        classes += accounted // size
         pool -= accounted
-        if not n_classes(pool, size):
+        if last:
             break
     yield model.tables(n, classes)
     yield JobWork("isac_report", "", {"report": 1}, rank_mb=200, disk_mb=2)
+
+
+def marker(rule: str, name: str) -> str:
+    """Return a file that is there when a job is done, in the folder of the run."""
+    if rule in MARKERS:
+        return MARKERS[rule]
+    folder, number = name.split("_")
+    path = f"generation_{folder}/"
+    if rule == "isac_candidates_round":
+        return f"{path}round_{number}/state.json"
+    return path + {
+        "isac_candidates": f"candidates_generation_{number}.npz",
+        "isac_reproducible": f"classes_generation_{number}.npz",
+        "isac_account": f"generation_{number}_status.json",
+    }.get(rule, "")
+
+
+MARKERS = {
+    "isac_import": "import/import.json",
+    "isac_phase_flip": "phase_flipped.mrcs",
+    "isac_prealign": "2dalignment/initial2Dparams.txt",
+    "isac_shrink": "working_stack.json",
+    "isac_class_averages": "classes.csv",
+    "isac_report": "report/index.html",
+}
 
 
 class Model:

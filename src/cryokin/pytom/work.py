@@ -3,9 +3,7 @@
 The kinds of work of this family:
 
 place
-    one voxel of a particle interpolated into the common frame
-pose
-    one coefficient of a particle compared with the average of all
+    one voxel of a particle interpolated into the common frame, and what follows there
 correlate
     one coefficient of a pair of particles
 transform
@@ -25,12 +23,33 @@ average_voxel
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from cryokin.estimate import MB, Case, JobWork
 from cryokin.io.counts import Counts
-from cryokin.pytom.schedule import schedule
+from cryokin.pytom.schedule import number_of_starts, schedule
+
+#: A file that is there when a job is done, in the folder of the run.
+MARKERS = {
+    "pytom_import": "import/import.json",
+    "pytom_prepare": "prepared/prepared.json",
+    "ccc_matrix": "correlation_matrix.h5",
+    "eigen_projection": "eigen.json",
+    "kmeans": "cpca/labels.npy",
+    "ccc_csv": "correlation_matrix.csv",
+    "mco_exmx": "exmx.json",
+    "mco_ac": "annealing.json",
+    "pytom_reproducible": "reproducible.json",
+    "pytom_class_averages": "classes.json",
+    "hierarchical_merge": "merge.json",
+    "select_classes": "selected/filtered_pl.xml",
+    "pytom_report": "report/index.html",
+}
 
 PROCESS_MB = 90  # of a rank that has done nothing yet
 CLUSTER_ITERATIONS = 100  # of a start of the clustering, about
@@ -61,10 +80,10 @@ def jobs_of(
     yield JobWork(
         "pytom_prepare",
         "",
-        {"libraries": 1, "place": passes * n * size**3, "pose": (steps + 1) * n * m},
+        {"libraries": 1, "place": passes * n * size**3},
         True,
         shared_mb=rows,
-        rank_mb=PROCESS_MB + 1.2 * rows,
+        rank_mb=PROCESS_MB + 40,
         disk_mb=rows,
     )
     if method == "cpca" or (options.get("start_from") == "cpca" and not compat):
@@ -81,17 +100,26 @@ def jobs_of(
             },
             True,
             shared_mb=rows,
-            rank_mb=PROCESS_MB + 12 * n * m / MB,
+            rank_mb=PROCESS_MB + 40 + 10 * n * m / MB,
             disk_mb=8 * n / MB,
         )
     if method == "mco_exmx":
         iterations = min(case.iterations, options["iterations"])
-        starts = options["starts"] + 2  # the best once more, and that of CPCA
-        yield _expectation("mco_exmx", "", options, n, m, starts * iterations)
+        starts, per_job = number_of_starts(options), options["starts_per_job"]
+        for number in range(0 if compat else math.ceil(starts / per_job)):
+            some = min(per_job, starts - number * per_job)
+            name = f"{number:04d}"
+            yield _expectation(
+                "mco_exmx_starts", name, options, n, m, some * iterations
+            )
+        repeated = iterations if compat else 1
+        last = _expectation("mco_exmx", "", options, n, m, repeated)
+        last.work["row"] = 2 * iterations * n  # a list of each
+        yield last
     if method == "mco_ac":
         count = len(schedule(options["temperature"], options["temperature_step"]))
         iterations = min(case.iterations, options["local_iterations"]) + 1
-        starts = options["starts"] + 1
+        starts = number_of_starts(options)
         for number in range(count):
             name = f"{number:04d}"
             yield _expectation("mco_ac_round", name, options, n, m, starts * iterations)
@@ -111,6 +139,28 @@ def jobs_of(
     yield JobWork("pytom_report", "", {"report": 1}, rank_mb=200, disk_mb=3)
 
 
+def marker(rule: str, name: str) -> str:
+    """Return a file that is there when a job is done, in the folder of the run."""
+    if rule == "mco_ac_round":
+        return f"mco_ac/round_{name}.npz"
+    if rule == "mco_exmx_starts":
+        return f"mco_exmx/starts_{name}.npz"
+    return MARKERS[rule]
+
+
+def share_of_pairs(results: str | os.PathLike[str], n: int) -> float:
+    """Return how much of a matrix of n particles stands in the tiles that are there."""
+    files = list(Path(results, "ccc_tiles").glob("*/tile_*.npy"))
+    done = 0.0
+    for file in files:
+        _, first, second = file.stem.split("_")
+        with file.open("rb") as stored:
+            np.lib.format.read_magic(stored)
+            rows, columns = np.lib.format.read_array_header_1_0(stored)[0]
+        done += rows * columns / (2 if first == second else 1)
+    return min(1.0, done / (n * n / 2))
+
+
 def _components(
     options: Mapping[str, Any], n: int, m: float, exact: bool
 ) -> Iterator[JobWork]:
@@ -124,18 +174,24 @@ def _components(
     yield JobWork(
         "ccc_matrix",
         "",
-        {"libraries": 1, "number": n * n} | correlated,
+        {"libraries": 1} | correlated,
         True,
-        shared_mb=rows + 16 * n * n / MB,
-        rank_mb=PROCESS_MB + 2 * rows + 16 * n * n / MB,
-        disk_mb=33 * n * n / MB,
+        shared_mb=rows,
+        rank_mb=PROCESS_MB + (4 * 8 * min(n, 1024) ** 2 + 24 * min(n, 1024) * m) / MB,
+        disk_mb=16 * n * n / MB,  # tiles, then the whole
     )
+    if options.get("ccc_csv"):
+        csv = 25 * n * n / MB
+        yield JobWork("ccc_csv", "", {"number": n * n}, rank_mb=60, disk_mb=csv)
     neig = options["neig"]
+    # Of some particles also what the spectrum is before pose errors are taken out.
+    sample = min(n, 2000)
+    spectrum = {"correlate": sample * (sample - 1) / 2 * m}
     yield JobWork(
         "eigen_projection",
         "",
-        {"libraries": 1, "eigen": float(n) ** 3},
-        rank_mb=60 + 24 * n * n / MB,
+        {"libraries": 1, "eigen": float(n) ** 3} | spectrum,
+        rank_mb=90 + rows + 24 * n * n / MB,
         disk_mb=8 * n * neig / MB,
     )
     each = n * options["nclass"] * neig * CLUSTER_ITERATIONS
@@ -159,8 +215,8 @@ def _expectation(
         {"libraries": 1, "expect": iterations * n * m * (options["nclass"] + 4)},
         True,
         shared_mb=rows,
-        rank_mb=PROCESS_MB + 12 * n * m / MB,
-        disk_mb=(iterations if rule == "mco_exmx" else 4) * n * 100 / MB,
+        rank_mb=PROCESS_MB + 40,
+        disk_mb=iterations * n * 8 * options["nclass"] / MB,
     )
 
 

@@ -1,0 +1,256 @@
+"""What a run is estimated to take, how its particles are counted, what was used."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from cryokin.config import load_runs
+from cryokin.errors import InputError
+from cryokin.estimate import (
+    CASES,
+    estimate,
+    in_words,
+    jobs_of,
+    load_estimate,
+    read_costs,
+    usage,
+)
+from cryokin.files import write_json
+from cryokin.io.counts import Counts, count_particles
+from cryokin.io.em import write_em
+from cryokin.io.eman_hdf import write_images
+from cryokin.io.mrc import write_stack
+from cryokin.io.pytom_xml import Particle, write_particle_list
+from cryokin.isac import sac as sac_module
+from cryokin.isac.work import Known, Told, cutoffs
+from cryokin.isac.work import jobs_of as isac_jobs
+from cryokin.jobs import read_jobs
+from cryokin.parallel import USED, Team
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def options(run="demo", **changes):
+    runs = yaml.safe_load((ROOT / "config/config.yaml").read_text())["runs"]
+    schema = ROOT / "workflow/schemas/config.schema.yaml"
+    return load_runs({"runs": {"it": runs[run] | changes}}, schema)["it"]
+
+
+METHODS = {
+    "isac": options(CTF=True),
+    "cpca": options("demo_3d", method="cpca"),
+    "exact": options("demo_3d", method="cpca", exact=True),
+    "exmx": options("demo_3d", method="mco_exmx", merge={"number": 2}),
+    "ac": options("demo_3d", method="mco_ac"),
+    "agreeing": options("demo_3d", method="cpca", reproducible={"runs": 3}),
+    "pytom": options("demo_3d", method="mco_exmx", compat="pytom"),
+}
+
+
+@pytest.fixture(params=METHODS)
+def method(request):
+    return METHODS[request.param]
+
+
+def test_assumptions_make_a_range(method):
+    made = estimate("it", method, Counts(5000, 64))
+    for span in (made.jobs, made.core_hours, made.disk_mb):
+        assert 0 < span.low <= span.expected <= span.high
+    for rule in made.rules:
+        assert min(rule.cpu_seconds) > 0
+        assert rule.memory_mb(1) > 0
+        assert (rule.memory_mb(4) > rule.memory_mb(2)) == rule.parallel
+    for assumed in made.assumptions:
+        low, high = sorted((assumed["low"], assumed["high"]))
+        assert low <= assumed["expected"] <= high
+
+
+def test_every_kind_of_work_has_a_cost(method):
+    costs = read_costs()
+    for job in jobs_of(method, Counts(5000, 64), CASES[1]):
+        assert set(job.work) <= set(costs), job.rule
+        assert job.cpu_seconds() > 0
+
+
+def test_more_particles_take_more_of_everything(method):
+    small, large = (estimate("it", method, Counts(n, 64)) for n in (1000, 50_000))
+    assert large.core_hours.expected > 5 * small.core_hours.expected
+    assert large.disk_mb.expected > 5 * small.disk_mb.expected
+    assert large.memory_mb() > small.memory_mb()
+
+
+def test_comparisons_grow_with_the_square_of_the_particles():
+    """Classes of one size: twice the particles have twice the references."""
+    work = [
+        next(
+            job.work["compare"]
+            for job in jobs_of(METHODS["isac"], Counts(n, 64), CASES[1])
+            if job.rule == "isac_candidates_round"
+        )
+        for n in (200_000, 400_000)
+    ]
+    assert work[1] / work[0] == pytest.approx(4, rel=0.01)
+
+
+def test_an_estimate_is_read_as_it_was_written(method, tmp_path):
+    made = estimate("it", method, Counts(700, 64))
+    write_json(tmp_path / "estimate.json", made.as_json())
+    assert load_estimate(tmp_path / "estimate.json") == made
+
+
+def test_an_estimate_in_words_names_every_rule(method):
+    made = estimate("it", method, Counts(12_345, 64))
+    text = in_words(made, {rule.rule: 3 for rule in made.rules})
+    assert "12,345" in text.splitlines()[0]
+    rows = {line.split()[0]: line.split() for line in text.splitlines()}
+    for rule in made.rules:
+        assert ("3" in rows[rule.rule]) or not rule.parallel
+
+
+def test_what_is_known_takes_the_place_of_what_is_assumed():
+    known = Known(
+        {(1, 1): Told(700, False), (1, 2): Told(600, True)},
+        {1: Told(300, False), 2: Told(0, True)},
+    )
+    found = list(isac_jobs(METHODS["isac"], Counts(1000, 64), CASES[1], known))
+    names = [job.name for job in found if job.rule == "isac_candidates_round"]
+    assert names[:3] == ["0001_0001", "0001_0002", "0002_0001"]
+    assert [job.name for job in found if job.rule == "isac_account"] == [
+        "0001_1",
+        "0002_2",
+    ]
+
+
+@pytest.mark.parametrize(("FL", "FH"), [(0.2, 0.3), (0.1, 0.4), (0.28, 0.3)])
+def test_the_passes_are_those_of_sac(monkeypatch, FL, FH):
+    seen = []
+
+    def reassign(team, particles, runs, cutoff, options):
+        seen.append(cutoff)
+        return runs
+
+    monkeypatch.setattr(sac_module, "_reassign", reassign)
+    monkeypatch.setattr(sac_module, "_regroup", lambda *work: [])
+    refinement = sac_module.Refinement(1, 1, 1, 30, 90, FH, 0.2, 5)
+    sac_options = sac_module.SacOptions(refinement, FL, 5, 1, 0.7)
+    sac_module.sac(Team(), None, [], 1, True, sac_options, None)
+    np.testing.assert_allclose(cutoffs(FL, FH), seen)
+
+
+# ---------------------------------------------------------------------------- counts
+
+
+STAR = """
+data_optics
+
+loop_
+_rlnOpticsGroup #1
+_rlnImagePixelSize #2
+1 2.0
+
+data_particles
+
+loop_
+_rlnCoordinateX #1
+_rlnImageName #2
+1.0 1@stack.mrcs
+# a comment
+2.0 3@stack.mrcs
+3.0 2@stack.mrcs
+
+"""
+
+
+def test_particles_are_counted_in_every_dialect(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "set"
+    folder.mkdir()
+    images = np.random.default_rng(0).normal(size=(3, 18, 18)).astype(np.float32)
+    write_stack(folder / "stack.mrcs", images, 2.0)
+    write_images(folder / "stack.hdf", images, [{}] * 3)
+    (folder / "particles.star").write_text(STAR)
+    write_em(folder / "volume.em", np.zeros((18, 18, 18), np.float32))
+    write_particle_list(folder / "list.xml", [Particle("volume.em")] * 3)
+    table = np.zeros(3, [("uid", "u8"), ("blob/shape", "u4", (2,))])
+    table["blob/shape"] = 18
+    with open(folder / "table.cs", "wb") as file:
+        np.save(file, table)
+    for path in sorted(folder.iterdir()):
+        if path.name != "volume.em":
+            assert count_particles(path) == (3, 18), path
+
+
+def test_what_cannot_be_counted_is_told_in_a_sentence(tmp_path):
+    path = tmp_path / "particles.star"
+    path.write_text(STAR)
+    with pytest.raises(InputError, match=r"stack\.mrcs is not there"):
+        count_particles(path)
+    path.write_text(STAR[: STAR.index("1.0 1@")])
+    with pytest.raises(InputError, match="no particle"):
+        count_particles(path)
+
+
+# ------------------------------------------------------------------- what was used
+
+
+def job(results, rule, name="", wall=10.0, cpu=8.0, memory=200.0, used=""):
+    where = f"{rule}/{name}" if name else rule
+    for folder, suffix, text in (
+        ("benchmarks", "tsv", f"s\tmax_pss\tcpu_time\n{wall}\t{memory}\t{cpu}\n"),
+        ("logs", "log", f"a line\n{used}\nafter it\n"),
+    ):
+        path = results / folder / f"{where}.{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def test_a_job_knows_better_than_its_benchmark(tmp_path):
+    job(tmp_path, "isac_shrink")
+    told = USED.format(cpu=31.5, ranks=4, memory=150)
+    job(tmp_path, "isac_prealign", cpu=9.0, used=told)
+    # Under a launcher of a cluster Snakemake sees the launcher alone.
+    job(tmp_path, "isac_reproducible", "0001_1", cpu=0.1, memory=3.0, used=told)
+    job(tmp_path, "isac_account", "0001_1", wall="NA")
+    found = {j.rule: j for j in read_jobs(tmp_path)}
+    assert "isac_account" not in found
+    shrink, prealign = found["isac_shrink"], found["isac_prealign"]
+    assert (shrink.cpu_seconds, shrink.memory_mb, shrink.ranks) == (8.0, 200.0, 1)
+    assert (prealign.cpu_seconds, prealign.memory_mb) == (31.5, 200.0)
+    cluster = found["isac_reproducible"]
+    assert (cluster.cpu_seconds, cluster.memory_mb, cluster.ranks) == (31.5, 600.0, 4)
+    assert cluster.name == "0001_1"
+
+
+def test_usage_stands_beside_the_estimate(tmp_path):
+    made = estimate("it", METHODS["isac"], Counts(600, 64))
+    write_json(tmp_path / "estimate.json", made.as_json())
+    for name, wall in (("0001_0001", 10.0), ("0002_0001", 4.0)):
+        job(tmp_path, "isac_candidates_round", name, wall=wall)
+    job(tmp_path, "isac_import", memory="NA")
+    job(tmp_path, "of_the_user")
+    found = usage(tmp_path)
+    rules = ["isac_import", "isac_candidates_round", "of_the_user"]
+    assert [rule.rule for rule in found] == rules
+    first, rounds, own = found
+    assert math.isnan(first.memory_mb)
+    assert (rounds.jobs, rounds.wall_seconds, rounds.longest_seconds) == (2, 14, 10)
+    assert rounds.estimate == next(
+        rule for rule in made.rules if rule.rule == "isac_candidates_round"
+    )
+    assert own.estimate is None
+    assert replace(rounds, estimate=None) == next(
+        replace(rule, estimate=None)
+        for rule in usage(tmp_path)
+        if rule.rule == rounds.rule
+    )
+
+
+def test_costs_are_those_of_one_file():
+    stored = json.loads((ROOT / "src/cryokin/costs.json").read_text())
+    assert all(value >= 0 for value in stored["seconds"].values())
+    assert stored["seconds"]["compare"] > 0
