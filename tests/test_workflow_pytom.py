@@ -229,6 +229,8 @@ def test_pytoms_own_example(root, shared, tmp_path):
     }
     first = {"method": "cpca", "exact": True, "neig": 2}
     second = {"method": "mco_exmx", "start_from": "labels", "iterations": 2}
+    third = {"method": "mco_ac", "start_from": "labels", "local_iterations": 1}
+    third |= {"temperature": 1, "temperature_step": 1}
     place = Place(root, tmp_path, None)
     place.write(
         "my.yaml",
@@ -237,10 +239,11 @@ def test_pytoms_own_example(root, shared, tmp_path):
             "exmx": common
             | second
             | {"particles": str(data / "particleList_rand0.xml")},
+            "ac": common | third | {"particles": str(data / "particleList_rand0.xml")},
         },
     )
     targets = ("results/cpca/classes.csv", "results/cpca/correlation_matrix.csv")
-    place.run(*targets, "results/exmx/exmx.json")
+    place.run(*targets, "results/exmx/exmx.json", "results/ac/annealing.json")
     matrix = np.loadtxt(
         place.results(run="cpca") / "correlation_matrix.csv", delimiter=","
     )
@@ -261,6 +264,17 @@ def test_pytoms_own_example(root, shared, tmp_path):
         assert [p.label for p in ours] == [p.label for p in theirs]
         files = [[Path(p.file).name for p in part] for part in (ours, theirs)]
         assert files[0] == files[1]
+    # A round of annealing begins with an iteration of EXMX.
+    name = "0/classifiedParticles.xml"
+    ours = by_file(place.results(run="ac") / "annealing" / name)
+    theirs = by_file(data / "expected/exmx_rand0" / name)
+    assert adjusted_rand_index(ours, theirs) == 1
+
+
+def by_file(path):
+    """Return the classes of a list in the order of its files."""
+    listed = sorted(read_particle_list(path), key=lambda p: Path(p.file).name)
+    return np.array([int(p.label) for p in listed])
 
 
 def test_an_old_job_becomes_a_run(root, shared, tmp_path):

@@ -401,6 +401,7 @@ rule mco_ac_round:
         prepared=PREPARED,
         start=cpca_start,
         before=annealing_before,
+        mask=mask_file,
     output:
         "results/{run}/mco_ac/round_{step}.npz",
     log:
@@ -419,7 +420,7 @@ rule mco_ac_round:
         mem_mb=memory(800, 2, 1),
         runtime=minutes(240, 60),
     params:
-        options=options(*MCO_OPTIONS, *ANNEALING_OPTIONS, "compat"),
+        options=options(*MCO_OPTIONS, *ANNEALING_OPTIONS, *COMPAT_OPTIONS),
         imported="results/{run}/import",
         prepared="results/{run}/prepared",
         start=lambda w, input: f"--start {input.start}" if input.start else "",

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from cryokin.errors import exit_on_input_error
-from cryokin.parallel import world
+from cryokin.parallel import Team, world
 from cryokin.pytom.files import load_import, load_prepared
 from cryokin.pytom.runs import (
     anneal_chains,
@@ -15,8 +15,8 @@ from cryokin.pytom.runs import (
     best_chain,
     first_states,
     load_chains,
-    make_model,
     save_chains,
+    searches,
     starts,
 )
 
@@ -37,14 +37,20 @@ def main() -> None:
     options = as_compat(arguments.options)
 
     team = world(arguments.ranks)
+    particles = load_import(arguments.imported)
     if arguments.before:
         chains = load_chains(arguments.before)
     else:
-        labels = load_import(arguments.imported).labels
+        labels = particles.labels
         of_cpca = np.load(arguments.start) if arguments.start else None
         chains = first_states(starts(options, len(labels), of_cpca, labels))
-    model = make_model(load_prepared(arguments.prepared), options)
-    chains = anneal_chains(model, chains, arguments.round, options, team)
+    by_pytom = options["compat"] == "pytom"
+    search = searches(
+        particles, lambda: load_prepared(arguments.prepared), options, team
+    )
+    # One chain has all ranks where these share the particles.
+    of_chains = Team() if by_pytom else team
+    chains = anneal_chains(search, chains, arguments.round, options, of_chains)
     if team.leads:
         save_chains(arguments.state, chains)
         best = chains[best_chain(chains)]

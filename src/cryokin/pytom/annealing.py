@@ -229,26 +229,28 @@ class State:
 
 
 def anneal_round(
-    model: Model,
+    search: Callable[[NDArray[np.intp]], Classification],
     labels: NDArray[np.intp],
     nclass: int,
     temperature: float,
     seed: int,
     round_number: int,
     best: Classification | None = None,
-    local_iterations: int = 5,
     criterion: Criterion = "metropolis",
     sigma: bool = True,
     allow_class_collapse: bool = False,
-    leave_one_out: bool = True,
     chain: int = 0,
 ) -> State:
     """Run EXMX, remember the best result, and move particles at random.
 
     Parameters
     ----------
-    model, labels, nclass, leave_one_out
-        See `cryokin.pytom.mco.exmx`.
+    search : callable
+        Runs EXMX from classes to start from.
+    labels : ndarray of int, shape (n,)
+        These classes.
+    nclass : int
+        Number of classes.
     temperature : float
         Of this round.
     seed : int
@@ -257,8 +259,6 @@ def anneal_round(
         From 0.
     best : Classification, optional
         Best result of the rounds before.
-    local_iterations : int
-        Iterations of EXMX.
     criterion : str
         One of `MOVES`.
     sigma : bool
@@ -268,7 +268,7 @@ def anneal_round(
     chain : int
         Number of the chain; it belongs to the address of its random streams.
     """
-    last = exmx(model, labels, nclass, local_iterations, 0.0, leave_one_out)
+    last = search(labels)
     several = len(np.unique(last.labels)) > 1
     if best is None or (several and last.objective > best.objective):
         best = last
@@ -305,25 +305,27 @@ def anneal(
 ) -> list[State]:
     """Run the rounds of a whole schedule; the last state holds the best result.
 
-    Parameters as of `anneal_round` and `schedule`; the run ends early when a round
-    changed at most ``end_threshold`` of the classes.
+    Parameters as of `anneal_round`, `schedule` and `cryokin.pytom.mco.exmx`; the run
+    ends early when a round changed at most ``end_threshold`` of the classes.
     """
+
+    def search(start: NDArray[np.intp]) -> Classification:
+        return exmx(model, start, nclass, local_iterations, 0.0, leave_one_out)
+
     states: list[State] = []
     for number, now in enumerate(schedule(temperature, step)):
         states.append(
             anneal_round(
-                model,
+                search,
                 labels,
                 nclass,
                 now,
                 seed,
                 number,
                 states[-1].best if states else None,
-                local_iterations,
                 criterion,
                 sigma,
                 allow_class_collapse,
-                leave_one_out,
             )
         )
         labels = states[-1].labels

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
@@ -213,12 +213,12 @@ def write_iteration(
     write_particle_list(folder / "classifiedParticles.xml", listed)
 
 
-def run_compat(
-    folder: Path, particles: Subtomograms, options: Mapping[str, Any], team: Team
-) -> tuple[NDArray[np.intp], dict[str, Any]]:
-    """Run PyTom's own EXMX and write its files; return classes and what to report."""
+def compat_setting(
+    particles: Subtomograms, options: Mapping[str, Any]
+) -> compat.Setting:
+    """Return what PyTom's own EXMX works on."""
     binning = options["binning"]
-    setting = compat.Setting(
+    return compat.Setting(
         reader(particles, binning),
         particles.rotations,
         particles.shifts / binning,
@@ -227,6 +227,13 @@ def run_compat(
         options["highpass"],
         options["lowpass"],
     )
+
+
+def run_compat(
+    folder: Path, particles: Subtomograms, options: Mapping[str, Any], team: Team
+) -> tuple[NDArray[np.intp], dict[str, Any]]:
+    """Run PyTom's own EXMX and write its files; return classes and what to report."""
+    setting = compat_setting(particles, options)
     generator = stream(options["rand_seed"], COMPAT_STREAM)
     now, order = compat.initial_lists(
         list(particles.particles), options["nclass"], generator
@@ -281,19 +288,51 @@ def write_course(
         write_iteration(folder / str(number), number, particles, rows, before, after)
 
 
-def as_compat(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options of annealing in which ``compat: pytom`` chose PyTom's own.
+def searches(
+    particles: Subtomograms,
+    prepared: Callable[[], Prepared],
+    options: Mapping[str, Any],
+    team: Team,
+) -> Callable[[NDArray[np.intp]], Classification]:
+    """Return what runs EXMX in a round of annealing, from classes to start from.
 
-    Scores are correlations with averages that contain the particle, moves PyTom's scan.
+    Under ``compat: pytom`` it is PyTom's own, whose ranks share the particles.
     """
+    nclass, iterations = options["nclass"], options["local_iterations"]
+    if options["compat"] != "pytom":
+        of_run = make_model(prepared(), options)
+        return lambda labels: exmx(
+            of_run, labels, nclass, iterations, 0.0, options["leave_one_out"]
+        )
+    setting = compat_setting(particles, options)
+
+    def by_pytom(labels: NDArray[np.intp]) -> Classification:
+        order = np.argsort(labels, kind="stable").tolist()
+        now = list(particles.classified(labels).particles)
+        now = [now[i] for i in order]
+        changed = []
+        for _ in range(iterations):
+            found = compat.exmx_iteration(setting, now, order, team)
+            now = found.particles
+            changed.append(found.changed)
+            if found.changed <= options["end_threshold"]:
+                break
+        after = np.empty(len(particles), np.intp)
+        after[order] = [int(p.label or 0) for p in now]
+        # A class that emptied has no average.
+        scores = np.full((len(particles), nclass), -np.inf)
+        scores[order, : found.scores.shape[1]] = found.scores
+        objective = float(found.scores.max(axis=1).mean())
+        return Classification(after, scores, objective, changed)
+
+    return by_pytom
+
+
+def as_compat(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of annealing in which ``compat: pytom`` chose PyTom's moves."""
     chosen = dict(options)
     if options["compat"] == "pytom":
-        chosen |= {
-            "score": "correlation",
-            "leave_one_out": False,
-            "criterion": "pytom",
-            "temperature_unit": "sigma",
-        }
+        chosen["criterion"] = "pytom"
     return chosen
 
 
@@ -303,7 +342,7 @@ def first_states(first: Sequence[NDArray[np.intp]]) -> list[dict[str, Any]]:
 
 
 def anneal_chains(
-    model: Model,
+    search: Callable[[NDArray[np.intp]], Classification],
     chains: Sequence[Mapping[str, Any]],
     round_number: int,
     options: Mapping[str, Any],
@@ -313,8 +352,8 @@ def anneal_chains(
 
     Parameters
     ----------
-    model : Model
-        The particles.
+    search : callable
+        See `searches`.
     chains : sequence of mapping
         States after the round before, or of `first_states`.
     round_number : int
@@ -322,7 +361,7 @@ def anneal_chains(
     options : mapping
         Of the run.
     team : Team
-        Shares the chains.
+        Shares the chains; alone where the search shares the particles.
     """
     temperatures = schedule(options["temperature"], options["temperature_step"])
 
@@ -336,18 +375,16 @@ def anneal_chains(
                 chain["best_labels"], np.empty(0), float(chain["best_objective"]), []
             )
         state = anneal_round(
-            model,
+            search,
             chain["labels"],
             options["nclass"],
             temperatures[round_number],
             options["rand_seed"],
             round_number,
             best,
-            options["local_iterations"],
             options["criterion"],
             options["temperature_unit"] == "sigma",
             options["allow_class_collapse"],
-            options["leave_one_out"],
             number,
         )
         return {
