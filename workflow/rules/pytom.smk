@@ -269,7 +269,10 @@ rule ccc_csv:
 rule eigen_projection:
     input:
         matrix="results/{run}/correlation_matrix.h5",
+        imported=IMPORT_3D,
         prepared=PREPARED,
+        mask=mask_file,
+        focus=focus_mask_file,
     output:
         coefficients="results/{run}/coefficients.npy",
         eigen="results/{run}/eigen.json",
@@ -286,15 +289,18 @@ rule eigen_projection:
         mem_mb=memory(1000, 3),
         runtime=minutes(60, 60),
     params:
-        options=options("neig", "compat", "pose_errors"),
+        options=options(
+            *("neig", "compat", "pose_errors"), *("mask", "focus_mask", "binning")
+        ),
+        imported="results/{run}/import",
         prepared="results/{run}/prepared",
     message:
         "{wildcards.run}: the leading components"
     shell:
         f"{SCRIPT}/pytom_eigen_projection.py --matrix {{input.matrix}}"
-        " --prepared {params.prepared} --options {params.options:q}"
-        " --coefficients {output.coefficients} --eigen {output.eigen}"
-        " --volumes {output.volumes} > {log} 2>&1"
+        " --imported {params.imported} --prepared {params.prepared}"
+        " --options {params.options:q} --coefficients {output.coefficients}"
+        " --eigen {output.eigen} --volumes {output.volumes} > {log} 2>&1"
 
 
 rule kmeans:

@@ -2,16 +2,22 @@
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from cryokin.errors import exit_on_input_error
-from cryokin.files import atomic, read_json, write_json
+from cryokin.files import atomic, atomic_folder, read_json, write_json
 from cryokin.io.volumes import write_both
 from cryokin.pytom import ccc, cpca
-from cryokin.pytom.files import Prepared, atomic_folder, load_prepared
+from cryokin.pytom.files import (
+    Prepared,
+    load_import,
+    load_prepared,
+    masking_on_sample,
+)
 from cryokin.pytom.pose_errors import correct
 from cryokin.volume.bands import volume_of
 
@@ -33,6 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--matrix", required=True, type=Path, help="correlation_matrix.h5")
+    add("--imported", required=True, type=Path, help="folder of the import")
     add("--prepared", required=True, type=Path, help="folder of the prepared rows")
     add("--options", required=True, type=json.loads, help="options of the run as JSON")
     add("--coefficients", required=True, type=Path, help="output, .npy")
@@ -71,6 +78,9 @@ def main() -> None:
     if options["pose_errors"] == "project" and prepared.rows.mask is not None:
         before = spectrum_before(prepared, count)
         described["eigenvalues_before"] = before.tolist()
+    if not by_pytom:
+        particles = load_import(arguments.imported)
+        described["masking"] = asdict(masking_on_sample(particles, prepared, options))
     write_json(arguments.eigen, described)
     print(f"{neig} components explain {found.explained.sum():.3f}")
 

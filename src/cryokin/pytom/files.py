@@ -25,7 +25,7 @@ from cryokin.io.em import write_em
 from cryokin.io.subtomograms import Subtomograms
 from cryokin.io.volumes import read_volume, write_both
 from cryokin.parallel import Team
-from cryokin.pytom import compat
+from cryokin.pytom import ccc, compat
 from cryokin.pytom.focus import focus, focus_rows
 from cryokin.pytom.pose_errors import Corrected, correct, refine
 from cryokin.volume import averages, masks
@@ -33,6 +33,7 @@ from cryokin.volume.bands import Band, Rows, band, rows
 from cryokin.volume.fsc import fsc, resolution
 from cryokin.volume.resample import binned_size, fourier_crop
 
+SAMPLE = 32  # particles that show what masking once does to their correlations
 ARRAYS = ("consensus", "whitening", "amounts", "errors", "strength")
 
 
@@ -247,6 +248,58 @@ def load_rows(folder: str | os.PathLike[str]) -> Rows:
         np.load(folder / "weights.npy", mmap_mode="r"),
         mask if mask.size else None,
     )
+
+
+@dataclass(frozen=True)
+class Masking:
+    """How correlations change if the mask is multiplied once, before the wedges.
+
+    Attributes
+    ----------
+    n : int
+        Particles that were compared, all pairs of them.
+    rms, largest : float
+        Difference from the correlations pair by pair under the mask.
+    """
+
+    n: int
+    rms: float
+    largest: float
+
+
+def masking_on_sample(
+    particles: Subtomograms, prepared: Prepared, options: Mapping[str, Any]
+) -> Masking:
+    """Correlate some particles in both ways, at the poses that were prepared.
+
+    Parameters
+    ----------
+    particles : Subtomograms
+        All of them.
+    prepared : Prepared
+        Their poses and band.
+    options : mapping
+        ``mask``, ``focus_mask`` and ``binning`` of the run.
+    """
+    n = min(SAMPLE, len(particles))
+    ids = np.arange(n) * len(particles) // n
+    few, binning = particles.take(ids.tolist()), options["binning"]
+    mask = make_mask(options["focus_mask"] or options["mask"], few.box, binning)
+    once, never = (
+        rows(
+            reader(few, binning),
+            prepared.rotations[ids],
+            prepared.shifts[ids] / binning,
+            few.wedges,
+            where,
+            prepared.rows.band,
+        )
+        for where in (mask, None)
+    )
+    difference = ccc.matrix(once.weighted(), once.w) - ccc.exact_matrix(never, mask)
+    pairs = difference[np.triu_indices(n, 1)]
+    rms = float(np.sqrt(np.mean(pairs**2))) if len(pairs) else 0.0
+    return Masking(n, rms, float(np.abs(pairs).max(initial=0)))
 
 
 def save_labels(path: str | os.PathLike[str], labels: NDArray[np.integer]) -> None:

@@ -44,7 +44,7 @@ class PytomFiles:
         ``classes.json`` that tells none.
     eigen : Path or None
         ``eigen.json``: ``eigenvalues``, or more of them as ``spectrum``;
-        ``eigenvalues_before``; the paths ``eigenvolumes``.
+        ``eigenvalues_before``; the paths ``eigenvolumes``; ``masking``.
     coefficients : Path or None
         ``coefficients.npy``, shape (n, neig).
     exmx, annealing : Path or None
@@ -142,6 +142,7 @@ def read_report(
         pixel_size=_number(table.get("pixel_size", imported.get("pixel_size"))),
         radius=_radius(options.get("mask")),
         eigenvalues=_array(values),
+        masking=eigen.get("masking"),
         eigenvalues_before=_array(eigen.get("eigenvalues_before")),
         used=None if values is None else len(eigen.get("eigenvalues", values)),
         coefficients=np.load(files.coefficients) if files.coefficients else None,

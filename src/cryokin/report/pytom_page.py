@@ -145,6 +145,8 @@ class PytomReport:
         Of the class averages [A]; NaN if unknown.
     radius : float or None
         Of the sphere within which contrast is stretched [pixel of the averages].
+    masking : mapping or None
+        See `cryokin.pytom.files.Masking`.
     eigenvalues, eigenvalues_before : ndarray or None
         Of the leading components, in falling order, also of such that were not used;
         those before pose errors were removed.
@@ -191,6 +193,7 @@ class PytomReport:
     classes: Sequence[SubtomogramClass]
     pixel_size: float = math.nan
     radius: float | None = None
+    masking: Mapping[str, float] | None = None
     eigenvalues: NDArray[np.float64] | None = None
     eigenvalues_before: NDArray[np.float64] | None = None
     used: int | None = None
