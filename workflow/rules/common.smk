@@ -3,7 +3,9 @@ import json
 import math
 import os
 import shlex
+import uuid
 
+from cryokin import leftovers
 from cryokin.config import reference
 from cryokin.files import read_json
 from cryokin.pytom.schedule import number_of_starts, schedule
@@ -137,16 +139,26 @@ def hold_folder():
     """Refuse to work in a folder where another call of Snakemake is at work.
 
     The profiles turn off Snakemake's own lock, because it outlives a call that was
-    killed; this one ends with the process that holds it, however it ends.
+    killed; this one ends with the process that holds it, however it ends. What such a
+    call left at work is ended first.
     """
-    held = os.open(".snakemake/in_use", os.O_RDWR | os.O_CREAT)
     try:
+        held = os.open(".snakemake/in_use", os.O_RDWR | os.O_CREAT)
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise WorkflowError(
             f"{os.getcwd()}: another snakemake is at work in this folder; wait until"
             " it ends, or give this one a folder of its own by --directory."
         )
+    before = os.pread(held, 100, 0).decode()
+    if before and (ended := leftovers.end_processes(before)):
+        logger.info(f"Ended {ended} processes of a call that was killed.")
+    if jobs := leftovers.jobs_in("."):
+        logger.info(f"Cancelling jobs of a call that was killed: {' '.join(jobs)}")
+        if not leftovers.end_jobs(jobs):
+            raise WorkflowError(f"These jobs do not end: {' '.join(jobs)}; try later.")
+    os.environ[leftovers.CALL] = str(uuid.uuid4())
+    os.pwrite(held, os.environ[leftovers.CALL].encode(), 0)
 
 
 def options(*keys):
