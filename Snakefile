@@ -48,6 +48,7 @@ PROGRESS = Watch(RUNS, ranks_of_rules, count_particles)
 
 onstart:
     hold_folder()
+    check_results()
     PROGRESS.start()
 
 

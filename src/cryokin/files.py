@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cryokin.errors import InputError
+
 if TYPE_CHECKING:
     from cryokin.parallel import Team
 
@@ -37,9 +39,49 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     partial = final.with_name(f".{final.stem}.{os.getpid()}.part{final.suffix}")
     try:
         yield partial
+        _settle(partial)
+        size_note(final).unlink(missing_ok=True)
         os.replace(partial, final)
+        if "CRYOKIN" in os.environ:  # a job of the workflow, whose outputs are checked
+            size_note(final).write_text(str(final.stat().st_size))
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _settle(path: Path) -> None:
+    """Have a file on the disk, so that a power cut cannot leave its name alone."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def size_note(path: Path) -> Path:
+    """Return where the workflow notes how long a file was when it was written."""
+    return path.with_name(f".{path.name}.size")
+
+
+def check_sizes(folder: str | os.PathLike[str]) -> None:
+    """Compare files with what was noted of their sizes.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where the files are, at any depth. A file that is gone is no error, it is made
+        again.
+
+    Raises
+    ------
+    InputError
+        If one is shorter or longer than it was written.
+    """
+    for note in sorted(Path(folder).rglob(".*.size")):
+        path = note.with_name(note.name[1:].removesuffix(".size"))
+        noted = note.read_text()  # empty if the disk was full
+        if noted and path.exists() and noted != str(path.stat().st_size):
+            raise InputError(
+                f"{path}: has {path.stat().st_size} bytes, but was written with"
+                f" {noted}: it was broken off or changed; delete it and say the same"
+                " command again."
+            )
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import uuid
 
 from cryokin import leftovers
 from cryokin.config import reference
-from cryokin.files import read_json
+from cryokin.files import check_sizes, read_json
 from cryokin.pytom.schedule import number_of_starts, schedule
 
 
@@ -159,6 +159,15 @@ def hold_folder():
             raise WorkflowError(f"These jobs do not end: {' '.join(jobs)}; try later.")
     os.environ[leftovers.CALL] = str(uuid.uuid4())
     os.pwrite(held, os.environ[leftovers.CALL].encode(), 0)
+
+
+def check_results():
+    """Stop with one sentence if a result is not as long as it was written."""
+    try:
+        for run in RUNS:
+            check_sizes(f"results/{run}")
+    except InputError as error:
+        raise WorkflowError(str(error))
 
 
 def options(*keys):
