@@ -48,6 +48,7 @@ PROGRESS = Watch(RUNS, ranks_of_rules, count_particles)
 
 onstart:
     hold_folder()
+    check_disk()
     check_results()
     PROGRESS.start()
 
@@ -59,6 +60,10 @@ onsuccess:
 onerror:
     # Snakemake 9 gives the names of its logs as a list.
     PROGRESS.stop("".join(Path(name).read_text(errors="replace") for name in log))
+
+
+onerror:
+    check_disk()
 
 
 rule all:

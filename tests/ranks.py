@@ -39,6 +39,10 @@ class _Comm:
         self.shared.barrier.wait()
         return values
 
+    def gather(self, value: Any) -> list[Any] | None:
+        values = self.allgather(value)
+        return values if self.rank == 0 else None
+
     def bcast(self, value: Any, root: int) -> Any:
         return self.allgather(value)[root]
 

@@ -64,6 +64,23 @@ def test_one_rank_leads(size):
     assert on_ranks(size, lambda team: team.leads) == [True] + [False] * (size - 1)
 
 
+@pytest.mark.parametrize("size", [1, 2, 5, 7])
+def test_only_the_leader_is_given_what_all_make(size):
+    makers = []
+
+    def work(team):
+        def double(item):
+            makers.append(team.rank)
+            return 2 * item
+
+        return list(team.to_leader(double, range(6)))
+
+    leader, *others = on_ranks(size, work)
+    assert leader == [(item, 2 * item) for item in range(6)]
+    assert others == [[]] * (size - 1)
+    assert sorted(makers) == sorted(item % size for item in range(6))
+
+
 def test_only_the_leader_logs(capsys):
     on_ranks(3, lambda team: team.log("one line"))
     assert capsys.readouterr().out == "one line\n"

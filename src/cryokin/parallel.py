@@ -10,13 +10,16 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, nullcontext
 from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cryokin.npy import NpyWriter
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -84,6 +87,23 @@ class Team:
         parts: list[list[Result]] = self._comm.allgather(done)
         return [result for part in parts for result in part]
 
+    def to_leader(
+        self, function: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Iterator[tuple[Item, Result]]:
+        """Yield every item with ``function(item)``, in order, on the leading rank.
+
+        All ranks must run through it; the others are given nothing. No rank holds more
+        than one result of each. What ranks make is written by one of them: a network
+        file system need not keep apart what several hosts write to one page of a file.
+        """
+        for start in range(0, len(items), self.size):
+            own = start + self.rank
+            made = [function(items[own])] if own < len(items) else []
+            if self.size > 1:
+                self.barrier()
+                made = [one for part in self._comm.gather(made) or [] for one in part]
+            yield from zip(items[start : start + len(made)], made, strict=True)
+
     def total(
         self, function: Callable[[Item], Arrays], items: Sequence[Item]
     ) -> Arrays:
@@ -144,41 +164,39 @@ def in_blocks(
     team : Team
         Shares the blocks; the result does not depend on it.
     files : sequence of path or None, optional
-        A file (.npy) for each array: the ranks fill it, and all have it mapped, so that
-        none holds the whole. None, and the default: in the memory of every rank.
+        A file (.npy) for each array: the leading rank writes it and all have it mapped,
+        so that none holds the whole. None, and the default: in every rank's memory.
     """
     blocks = [slice(start, min(start + size, n)) for start in range(0, n, size)]
     if files is None or not any(files):
         parts = team.map(make, blocks)
         return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
-    numbers = range(team.rank, len(blocks), team.size)
-    made = {number: make(blocks[number]) for number in numbers[:1]}
-    if team.leads:
-        for path, array in zip(files, made[0], strict=True):
-            if path is not None:
-                # Who still has the file of a pass before keeps seeing that one.
-                path.unlink(missing_ok=True)
-                shape = (n, *array.shape[1:])
-                np.lib.format.open_memmap(path, "w+", array.dtype, shape).flush()
-    team.barrier()
-    mapped = [np.lib.format.open_memmap(path, "r+") if path else None for path in files]
-    in_memory: list[tuple[int, list[NDArray[Any]]]] = []
-    for number in numbers:
-        rows = made.pop(number) if number in made else make(blocks[number])
-        for whole, array in zip(mapped, rows, strict=True):
-            if whole is not None:
-                whole[blocks[number]] = array
-        kept = [a for a, path in zip(rows, files, strict=True) if path is None]
-        in_memory.append((number, kept))
-    for whole in mapped:
-        if whole is not None:
-            whole.flush()
-    in_order = sorted(team.gather(in_memory), key=lambda one: one[0])
-    columns = zip(*(kept for _, kept in in_order), strict=True)
-    joined = (np.concatenate(column) for column in columns)
+    writers: list[NpyWriter | None] = []
+    in_memory: list[Arrays] = []
+    with ExitStack() as closing:
+        for _, arrays in team.to_leader(make, blocks):
+            if not writers:
+                for path, array in zip(files, arrays, strict=True):
+                    writers.append(_new_file(path, n, array) if path else None)
+                    closing.enter_context(writers[-1] or nullcontext())
+            for writer, array in zip(writers, arrays, strict=True):
+                if writer:
+                    writer.write(array)
+            in_memory.append(
+                tuple(a for a, path in zip(arrays, files, strict=True) if path is None)
+            )
+    in_memory = team.from_leader(lambda: in_memory)
+    joined = (np.concatenate(column) for column in zip(*in_memory, strict=True))
     return tuple(
         next(joined) if path is None else np.load(path, mmap_mode="r") for path in files
     )
+
+
+def _new_file(path: Path, n: int, rows: NDArray[Any]) -> NpyWriter:
+    """Open a file for n rows like these."""
+    # Who still has the file of a pass before keeps seeing that one.
+    path.unlink(missing_ok=True)
+    return NpyWriter(path, rows.dtype, (n, *rows.shape[1:]))
 
 
 def world(expected: int) -> Team:

@@ -3,6 +3,7 @@ import json
 import math
 import os
 import shlex
+import tempfile
 import uuid
 
 from cryokin import leftovers
@@ -168,6 +169,24 @@ def check_results():
             check_sizes(f"results/{run}")
     except InputError as error:
         raise WorkflowError(str(error))
+
+
+def check_disk():
+    """Tell of a disk that is full or cannot be written, in one sentence.
+
+    The logs of the jobs that failed of it are on the same disk, and empty.
+    """
+    for folder in filter(os.path.isdir, ("results", ".")):
+        try:
+            with tempfile.TemporaryFile(dir=folder) as file:
+                file.write(bytes(2**16))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise WorkflowError(
+                f"{os.path.abspath(folder)}: {error.strerror}; have space and the right"
+                " to write there, then say the same command again."
+            )
 
 
 def options(*keys):

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cryokin.errors import exit_on_input_error
-from cryokin.files import atomic_for_team, write_json
+from cryokin.files import atomic, write_json
 from cryokin.image.geometry import Alignment, from_relion, take
 from cryokin.io.eman_hdf import read_headers, write_images
 from cryokin.io.mrc import StackWriter, open_stack
@@ -30,7 +30,7 @@ def read_alignment(path: Path) -> Alignment:
 
 
 def main() -> None:
-    """Each rank averages some of the classes."""
+    """Have all ranks average classes, and one write them."""
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--images", required=True, type=Path, help="images.npz of the import")
@@ -50,32 +50,33 @@ def main() -> None:
     headers = read_headers(arguments.classes)
     box, pixel = source.box, source.pixel_size
 
-    with atomic_for_team(team, arguments.stack) as partial:
-        if team.leads:
-            StackWriter(partial, (len(headers), box, box), pixel).close()
-        team.barrier()
-        with StackWriter(partial) if headers else partial.open("rb") as stack:
+    def make(k: int) -> FullAverage:
+        members = np.atleast_1d(headers[k]["members"])
+        optics = None
+        if source.ctf is not None:
+            names = source.ctf.dtype.names
+            rows = source.ctf[members]
+            optics = [{n: float(row[n]) for n in names} for row in rows]
+        return full_average(
+            source.read(members),
+            take(alignment, members),
+            arguments.radius,
+            pixel,
+            optics,
+        )
 
-            def make(k: int) -> FullAverage:
-                members = np.atleast_1d(headers[k]["members"])
-                optics = None
-                if source.ctf is not None:
-                    names = source.ctf.dtype.names
-                    rows = source.ctf[members]
-                    optics = [{n: float(row[n]) for n in names} for row in rows]
-                average = full_average(
-                    source.read(members),
-                    take(alignment, members),
-                    arguments.radius,
-                    pixel,
-                    optics,
-                )
-                stack.write(k, average.image[None])
-                return average._replace(image=None)
-
-            made = team.map(make, range(len(headers)))
+    averages = team.to_leader(make, range(len(headers)))
     if not team.leads:
+        list(averages)  # these ranks compute and write nothing
         return
+    made = []
+    with (
+        atomic(arguments.stack) as partial,
+        StackWriter(partial, (len(headers), box, box), pixel) as stack,
+    ):
+        for k, average in averages:
+            stack.write(k, average.image[None])
+            made.append(average._replace(image=None))
     new = [
         {
             "resolution": one.resolution_half,

@@ -3,16 +3,21 @@
 import argparse
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cryokin.errors import exit_on_input_error
-from cryokin.files import atomic_for_team
+from cryokin.files import atomic
 from cryokin.image.ctf import phase_flip
 from cryokin.io.mrc import StackWriter
 from cryokin.io.stacks import ImageSource
 from cryokin.parallel import world
 
+BLOCK = 64  # images that a rank flips at a time
+
 
 def main() -> None:
-    """Each rank flips its share of the images."""
+    """Have all ranks flip blocks of images, and one write them."""
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--images", required=True, type=Path, help="images.npz of the import")
@@ -24,15 +29,28 @@ def main() -> None:
     source = ImageSource.load(arguments.images)
     fields = source.ctf.dtype.names
     shape = (source.n, source.box, source.box)
-    with atomic_for_team(team, arguments.flipped) as partial:
-        if team.leads:
-            StackWriter(partial, shape, source.pixel_size).close()
-        team.barrier()
-        with StackWriter(partial) as stack:
-            for i in team.mine(source.n):
-                optics = {field: float(source.ctf[i][field]) for field in fields}
-                image = source.read([i])[0]
-                stack.write(i, phase_flip(image, source.pixel_size, **optics)[None])
+    blocks = [
+        np.arange(first, min(first + BLOCK, source.n))
+        for first in range(0, source.n, BLOCK)
+    ]
+
+    def flip(ids: NDArray[np.intp]) -> NDArray[np.float32]:
+        flipped = []
+        for image, row in zip(source.read(ids), source.ctf[ids], strict=True):
+            optics = {field: float(row[field]) for field in fields}
+            flipped.append(phase_flip(image, source.pixel_size, **optics))
+        return np.stack(flipped)
+
+    made = team.to_leader(flip, blocks)
+    if not team.leads:
+        list(made)  # these ranks compute and write nothing
+        return
+    with (
+        atomic(arguments.flipped) as partial,
+        StackWriter(partial, shape, source.pixel_size) as stack,
+    ):
+        for ids, images in made:
+            stack.write(int(ids[0]), images)
     team.log(f"{source.n} images flipped")
 
 

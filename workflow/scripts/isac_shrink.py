@@ -3,13 +3,15 @@
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cryokin.config import working_box
 from cryokin.errors import exit_on_input_error
 from cryokin.files import (
-    atomic_for_team,
+    atomic,
     read_json,
     write_ids,
     write_json,
@@ -24,11 +26,12 @@ from cryokin.isac.files import (
     working_stack_info,
 )
 from cryokin.isac.stack import BLOCK, Shrinking, working_images
+from cryokin.npy import NpyWriter
 from cryokin.parallel import world
 
 
 def main() -> None:
-    """Each rank prepares its share of the images, block by block."""
+    """Have all ranks prepare blocks of images, and one write them."""
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--images", required=True, type=Path, help="images.npz of the import")
@@ -54,33 +57,37 @@ def main() -> None:
     basis = polar_basis(options)
     analysis = basis.analysis(box)
     pixel = images.pixel_size / how.ratio
+    blocks = [
+        np.arange(first, min(first + BLOCK, images.n))
+        for first in range(0, images.n, BLOCK)
+    ]
+
+    def make(ids: NDArray[np.intp]) -> tuple[NDArray[Any], NDArray[Any]]:
+        pixels = images.read(ids)
+        pixels[np.isin(ids, excluded)] = 0
+        block = working_images(pixels, shifts[ids], how)
+        return block, basis.grid(block, analysis)
+
+    made = team.to_leader(make, blocks)
+    if not team.leads:
+        list(made)  # these ranks compute and write nothing
+        return
     shape = (images.n, len(basis.directions), len(basis.radii))
     with (
-        atomic_for_team(team, arguments.stack) as stack_path,
-        atomic_for_team(team, arguments.coefficients) as coefficients_path,
+        atomic(arguments.stack) as stack_path,
+        atomic(arguments.coefficients) as coefficients_path,
+        StackWriter(stack_path, (images.n, box, box), pixel) as stack,
+        NpyWriter(coefficients_path, np.complex64, shape) as coefficients,
     ):
-        if team.leads:
-            StackWriter(stack_path, (images.n, box, box), pixel).close()
-            np.lib.format.open_memmap(coefficients_path, "w+", np.complex64, shape)
-        team.barrier()
-        coefficients = np.lib.format.open_memmap(coefficients_path, "r+")
-        starts = range(0, images.n, BLOCK)
-        with StackWriter(stack_path) as stack:
-            for first in (starts[b] for b in team.mine(len(starts))):
-                ids = np.arange(first, min(first + BLOCK, images.n))
-                pixels = images.read(ids)
-                pixels[np.isin(ids, excluded)] = 0
-                block = working_images(pixels, shifts[ids], how)
-                stack.write(first, block)
-                coefficients[ids] = basis.grid(block, analysis)
-        coefficients.flush()
-    if team.leads:
-        write_text(arguments.readme, shrink_readme(how.ratio, how.target_radius))
-        write_ids(arguments.ids, np.setdiff1d(np.arange(images.n), excluded))
-        write_json(
-            arguments.stack_info,
-            working_stack_info(how, images.pixel_size, arguments.images),
-        )
+        for ids, (block, rows) in made:
+            stack.write(int(ids[0]), block)
+            coefficients.write(rows)
+    write_text(arguments.readme, shrink_readme(how.ratio, how.target_radius))
+    write_ids(arguments.ids, np.setdiff1d(np.arange(images.n), excluded))
+    write_json(
+        arguments.stack_info,
+        working_stack_info(how, images.pixel_size, arguments.images),
+    )
     team.log(f"{images.n} working images of {box} x {box} pixel, {pixel:.3f} A")
 
 

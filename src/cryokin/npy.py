@@ -1,0 +1,60 @@
+"""Arrays that are too large to be held: files that are written from front to back."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+
+class NpyWriter:
+    """Write an array of known shape (.npy), some rows after the others.
+
+    A full disk is an `OSError` here; a mapped file would end the program by a signal.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    dtype : dtype-like
+        Of the array.
+    shape : tuple of int
+        Of the whole array; its first axis counts the rows.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], dtype: DTypeLike, shape: tuple[int, ...]
+    ) -> None:
+        self._dtype = np.dtype(dtype)
+        self._file = Path(path).open("wb")  # noqa: SIM115, closed by close()
+        np.lib.format.write_array_header_1_0(
+            self._file,
+            {
+                "shape": shape,
+                "fortran_order": False,
+                "descr": np.lib.format.dtype_to_descr(self._dtype),
+            },
+        )
+
+    def write(self, rows: NDArray[Any]) -> None:
+        """Write the rows that come next."""
+        self._file.write(np.ascontiguousarray(rows, self._dtype).tobytes())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> NpyWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
