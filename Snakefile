@@ -60,9 +60,6 @@ onsuccess:
 onerror:
     # Snakemake 9 gives the names of its logs as a list.
     PROGRESS.stop("".join(Path(name).read_text(errors="replace") for name in log))
-
-
-onerror:
     check_disk()
 
 
