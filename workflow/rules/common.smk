@@ -214,7 +214,12 @@ def minutes(base, per_gb=0):
 
 def table_or_stack(wildcards):
     """The particles that a run starts from: a file, or a list of another run."""
-    particles = RUNS[wildcards.run]["particles"]
+    return particles_of(wildcards.run)
+
+
+def particles_of(run):
+    """The file of a run's particles."""
+    particles = RUNS[run]["particles"]
     other, which = reference(particles) or (None, None)
     if other is None:
         return particles

@@ -3,6 +3,15 @@ localrules:
     estimate,
 
 
+def runs_that_can_be_counted():
+    """The runs whose particles are known now, not only when another run is done."""
+    return [
+        run
+        for run, options in RUNS.items()
+        if not reference(options["particles"]) or os.path.exists(particles_of(run))
+    ]
+
+
 def ranks_of_rules():
     """The MPI ranks of the rules that have some, as the profile sets them."""
     return {
@@ -36,7 +45,7 @@ rule estimate_run:
 
 rule estimate:
     input:
-        expand("results/{run}/estimate.json", run=RUNS),
+        expand("results/{run}/estimate.json", run=runs_that_can_be_counted()),
     conda:
         "../../envs/core.yaml"
     params:

@@ -61,10 +61,17 @@ def absolute_table(path: Path) -> dict:
                 continue
             parts = [str(value).rpartition("@") for value in block[column]]
             blocks[name][column] = [
-                f"{number}{at}{Path(file).absolute() if Path(file).is_file() else file}"
-                for number, at, file in parts
+                f"{number}{at}{found(file, path.parent)}" for number, at, file in parts
             ]
     return blocks
+
+
+def found(name: str, folder: Path) -> str:
+    """Return where a file is, seen from here or from its table; else its name."""
+    for place in (Path(name), folder / name):
+        if place.is_file():
+            return str(place.absolute())
+    return name
 
 
 def command(folder: Path, config: Path, cores: int) -> list[str]:
