@@ -1,5 +1,6 @@
 """Selections: read, refused with one sentence, written so that they are read again."""
 
+import numpy as np
 import pytest
 
 from cryokin.errors import InputError
@@ -9,6 +10,7 @@ from cryokin.selection import (
     check_selection,
     parse_selection,
     read_selection,
+    select_by_rule,
     write_selection,
 )
 
@@ -101,3 +103,45 @@ def test_refuses_a_selection_of_other_classes(tmp_path):
     text = refusal(check_selection, made, "s.yaml", "demo", [1, 2, 3], table)
     assert "made for other classes" in text
     assert "no classes" in refusal(check_selection, by_name, "s.yaml", "demo", [])
+
+
+KEYS = ("class", "size", "resolution", "pixel_error", "reproduction")
+CLASSES = [
+    dict(zip(KEYS, row, strict=True))
+    for row in (
+        (1, 50, 20.0, 0.2, 1.0),
+        (2, 9, 18.0, 0.1, 0.9),
+        (3, 30, None, 0.5, 0.7),
+        (4, 30, 25.0, np.nan, 1.0),
+    )
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "kept"),
+    [
+        ({"size": 30}, (1, 3, 4)),
+        ({"resolution": 20}, (1, 2)),  # not known is not good
+        ({"pixel_error": 0.2}, (1, 2)),
+        ({"reproduction": 0.9}, (1, 2, 4)),
+        ({"size": 30, "reproduction": 0.9}, (1, 4)),
+        ({"classes": [4, "2"]}, (2, 4)),
+        ({"classes": [2, 4], "size": 10}, (4,)),
+        ({"classes": None, "size": None, "resolution": 18}, (2,)),
+    ],
+)
+def test_a_rule_keeps_what_is_within_all_its_limits(rule, kept):
+    assert select_by_rule("demo", rule, CLASSES) == Selection("demo", kept)
+
+
+def test_a_rule_knows_classes_by_either_name():
+    named = [{"class": 0, "name": "open"}, {"class": 1, "name": "shut"}]
+    for name in (1, "1", "shut"):
+        assert select_by_rule("demo", {"classes": [name]}, named).keep == (1,)
+
+
+def test_a_rule_that_keeps_nothing_says_so():
+    text = refusal(select_by_rule, "demo", {"size": 51}, CLASSES)
+    assert 'select = {"size": 51} keeps none of the 4 classes of run demo' in text
+    text = refusal(select_by_rule, "demo", {"classes": [5]}, CLASSES)
+    assert "there is no class 5, run demo has classes 1 to 4" in text

@@ -173,7 +173,8 @@ def work(folder: Path, words: list[str], cores: int) -> bool:
     if run(command(folder, config, cores), folder):
         return True
     outputs = outputs_2d if checked["method"] == "isac" else outputs_3d
-    selected = bool(checked["select"] or checked["selection"])
+    by_hand = folder / f"config/selection/{name}.yaml"
+    selected = bool(checked["select"] or checked["selection"] or by_hand.exists())
     write_nodes(folder, outputs(folder, folder / "results" / name, selected))
     return False
 
