@@ -9,12 +9,19 @@ REPORTS := results/demo/report/index.html results/demo_3d/report/index.html
 # The launcher of the MPI programs stands beside Python.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test lint clean
+# Of which run, and where: make select RUN=demo DIRECTORY=work CONFIGFILE=my.yaml
+OF_RUN = --run "$(RUN)" $(if $(DIRECTORY),--directory "$(DIRECTORY)") \
+  $(if $(CONFIGFILE),--configfile "$(CONFIGFILE)")
+
+.PHONY: help setup demo report select named screenshots test lint clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make setup   a private environment in $(VENV), with everything"
 	@echo "make demo    setup; simulate images and subtomograms and classify them"
+	@echo "make report RUN=demo   the report of a run, also while it goes on"
+	@echo "make select RUN=demo   pick classes of a finished run in the browser"
+	@echo "             (and DIRECTORY=work CONFIGFILE=my.yaml, if the run is elsewhere)"
 	@echo "make test    setup; format, types and tests"
 	@echo "make lint    setup; format and types only"
 	@echo "make clean   remove the environment and the results of the demo"
@@ -38,6 +45,20 @@ demo: setup
 	@echo
 	@echo "The reports are"
 	@for page in $(REPORTS); do echo "  $(CURDIR)/$$page"; done
+
+report: named setup
+	@$(BIN)/python workflow/scripts/interim_report.py $(OF_RUN)
+
+select: named setup
+	@$(BIN)/python workflow/scripts/select_in_browser.py $(OF_RUN) $(if $(PORT),--port $(PORT))
+
+named:
+	@test -n "$(RUN)" || { \
+	  echo "error: no run is named; say for example make $(MAKECMDGOALS) RUN=demo" >&2; \
+	  exit 1; }
+
+screenshots: demo
+	$(BIN)/python docs/screenshots.py
 
 test: lint
 	$(BIN)/python -m pytest

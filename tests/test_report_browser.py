@@ -1,7 +1,11 @@
 """The reports in a real browser: looked at, picked from, saved."""
 
 import dataclasses
+import os
+import signal
 import statistics
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -296,15 +300,11 @@ def test_a_class_of_a_volume_tells_how_its_members_lie(page, reports):
 @contextmanager
 def serving(folder, report):
     """A server of the page of a report in a folder of results."""
-    results = folder / "results/demo"
-    results.mkdir(parents=True)
-    test_report.write_run(results, report)
-    report = dataclasses.replace(report, checksum=sha256(results / "classes.star"))
-    (results / "index.html").write_text(isac_page.page(report), encoding="utf-8")
+    results = write_results(folder, report)
     shown = "config/selection/demo.yaml"
     server = SelectionServer(
         "demo",
-        results / "index.html",
+        results / "report/index.html",
         folder / shown,
         results / "classes.star",
         shown,
@@ -423,3 +423,64 @@ def test_a_run_without_a_report_is_told_in_a_sentence(tmp_path):
     missing = tmp_path / "index.html"
     with pytest.raises(InputError, match="there is no report of run demo yet"):
         SelectionServer("demo", missing, tmp_path / "a", tmp_path / "b", "a", 0)
+
+
+# The commands
+
+
+def write_results(folder, report):
+    """The files of a finished run below a folder."""
+    results = folder / "results/demo"
+    (results / "report").mkdir(parents=True)
+    test_report.write_run(results, report)
+    report = dataclasses.replace(report, checksum=sha256(results / "classes.star"))
+    html = isac_page.page(report)
+    (results / "report/index.html").write_text(html, encoding="utf-8")
+    return results
+
+
+def command(root, folder, *arguments):
+    script = root / "workflow/scripts/select_in_browser.py"
+    return [sys.executable, script, "--directory", folder, *arguments]
+
+
+def test_the_command_serves_the_run_of_a_folder(root, window, tmp_path):
+    write_results(tmp_path, isac_report(5))
+    (tmp_path / "config").mkdir()
+    config = tmp_path / "config/config.yaml"
+    config.write_text("runs: {demo: {selection: mine/picked.yaml}}")
+    environment = {k: v for k, v in os.environ.items() if "DISPLAY" not in k}
+    with subprocess.Popen(
+        command(root, tmp_path, "--run", "demo"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        text=True,
+    ) as started:
+        url = started.stdout.readline().split()[-1]
+        window.open(url)
+        focus_first(window)
+        window.press("Space", "s")
+        picked_file = tmp_path / "mine/picked.yaml"
+        browser.wait_until(picked_file.exists)
+        assert read_selection(picked_file).keep == (order(window)[0],)
+        window.open("about:blank")
+        started.send_signal(signal.SIGINT)
+        assert started.wait(10) == 0
+        assert started.stderr.read() == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--run", "other"), "no report of run other yet"),
+        (("--run", "demo", "--directory", "nowhere"), "there is no such folder"),
+    ],
+)
+def test_the_command_tells_a_mistake_in_a_sentence(root, tmp_path, arguments, words):
+    done = subprocess.run(
+        command(root, tmp_path, *arguments), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert words in done.stderr

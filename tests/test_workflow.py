@@ -6,12 +6,14 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import browser
 import h5py
 import mrcfile
 import numpy as np
@@ -39,6 +41,7 @@ RECIPE = Recipe(
     shift_sd=0.7,
     junk=0.5,
 )
+GENERATION_1 = "generation_0001"
 CONSTANT, NOT_FINITE = 17, 18  # ids of two images that cannot be used
 OPTIONS = {
     "method": "isac",
@@ -578,6 +581,90 @@ def test_snakemake_makes_its_own_report_too(place):
     place.run("--report", "report.html")
     page = (place.folder / "work/report.html").read_text()
     assert "gallery.png" in page
+
+
+@pytest.mark.skipif(not browser.is_installed(), reason="no chromium and chromedriver")
+def test_what_is_picked_in_the_report_is_what_comes_out(place, tmp_path):
+    work = place.folder / "picked"
+    shutil.copytree(place.folder / "work", work)
+    results = work / "results/tiny"
+    with browser.browser(tmp_path) as window:
+        window.open(results / "report/index.html")
+        shown = window.run(
+            """return [...document.querySelectorAll(".tile")].map((tile) =>
+                [tile.dataset.class, tile.querySelector(".value").textContent])"""
+        )
+        window.run("document.querySelector('.tile').focus()")
+        window.press("Space", "ArrowRight", "m", "ArrowRight", "Space", "m", "s")
+        saved = tmp_path / "selection.yaml"
+        browser.wait_until(saved.exists)
+    counts = {int(k): int(n) for k, n in shown}
+    classes = starfile.read(results / "classes.star")
+    assert classes.set_index("rlnClassNumber").cryokinMembers.to_dict() == counts
+    table = starfile.read(results / "particles.star")["particles"]
+    number = table.rlnClassNumber
+    assert number[number > 0].value_counts().to_dict() == counts
+    headers = read_headers(results / "class_averages.hdf")
+    assert {k: len(headers[k - 1]["members"]) for k in counts} == counts
+
+    kept = [int(k) for k, _ in shown[:3]]
+    first = min(kept[1:])
+    assert yaml.safe_load(saved.read_text())["keep"] == sorted(kept)
+    (work / "config/selection").mkdir(parents=True)
+    shutil.copy(saved, work / "config/selection/tiny.yaml")
+    selected = "results/tiny/selected/particles_selected.star"
+    assert place.planned(selected, work="picked") == {"select_particles": 1}
+    place.run(selected, work="picked")
+    found = starfile.read(work / selected)["particles"]
+    expected = table[number.isin(kept)]
+    assert found.rlnImageName.tolist() == expected.rlnImageName.tolist()
+    merged = {kept[0]: kept[0], kept[1]: first, kept[2]: first}
+    assert found.rlnClassNumber.tolist() == number[expected.index].map(merged).tolist()
+
+
+def interim(root, work, config):
+    script = root / "workflow/scripts/interim_report.py"
+    command = [sys.executable, script, "--run", "tiny", "--configfile", config]
+    return subprocess.run(
+        [*command, "--directory", work], capture_output=True, text=True, check=False
+    )
+
+
+def test_a_run_that_goes_on_has_a_report(root, place):
+    work, config = place.folder / "half", place.folder / "my.yaml"
+    shutil.copytree(place.folder / "work", work)
+    results = work / "results/tiny"
+    done = interim(root, work, config)
+    assert done.stdout.strip() == str(results / "report/index.html")
+    first = json.loads(
+        (results / GENERATION_1 / "generation_1_status.json").read_text()
+    )
+    for path in ("report", "generation_0002", "class_averages.hdf", "classes.star"):
+        path = results / path
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with open(work / ".snakemake/in_use", "w") as held:  # as a call at work holds it
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = interim(root, work, config)
+    assert done.returncode == 0, done.stderr
+    page = Path(done.stdout.strip())
+    html = page.read_text(encoding="utf-8")
+    assert page.name == "interim.html" and "1 generation is done" in html
+    assert html.count('class="tile"') == first["classes"]
+    shutil.rmtree(results / GENERATION_1)
+    assert "No generation has finished" in interim_text(root, work, config)
+    for path in ("2dalignment", "coefficients.npy", "working_stack.json"):
+        path = results / path
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert "images are being prepared" in interim_text(root, work, config)
+    shutil.rmtree(results)
+    done = interim(root, work, config)
+    assert done.returncode == 1 and "nothing is there to report yet" in done.stderr
+
+
+def interim_text(root, work, config):
+    done = interim(root, work, config)
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip()).read_text(encoding="utf-8")
 
 
 def test_every_rank_has_one_thread(place):

@@ -8,7 +8,8 @@ from pathlib import Path
 import yaml
 
 from cryokin.errors import InputError, exit_on_input_error
-from cryokin.report.server import SelectionServer
+from cryokin.provenance import sha256
+from cryokin.report.server import SelectionServer, page_data
 
 
 def selection_file(config: Path, run: str) -> str:
@@ -17,6 +18,17 @@ def selection_file(config: Path, run: str) -> str:
     if config.is_file():
         runs = (yaml.safe_load(config.read_text(encoding="utf-8")) or {}).get("runs")
     return (runs or {}).get(run, {}).get("selection") or f"config/selection/{run}.yaml"
+
+
+def table_of_classes(results: Path) -> Path:
+    """Return the table whose classes the report of a run shows."""
+    names = ("classes.star", "merged/classes.json", "classes.json")
+    tables = [results / name for name in names if (results / name).is_file()]
+    page = results / "report/index.html"
+    if not tables or not page.is_file():
+        return results / names[0]
+    checksum = page_data(page.read_text(encoding="utf-8")).get("checksum")
+    return next((table for table in tables if sha256(table) == checksum), tables[0])
 
 
 def main() -> None:
@@ -36,14 +48,13 @@ def main() -> None:
             " results/."
         )
     results = folder / "results" / run
-    tables = [results / "classes.star", results / "classes.json"]
     config = arguments.configfile or folder / "config/config.yaml"
     shown = selection_file(config, run)
     server = SelectionServer(
         run,
         results / "report/index.html",
         folder / shown,
-        next((table for table in tables if table.is_file()), tables[0]),
+        table_of_classes(results),
         shown,
         arguments.port,
     )
