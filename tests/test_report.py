@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import html as html_module
 import io
+import itertools
 import json
 import math
 import re
@@ -29,7 +30,14 @@ from cryokin.io.star import write_star
 from cryokin.provenance import provenance, sha256
 from cryokin.report import figures
 from cryokin.report.gallery import Caption, Layout, gallery
-from cryokin.report.images import data_uri, png, reduce_to, stretch
+from cryokin.report.images import (
+    MOST_PIXELS,
+    data_uri,
+    png,
+    reduce_to,
+    stretch,
+    width_on_page,
+)
 from cryokin.report.isac_page import (
     ClassAverage,
     IsacReport,
@@ -243,10 +251,17 @@ def test_hostile_texts_stay_texts():
     contact_sheet(hostile)
 
 
-def test_page_of_a_thousand_classes_stays_small():
-    n = 1000
-    report = make_report(n, box=76, radius=29.0)
+@pytest.mark.parametrize("box", [76, 120])
+def test_page_of_a_thousand_classes_stays_small(box):
+    report = make_report(1000, box=box, radius=29.0)
     assert len(page(report).encode()) < 20e6
+
+
+def test_pictures_shrink_where_there_are_too_many():
+    for width, images in itertools.product((10, 76, 500), (1, 20, 1000, 50_000)):
+        shown = width_on_page(width, images)
+        assert shown <= width and shown**2 * images <= MOST_PIXELS
+        assert shown == width or (shown + 1) ** 2 * images > MOST_PIXELS
 
 
 def test_no_class_is_told_in_words():

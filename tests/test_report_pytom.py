@@ -34,6 +34,7 @@ from cryokin.report.pytom_page import (
     Tree,
     figure_files,
     page,
+    strip,
 )
 
 HOSTILE = """"><script>alert(1)</script>&amp;'</script><!--<img src=x onerror=a()>"""
@@ -259,6 +260,9 @@ def test_text_of_the_user_stays_text():
 def test_page_of_many_classes_and_particles_stays_small():
     report = full_report(100, n=10_000, box=32)
     assert len(page(report).encode()) < 3e6
+    noise = np.random.default_rng(1).normal(size=(96, 96, 96))
+    for n in (20, 1000):
+        assert n * len(strip(noise, 40.0, n)) < 19e6
 
 
 @pytest.mark.parametrize(

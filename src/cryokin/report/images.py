@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +14,9 @@ from PIL import Image
 # cent at either end keeps a few hot pixels from dimming the particle.
 BLACK, WHITE = 0.5, 99.5
 MID_GREY = 128
+# Pixels of all class averages of a page together. A PNG of noise takes a byte a pixel,
+# its text four thirds of that; so a page of a thousand classes stays below 20 MB.
+MOST_PIXELS = 13_000_000
 
 
 def stretch(images: ArrayLike, radius: float | None = None) -> NDArray[np.uint8]:
@@ -90,6 +94,11 @@ def png(grey: NDArray[np.uint8]) -> bytes:
 def data_uri(grey: NDArray[np.uint8]) -> str:
     """Return a grey image of shape (y, x) as a ``data:`` address of a PNG."""
     return "data:image/png;base64," + base64.b64encode(png(grey)).decode("ascii")
+
+
+def width_on_page(width: int, images: int) -> int:
+    """Return the width at which so many square images of a width fit on a page."""
+    return min(width, math.isqrt(MOST_PIXELS // max(images, 1)))
 
 
 def reduce_to(image: NDArray[np.float32], width: int) -> NDArray[np.float32]:

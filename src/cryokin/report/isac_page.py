@@ -15,7 +15,7 @@ from cryokin.estimate import RuleUsage
 from cryokin.image.frc import crossing
 from cryokin.report import figures
 from cryokin.report.gallery import Caption, gallery
-from cryokin.report.images import data_uri, reduce_to, stretch
+from cryokin.report.images import data_uri, reduce_to, stretch, width_on_page
 from cryokin.report.page import (
     configuration,
     finite,
@@ -219,14 +219,16 @@ def page(report: IsacReport) -> str:
     nothing else and to run no other script. Without scripts it still shows everything
     but the details of a class. The same report gives the same text.
     """
+    width = width_on_page(report.box, len(report.classes))
     grey = stretch(report.averages, report.radius)
+    shown = [np.rint(reduce_to(image, width)).astype(np.uint8) for image in grey]
     return render(
         "isac.html",
         scripts=["gallery.js", "select.js"],
         styles=["colours.css", "page.css", "figures.css"],
         data=_class_data(report),
         report=report,
-        tiles=[(report.classes[i], data_uri(grey[i])) for i in report.by_size()],
+        tiles=[(report.classes[i], data_uri(shown[i])) for i in report.by_size()],
         summary=_summary(report),
         generations=_generations(report),
         sizes=_size_figure(report),

@@ -17,7 +17,14 @@ from cryokin.estimate import RuleUsage
 from cryokin.image.frc import crossing
 from cryokin.report import pytom_figures as figures
 from cryokin.report.figures import mask_circle
-from cryokin.report.images import data_uri, montage, reduce_to, slices, stretch
+from cryokin.report.images import (
+    data_uri,
+    montage,
+    reduce_to,
+    slices,
+    stretch,
+    width_on_page,
+)
 from cryokin.report.page import (
     configuration,
     finite,
@@ -275,7 +282,7 @@ def page(report: PytomReport) -> str:
                 "resolution": c.resolution,
                 "colour": colours[c.number],
                 "parts": ", ".join(c.parts),
-                "uri": _strip(c.average, report.radius),
+                "uri": strip(c.average, report.radius, len(report.classes)),
             }
             for c in report.by_size()
         ],
@@ -283,7 +290,7 @@ def page(report: PytomReport) -> str:
         summary=_summary(report),
         mask=mask_circle(box, report.radius) if box and report.radius else None,
         eigenvalues=_eigenvalues(report),
-        eigenvolumes=[_strip(v, report.radius) for v in report.eigenvolumes],
+        eigenvolumes=[strip(v, report.radius) for v in report.eigenvolumes],
         components=_components(report),
         exmx=_course(report.exmx),
         starts=sorted(
@@ -326,7 +333,7 @@ def _averages(report: PytomReport, colours: Mapping[int, str]) -> Markup:
     sizes = report.sizes
     strips = []
     for c in report.by_size():
-        uri = _strip(c.average, report.radius)
+        uri = strip(c.average, report.radius, len(report.classes))
         if uri is not None:
             notes = f"{sizes[c.number]:,}", quantity(c.resolution, report.unit, 1)
             strips.append(figures.Strip(uri, c.title, *notes, colours[c.number]))
@@ -531,12 +538,22 @@ def _summary(report: PytomReport) -> dict[str, Any]:
     }
 
 
-def _strip(volume: Volume | None, radius: float | None) -> str | None:
-    """Return the three central slices of a volume, side by side, as an image."""
+def strip(volume: Volume | None, radius: float | None, volumes: int = 1) -> str | None:
+    """Return the central slices of a volume side by side, as an address of a PNG.
+
+    Parameters
+    ----------
+    volume : ndarray, shape (n, n, n), or None
+        None gives None.
+    radius : float or None
+        Of the sphere within which contrast is stretched [voxel].
+    volumes : int
+        How many such pictures the page holds; the more, the smaller they are.
+    """
     if volume is None:
         return None
     size = volume.shape[0]
-    block = -(-size // LARGEST_SLICE)
+    block = -(-size // min(LARGEST_SLICE, width_on_page(size, 3 * volumes)))
     if block == 1:
         return data_uri(montage(volume, radius))
     n = size // block
