@@ -13,7 +13,6 @@ import sys
 import time
 from pathlib import Path
 
-import browser
 import h5py
 import mrcfile
 import numpy as np
@@ -21,6 +20,7 @@ import pytest
 import starfile
 import yaml
 
+import browser
 from cryokin.estimate import load_estimate, usage
 from cryokin.files import read_ids
 from cryokin.io.eman_hdf import read_headers, read_images, write_images
