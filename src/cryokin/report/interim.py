@@ -26,6 +26,14 @@ from cryokin.report.isac_files import read_prealigned, read_rounds, read_usage
 from cryokin.report.isac_page import ClassAverage, IsacReport, Pose
 from cryokin.report.pytom_files import PytomFiles, read_report
 
+#: What the steps of a run leave, from the first to the last before its report.
+STEPS = (
+    "import/import.json",
+    *("generation_*/round_*/state.json", "generation_*/*_status.json", "frc.json"),
+    *("prepared/prepared.json", "eigen.json", "exmx.json", "mco_ac/round_*.npz"),
+    *("annealing.json", "classes.json", "merged/classes.json"),
+)
+
 
 def interim_page(
     run: str,
@@ -67,7 +75,11 @@ def is_finished(results: Path) -> bool:
     if not page.is_file():
         return False
     made = page.stat().st_mtime
-    return all(path.stat().st_mtime <= made for path in results.rglob("*.json"))
+    return all(
+        path.stat().st_mtime <= made
+        for pattern in STEPS
+        for path in results.glob(pattern)
+    )
 
 
 def _isac(
