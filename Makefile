@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 OF_RUN = --run "$(RUN)" $(if $(DIRECTORY),--directory "$(DIRECTORY)") \
   $(if $(CONFIGFILE),--configfile "$(CONFIGFILE)")
 
-.PHONY: help setup demo report select named screenshots test lint clean
+.PHONY: help setup demo report select named screenshots figures test lint clean
 .DELETE_ON_ERROR:
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make report RUN=demo   the report of a run, also while it goes on"
 	@echo "make select RUN=demo   pick classes of a finished run in the browser"
 	@echo "             (and DIRECTORY=work CONFIGFILE=my.yaml, if the run is elsewhere)"
+	@echo "make figures demo; draw the figures of docs/ from it"
 	@echo "make test    setup; format, types and tests"
 	@echo "make lint    setup; format and types only"
 	@echo "make clean   remove the environment and the results of the demo"
@@ -59,6 +60,9 @@ named:
 
 screenshots: demo
 	$(BIN)/python docs/screenshots.py
+
+figures: demo
+	$(BIN)/python docs/figures.py
 
 test: lint
 	$(BIN)/python -m pytest
