@@ -120,6 +120,15 @@ def test_classes_are_found_in_spite_of_wrong_poses():
     assert found(correct(particles.rows(), project=False)) < 0.3
 
 
+def test_pose_errors_lead_the_spectrum_until_they_are_taken_out():
+    particles = simulate((60,), noise=1.0, turn=0.06, shift=0.5)
+    kept, without = (
+        cpca.components(ccc.matrix(c.weighted(), c.w), 6).eigenvalues
+        for c in (correct(particles.rows(), project) for project in (False, True))
+    )
+    assert kept[0] > 2 * without[0]
+
+
 def test_an_eigenvolume_is_what_the_classes_differ_by():
     particles = simulate((40, 40), noise=0.5)
     rows = particles.rows()

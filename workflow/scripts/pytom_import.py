@@ -39,7 +39,7 @@ def main() -> None:
     if len(table) < max(2, arguments.nclass):
         raise InputError(
             f"{arguments.particles}: {len(table)} particles are too few for nclass ="
-            f" {options['nclass']} classes; lower nclass in the config."
+            f" {arguments.nclass} classes; lower nclass in the config."
         )
     make_mask(options["mask"], table.box, options["binning"])
     table.write(arguments.folder / "particles")
