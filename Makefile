@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 OF_RUN = --run "$(RUN)" $(if $(DIRECTORY),--directory "$(DIRECTORY)") \
   $(if $(CONFIGFILE),--configfile "$(CONFIGFILE)")
 
-.PHONY: help setup demo report select named screenshots figures test lint clean
+.PHONY: help setup demo report select named screenshots figures pictures test lint clean
 .DELETE_ON_ERROR:
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "make figures demo; draw the figures of docs/ from it"
 	@echo "make test    setup; format, types and tests"
 	@echo "make lint    setup; format and types only"
+	@echo "make pictures  setup; draw the rules for the documentation, with Graphviz"
 	@echo "make clean   remove the environment and the results of the demo"
 
 setup: $(STAMP)
@@ -72,6 +73,23 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check $(SNAKEFILES)
 	$(BIN)/mypy
+
+# The rules of a run, as Snakemake tells them; no run is needed.
+PICTURES := docs/images/rulegraph.svg docs/images/rulegraph_3d.svg
+docs/images/rulegraph.svg: RUN := demo
+docs/images/rulegraph_3d.svg: RUN := demo_3d
+
+pictures: setup $(PICTURES)
+
+.PHONY: $(PICTURES)
+$(PICTURES):
+	@command -v dot > /dev/null || { \
+	  echo "error: dot is not there; install Graphviz (apt-get install graphviz)" >&2; \
+	  exit 1; }
+	snakemake results/$(RUN)/report/index.html --profile profiles/local \
+	  --rulegraph dot > $@.dot
+	sed 's/bgcolor=white/bgcolor=transparent, rankdir=LR/' $@.dot | dot -Tsvg -o $@
+	@rm $@.dot
 
 clean:
 	rm -rf $(VENV) results/demo results/demo_3d resources/demo_2d resources/demo_3d .pytest_cache .mypy_cache .ruff_cache

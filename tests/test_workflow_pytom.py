@@ -201,6 +201,56 @@ def test_a_finished_run_has_nothing_to_do(place):
     assert place.planned() == {}
 
 
+# What a change of these options makes again, besides the estimate and the page.
+SELECTING = {"hierarchical_merge", "select_particles"}
+FROM_CLASSES_ON = {"pytom_class_averages", "classes_star"}
+EXMX = {"mco_exmx_starts", "mco_exmx"}
+
+
+@pytest.mark.parametrize(
+    ("run", "change", "again"),
+    [
+        ("maximised", {"nclass": 4}, {"kmeans"} | EXMX | FROM_CLASSES_ON | SELECTING),
+        (
+            "maximised",
+            {"rand_seed": 4},
+            {"kmeans"} | EXMX | FROM_CLASSES_ON | SELECTING,
+        ),
+        ("maximised", {"starts": 4}, EXMX | FROM_CLASSES_ON | SELECTING),
+        ("maximised", {"merge": {"height": 0.2}}, SELECTING),
+        ("components", {"nclass": 3}, {"pytom_reproducible"} | FROM_CLASSES_ON),
+        ("components", {"neig": 3}, {"eigen_projection"}),
+        ("annealed", {"temperature_step": 1.0}, {"mco_ac_round", "mco_ac"}),
+    ],
+    ids=lambda value: "_".join(value) if isinstance(value, dict) else None,
+)
+def test_a_change_makes_again_what_depends_on_it(place, run, change, again):
+    place.write("changed.yaml", RUNS | {run: RUNS[run] | change})
+    planned = place.planned(config="changed.yaml").keys()
+    assert planned == again | {"estimate_run", "pytom_report", "all"}
+
+
+@pytest.mark.parametrize(
+    ("file", "last"),
+    [
+        ("correlation_matrix.h5", "ccc_matrix"),
+        ("prepared/prepared.json", "pytom_prepare"),
+        ("estimate.json", "estimate_run"),
+    ],
+)
+def test_a_file_makes_what_it_needs_and_no_more(place, file, last):
+    order = ["pytom_import", "pytom_prepare", "ccc_matrix"]
+    needed = order[: order.index(last) + 1] if last in order else [last]
+    planned = place.planned(f"results/components/{file}", work="empty")
+    assert planned == dict.fromkeys(needed, 1)
+
+
+@pytest.mark.parametrize("work", ["work", "empty"])
+@pytest.mark.parametrize("option", ["--dag", "--rulegraph", "--summary"])
+def test_runs_can_be_looked_at_before_and_after(place, work, option):
+    assert "ccc_matrix" in place.run(option, work=work)
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

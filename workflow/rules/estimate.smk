@@ -14,11 +14,13 @@ def runs_that_can_be_counted():
 
 def ranks_of_rules():
     """The MPI ranks of the rules that have some, as the profile sets them."""
-    return {
+    found = {
         known.name: known.resources["tasks"].value
         for known in workflow.rules
         if "tasks" in known.resources
     }
+    # A profile may also give an expression, which only a job has a value of.
+    return {name: ranks for name, ranks in found.items() if isinstance(ranks, int)}
 
 
 rule estimate_run:

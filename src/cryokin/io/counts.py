@@ -35,7 +35,8 @@ def count_particles(path: str | os.PathLike[str]) -> Counts:
     Parameters
     ----------
     path : path-like
-        STAR table, stack (MRC or EMAN2's HDF), table of cryoSPARC, or ParticleList.
+        STAR table, stack (MRC or EMAN2's HDF), table of cryoSPARC or Dynamo, or
+        ParticleList.
 
     Raises
     ------
@@ -46,6 +47,8 @@ def count_particles(path: str | os.PathLike[str]) -> Counts:
     suffix = source.suffix.lower()
     if suffix == ".xml":
         return _of_list(source)
+    if suffix == ".tbl":
+        return _of_dynamo(source)
     if suffix == ".star":
         return _of_star(source)
     if suffix == ".cs":
@@ -88,6 +91,23 @@ def _of_list(source: Path) -> Counts:
     if not first:
         raise InputError(f"{source}: no particle with a Filename is in it.")
     return Counts(n, _box_of(source, first))
+
+
+def _of_dynamo(source: Path) -> Counts:
+    """Count the lines of a table of Dynamo, whose volumes bear its tags."""
+    n, first = 0, ""
+    with source.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if line.strip():
+                first = first or line.split()[0]
+                n += 1
+    try:
+        stem = f"particle_{int(float(first)):06d}"
+    except ValueError:
+        raise InputError(f"{source}: no particle with a tag is in it.") from None
+    names = (f"{stem}{ending}" for ending in (".em", ".mrc"))
+    there = [name for name in names if (source.parent / name).is_file()]
+    return Counts(n, _box_of(source, there[0] if there else f"{stem}.em"))
 
 
 def _of_cryosparc(source: Path) -> Counts:

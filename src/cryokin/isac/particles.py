@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cryokin.files import read_ids
 from cryokin.image.geometry import Alignment, centre
 from cryokin.image.polar import Complex64, Float32, PolarBasis
 from cryokin.isac.alignment import average
@@ -94,5 +93,5 @@ def load_particles(
     options : mapping
         Options of the run, as for `polar_basis`.
     """
-    chosen = np.array(read_ids(ids), np.intp)
+    chosen = np.fromfile(ids, np.intp, sep=" ")
     return Particles(polar_basis(options), np.load(coefficients, mmap_mode="r"), chosen)

@@ -164,7 +164,9 @@ class Model:
         self.shifts = (2 * steps[0] + 1) * (2 * steps[1] + 1)
         self.cutoffs = cutoffs(options["FL"], refinement.FH)
         self.whole = new_size(box, options["target_radius"] / options["radius"])
-        self.schedule = search_schedule(self.whole, options["target_radius"])
+        # A radius that does not fit is the import's to refuse.
+        radius = options["target_radius"]
+        self.schedule = search_schedule(max(self.whole, 2 * radius + 2), radius)
 
     # --------------------------------------------------------------- parts of a job
     def _band(self, cutoff: float) -> Band:

@@ -11,7 +11,7 @@ transform
 number
     one number of a matrix written as text
 eigen
-    one of the n^3 operations of an eigenvalue problem
+    one number of a matrix in one product with a vector
 cluster
     one component of a particle compared with one class, in one start
 expect
@@ -53,6 +53,8 @@ MARKERS = {
 
 PROCESS_MB = 90  # of a rank that has done nothing yet
 CLUSTER_ITERATIONS = 100  # of a start of the clustering, about
+DENSE = 1000  # particles up to which all of an eigenvalue problem is solved
+MOST_PRODUCTS = 500  # of a large matrix with a vector, about
 STARTS = 10  # of a run among those that must agree, where the method has no option
 ROW_BYTES = 600  # of all tables and lists that a particle stands in
 
@@ -190,8 +192,9 @@ def _components(
     yield JobWork(
         "eigen_projection",
         "",
-        {"libraries": 1, "eigen": float(n) ** 3} | spectrum,
-        rank_mb=90 + rows + 24 * n * n / MB,
+        {"libraries": 1, "eigen": float(n) ** 2 * min(n, MOST_PRODUCTS)} | spectrum,
+        # Of a large matrix some products are taken, without a copy.
+        rank_mb=90 + rows + (24 if n <= DENSE else 9) * n * n / MB,
         disk_mb=8 * n * neig / MB,
     )
     each = n * options["nclass"] * neig * CLUSTER_ITERATIONS
