@@ -43,7 +43,7 @@ include: "workflow/rules/rct.smk"
 
 check_files()
 # Says where the runs are while they go on; the file that it keeps is of no rule.
-PROGRESS = Watch(RUNS, ranks_of_rules, count_particles)
+PROGRESS = Watch(RUNS, ranks_of_rules, lambda run: count_particles(particles_of(run)))
 
 
 onstart:

@@ -6,6 +6,8 @@ process that runs the workflow, prints what is new and keeps ``progress.json``.
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import sys
 import threading
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cryokin.estimate import CASES, JobWork, jobs_of
-from cryokin.files import read_json, write_json
+from cryokin.files import read_json
 from cryokin.io.counts import Counts
 from cryokin.jobs import Job, read_jobs
 
@@ -309,7 +311,7 @@ class Watch:
     ranks : callable
         Returns the MPI ranks by rule; it is called at the start.
     count : callable
-        Returns the `Counts` of a file of particles.
+        Returns the `Counts` of the particles of a run.
     tell : callable, optional
         Takes a line for the terminal.
     """
@@ -363,7 +365,7 @@ class Watch:
         if not self._at_work(results):
             return
         if run not in self._counts:
-            self._counts[run] = self._count(self.runs[run]["particles"])
+            self._counts[run] = self._count(run)
         now = self._now(run, results, last and failed is None)
         if failed is not None and now.state != "done":
             now = _with(now, "stopped", f"{run}: {failed} ({now.step})")
@@ -374,7 +376,7 @@ class Watch:
         if before is None or _told(before) != _told(now):
             self._tell(now.text)
         if now != before:
-            write_json(results / "progress.json", asdict(now))
+            _keep(results / "progress.json", now)
 
     def _now(self, run: str, results: Path, ended: bool) -> Progress:
         """Look, and remember since when the step has been the present one."""
@@ -399,6 +401,13 @@ class Watch:
             for log in (results / "logs").rglob("*.log")
             if log.name != "estimate_run.log"
         )
+
+
+def _keep(path: Path, progress: Progress) -> None:
+    """Write ``progress.json``: at once, and not as an output, whose size is noted."""
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.part")
+    partial.write_text(json.dumps(asdict(progress), indent=1, sort_keys=True) + "\n")
+    partial.replace(path)
 
 
 def _with(now: Progress, state: State, text: str) -> Progress:
