@@ -793,6 +793,11 @@ def test_one_failing_rank_ends_the_job(place, particles, tmp_path):
     assert done.returncode == 1
     assert "particles.mrcs: broken off, 239 whole images" in done.text
     assert not (place.results("broken") / "2dalignment/aqfinal.hdf").exists()
+    progress = json.loads((place.results("broken") / "progress.json").read_text())
+    told = "stopped: rule isac_prealign failed, see results/tiny/logs/isac_prealign.log"
+    assert progress["state"] == "stopped"
+    assert progress["text"] == f"tiny: {told} (prealignment)"
+    assert progress["text"] in done.text
 
 
 def test_a_launcher_of_another_mpi_is_noticed(root, tmp_path):
@@ -881,16 +886,3 @@ def test_a_run_says_where_it_is_also_after_a_kill(place):
     assert found["accounted"] == pytest.approx(accounted)
     # What tells of a run is nothing that it is made of.
     assert place.planned(work=work) == {}
-
-
-def test_a_run_that_fails_says_by_which_rule(place):
-    work = "progress_failed"
-    place.run("results/tiny/working_stack.mrcs", work=work)
-    (place.results(work) / "coefficients.npy").write_bytes(b"nothing")
-    done = place.snakemake("results/tiny/classes.csv", work=work)
-    assert done.returncode == 1
-    found = json.loads((place.results(work) / "progress.json").read_text())
-    assert found["state"] == "stopped"
-    told = "tiny: stopped: rule isac_candidates_round failed, see results/tiny/logs/"
-    assert found["text"].startswith(told)
-    assert found["text"] in done.text

@@ -202,9 +202,10 @@ def test_a_finished_run_has_nothing_to_do(place):
 
 
 # What a change of these options makes again, besides the estimate and the page.
-SELECTING = {"hierarchical_merge", "select_particles"}
-FROM_CLASSES_ON = {"pytom_class_averages", "classes_star"}
+SELECTING = {"hierarchical_merge", "select_classes"}
+FROM_CLASSES_ON = {"pytom_class_averages"}
 EXMX = {"mco_exmx_starts", "mco_exmx"}
+ANNEALING = {"mco_ac_round", "mco_ac"}
 
 
 @pytest.mark.parametrize(
@@ -220,7 +221,7 @@ EXMX = {"mco_exmx_starts", "mco_exmx"}
         ("maximised", {"merge": {"height": 0.2}}, SELECTING),
         ("components", {"nclass": 3}, {"pytom_reproducible"} | FROM_CLASSES_ON),
         ("components", {"neig": 3}, {"eigen_projection"}),
-        ("annealed", {"temperature_step": 1.0}, {"mco_ac_round", "mco_ac"}),
+        ("annealed", {"temperature_step": 1.0}, ANNEALING | FROM_CLASSES_ON),
     ],
     ids=lambda value: "_".join(value) if isinstance(value, dict) else None,
 )
