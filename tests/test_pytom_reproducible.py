@@ -39,6 +39,13 @@ def test_agreement_is_counted_from_chance():
     np.testing.assert_array_equal(only.members, np.flatnonzero(truth == 0))
 
 
+def test_share_is_of_the_mean_class_of_the_runs():
+    runs = np.array([[0, 0, 0, 0, 1, 1], [2, 2, 2, 1, 1, 1]])
+    labels = np.array([0, 0, 0, -1, 1, 1])
+    np.testing.assert_allclose(reproducible.shares(labels, runs), [3 / 3.5, 2 / 2.5])
+    assert len(reproducible.shares(np.full(6, -1), runs)) == 0
+
+
 def test_two_runs_in_turn_have_no_particle_in_common(monkeypatch):
     model = mco.model(correct(simulate((20, 11), noise=1.0).rows()))
     halves = []

@@ -210,6 +210,19 @@ def test_any_part_may_be_missing(missing):
     assert len(Elements(html).named("button", "tile")) == 4
 
 
+def test_classes_that_runs_agree_on_tell_how_far(root, tmp_path):
+    report = full_report()
+    write_run(tmp_path, report)
+    agreed = {"runs": 4, "agreement": 0.83, "reproduction": [0.9, 0.8, 0.7, 0.6]}
+    write_json(tmp_path / "reproducible.json", agreed)
+    names = {"classes": "classes.json", "reproducible": "reproducible.json"}
+    done = run_script(root, tmp_path, {"method": "cpca"}, labels="classes.csv", **names)
+    assert done.returncode == 0, done.stderr
+    html = (tmp_path / "report/index.html").read_text(encoding="utf-8")
+    assert [c["r"] for c in data_of(html)["classes"]] == agreed["reproduction"]
+    assert "4 of 4 runs" in html and "Rand index of 0.83" in html
+
+
 def test_figures_are_files_too(root):
     captions = (root / "workflow/report/figure.rst").read_text()
     files = figure_files(full_report())

@@ -15,6 +15,8 @@ def pytom_report_input(wildcards):
     if chosen["method"] == "cpca" or from_cpca:
         names |= {"eigen": "eigen.json", "coefficients": "coefficients.npy"}
     # Classes that independent runs agree on come from runs of their own.
+    if chosen["reproducible"]:
+        names["reproducible"] = "reproducible.json"
     if chosen["method"] == "mco_exmx" and not chosen["reproducible"]:
         names["exmx"] = "exmx.json"
     if chosen["method"] == "mco_ac" and not chosen["reproducible"]:

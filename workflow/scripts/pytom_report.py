@@ -26,6 +26,7 @@ def main() -> None:
     add("--coefficients", type=Path, help="coefficients.npy")
     add("--exmx", type=Path, help="exmx.json")
     add("--annealing", type=Path, help="annealing.json")
+    add("--reproducible", type=Path, help="reproducible.json")
     add("--merge", type=Path, help="merge.json")
     add("--merged", type=Path, help="merged/classes.json")
     add("--poses", type=Path, help="prepared/poses.npz")

@@ -12,7 +12,7 @@ from cryokin.parallel import world
 from cryokin.pytom import mco
 from cryokin.pytom.cpca import by_size
 from cryokin.pytom.files import load_prepared, save_labels
-from cryokin.pytom.reproducible import classify
+from cryokin.pytom.reproducible import classify, shares
 
 STARTS = 10  # random starts of a run, where the method has no option for it
 
@@ -51,6 +51,7 @@ def main() -> None:
                 "runs": len(found.partitions),
                 "agreement": found.agreement,
                 "accounted": accounted,
+                "reproduction": shares(labels, found.partitions).round(6).tolist(),
                 "counts": np.bincount(labels[labels >= 0]).tolist(),
             },
         )

@@ -111,6 +111,31 @@ def reproduced(
     return kept
 
 
+def shares(
+    labels: NDArray[np.intp], partitions: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Return the part of the runs' classes that each reproducible class holds.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (n,)
+        Reproducible classes from 0; -1: unaccounted.
+    partitions : ndarray of int, shape (n_runs, n)
+        Classes of every run; in each, members of a reproducible class are together.
+
+    Returns
+    -------
+    ndarray, shape (k,)
+        Members over the mean size of the runs' classes, 0 to 1.
+    """
+    found = []
+    for k in range(int(labels.max(initial=-1)) + 1):
+        members = np.flatnonzero(labels == k)
+        sizes = [np.sum(run == run[members[0]]) for run in partitions]
+        found.append(len(members) / float(np.mean(sizes)))
+    return np.array(found)
+
+
 def classify(
     model: Model,
     nclass: int,

@@ -203,6 +203,7 @@ def _pytom(
         coefficients=_there(results / "coefficients.npy"),
         exmx=_there(results / "exmx.json"),
         annealing=_there(results / "annealing.json"),
+        reproducible=_there(results / "reproducible.json"),
         poses=_there(results / "prepared/poses.npz"),
         imported=results / "import/import.json",
         results=results,

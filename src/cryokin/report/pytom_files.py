@@ -50,6 +50,9 @@ class PytomFiles:
     exmx, annealing : Path or None
         ``exmx.json``, ``annealing.json``: a list of iterations, or a mapping that holds
         it under ``iterations`` beside ``objectives`` and ``agreement`` of the starts.
+    reproducible : Path or None
+        ``reproducible.json``: ``runs``, their ``agreement``, ``reproduction`` of the
+        classes.
     merge : Path or None
         ``merge.json``: ``linkage``; the group of each leaf as ``groups`` (numbers of
         ``names``, -1: none) beside the names of the leaves as ``labels``, or as
@@ -72,6 +75,7 @@ class PytomFiles:
     coefficients: Path | None = None
     exmx: Path | None = None
     annealing: Path | None = None
+    reproducible: Path | None = None
     merge: Path | None = None
     merged: Path | None = None
     poses: Path | None = None
@@ -113,6 +117,11 @@ def read_report(
     else:
         labels = np.full(int(imported["n"]), -1, np.int64)
     classes = _classes(files, table["classes"], labels)
+    agreed = read_json(files.reproducible) if files.reproducible else {}
+    for_class = dict(enumerate(agreed.get("reproduction", ())))
+    classes = [
+        replace(c, reproduction=_number(for_class.get(c.number))) for c in classes
+    ]
     tree = _tree(files, options, classes, labels) if files.merge else None
     if files.merged and tree:
         table_of_merged = files.merged.with_name("classes.csv")
@@ -153,6 +162,8 @@ def read_report(
         tree=tree,
         directions=read_directions(files.poses) if files.poses else None,
         shifts=read_shifts(files.poses) if files.poses else None,
+        runs=int(agreed.get("runs", 0)),
+        agreement=_number(agreed.get("agreement")),
         checksum=sha256(files.classes) if files.classes else "",
         usage=read_usage(files.results, run, options, imported),
         provenance=made_by,

@@ -69,6 +69,8 @@ class SubtomogramClass:
         Where the FSC falls below 0.5 [unit of the report]; NaN if unknown.
     name : str
         The user's name of the class; empty if it has none but its number.
+    reproduction : float
+        Part of the independent runs' classes that it holds, 0 to 1; NaN if unknown.
     parts : sequence of str
         Names of the classes that were merged to it; empty if it was not merged.
     """
@@ -79,6 +81,7 @@ class SubtomogramClass:
     frequency: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     resolution: float = math.nan
     name: str = ""
+    reproduction: float = math.nan
     parts: Sequence[str] = ()
 
     @property
@@ -184,6 +187,10 @@ class PytomReport:
         Shifts (x, y, z) of the particles [voxel].
     checksum : str
         SHA-256 of ``classes.json``, which a selection of classes names.
+    runs : int
+        Independent runs that the classes had to come out of; 0: there were none.
+    agreement : float
+        Mean adjusted Rand index of pairs of these runs; NaN if unknown.
     unfinished : str
         For a run that goes on: what it has done so far, in a sentence.
 
@@ -216,6 +223,8 @@ class PytomReport:
     schema: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     shifts: NDArray[np.float64] | None = None
     checksum: str = ""
+    runs: int = 0
+    agreement: float = math.nan
     unfinished: str = ""
 
     def __post_init__(self) -> None:
@@ -455,6 +464,7 @@ def _data(report: PytomReport, ordered: Sequence[SubtomogramClass]) -> dict[str,
                 "k": c.number,
                 "t": c.title,
                 "d": finite(c.resolution, 2),
+                "r": finite(c.reproduction, 4),
                 "d143": finite(voxel / at[1], 2),
                 "m": np.diff(report.members(c.number), prepend=0).tolist(),
                 "f": [finite(1000 * value, 0) for value in c.fsc],
