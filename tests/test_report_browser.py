@@ -62,6 +62,7 @@ def reports():
     return {
         "2d": isac_report(20),
         "2d_large": isac_report(1000),
+        "2d_goes_on": dataclasses.replace(isac_report(6), unfinished="Round 1."),
         "3d": dataclasses.replace(test_report_pytom.full_report(5), checksum="cd" * 32),
     }
 
@@ -254,12 +255,21 @@ def test_the_page_asks_the_network_for_nothing(page, pages):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["2d", "2d_large", "3d"])
+@pytest.mark.parametrize("name", ["2d", "2d_large", "2d_goes_on", "3d"])
 def test_nothing_is_wider_than_a_phone(window, pages, name, theme):
     window.show_as(*PHONE, theme)
     window.open(pages[name])
     window.run("document.querySelector('#s-limits').click()")
     assert window.run("return document.documentElement.scrollWidth") == PHONE[0]
+
+
+@pytest.mark.parametrize("page", ["2d_goes_on"], indirect=True)
+def test_classes_of_a_run_that_goes_on_are_looked_at_only(page):
+    page.click(f"#class-{order(page)[2]}")
+    page.press("a", "ArrowRight", "Space", "s")
+    assert shown(page, "#d-number") == str(order(page)[3])
+    assert picked(page) == []
+    assert page.run("return document.querySelector('#selection').hidden")
 
 
 @pytest.mark.parametrize("page", ["2d_large"], indirect=True)

@@ -119,7 +119,7 @@
     const members = [...done].reduce((sum, k) => sum + size(k), 0);
     if (done.size > 1) {
       const letter = letters(groups.indexOf(done));
-      say(`Group ${letter}: ${count(done.size, "class")}, ${count(members, "particle")}, to be named ${nameOf(Math.min(...done))}.`);
+      say(`Group ${letter}: ${count(done.size, "class")}, ${count(members, "particle")}; they become class ${nameOf(Math.min(...done))}.`);
     } else say("A group needs two classes.");
   }
 
