@@ -365,7 +365,7 @@ def test_the_rule_keeps_what_is_within_its_limits(place):
 
 
 def test_particles_of_a_run_are_the_input_of_another(place):
-    chained = DEMO | {"img_per_grp": 4, "thld_grp": 2, "CTF": False}
+    chained = DEMO | {"img_per_grp": 2, "thld_grp": 2, "CTF": False}
     runs = BY_HAND | {
         name: chained | {"particles": f"run:{source}"}
         for name, source in (
