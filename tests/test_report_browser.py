@@ -272,6 +272,31 @@ def test_classes_of_a_run_that_goes_on_are_looked_at_only(page):
     assert page.run("return document.querySelector('#selection').hidden")
 
 
+def spoken(window):
+    """What a screen reader is told of the gallery: role, name, whether it is picked."""
+    nodes = window.devtools("Accessibility.getFullAXTree")["nodes"]
+    for node in nodes:
+        states = {
+            p["name"]: p["value"].get("value") for p in node.get("properties", ())
+        }
+        if node.get("role", {}).get("value") in ("option", "listbox"):
+            yield node["role"]["value"], node["name"]["value"], states
+
+
+def test_a_screen_reader_is_told_what_is_seen(page, reports):
+    focus_first(page)
+    page.press("m", "ArrowRight", "Space", "m")
+    told = list(spoken(page))
+    assert ("listbox", "Class averages") in [(role, name) for role, name, _ in told]
+    options = [(name, s) for _, name, s in told if name.startswith("Class ")]
+    largest = reports["2d"].by_size()
+    for (name, states), i in zip(options[1:], largest, strict=True):
+        c = reports["2d"].classes[i]
+        assert name.startswith(f"Class {c.number}, {c.size} particles")
+        assert states["selected"] == (i in largest[:2])
+        assert name.endswith("to be merged in group A") == (i in largest[:2])
+
+
 @pytest.mark.parametrize("page", ["2d_large"], indirect=True)
 def test_fifty_of_a_thousand_classes_are_picked_at_once(page):
     times = page.run(
@@ -378,7 +403,7 @@ def test_what_is_picked_lands_in_the_file(window, server, selection):
     [
         {"path": "A" * 32},
         {"path": ""},
-        {"Host": "selection.example"},
+        {"Host": "selection.example", "Origin": "http://selection.example"},
         {"Origin": "http://selection.example"},
         {"Origin": "null"},
         {"Origin": None},

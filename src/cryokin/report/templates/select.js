@@ -30,6 +30,15 @@
     return (i < 26 ? "" : letters(Math.floor(i / 26) - 1)) + String.fromCharCode(65 + (i % 26));
   }
 
+  // What a screen reader says of a class.
+  function spoken(c, letter) {
+    const parts = [`Class ${nameOf(c.k)}`, count(c.n, "particle")];
+    if (c.d !== null) parts.push(`resolution ${c.d.toFixed(1)} ${data.unit ?? "Å"}`);
+    if (typeof c.e === "number") parts.push(`pixel error ${c.e.toFixed(2)}`);
+    if (letter) parts.push(`to be merged in group ${letter}`);
+    return parts.join(", ");
+  }
+
   function refresh() {
     const letterOf = new Map();
     const lettered = joining && !groups.includes(joining) ? [...groups, joining] : groups;
@@ -41,7 +50,10 @@
       if (on) members += c.n;
       if ((tile.getAttribute("aria-selected") === "true") !== on) tile.setAttribute("aria-selected", String(on));
       const letter = letterOf.get(c.k) ?? "";
-      if (tile.firstElementChild.dataset.group !== letter) tile.firstElementChild.dataset.group = letter;
+      if (tile.firstElementChild.dataset.group !== letter) {
+        tile.firstElementChild.dataset.group = letter;
+        tile.setAttribute("aria-label", spoken(c, letter));
+      }
     }
     gallery.classList.toggle("some", picked.size > 0);
     $("s-count").textContent = picked.size
