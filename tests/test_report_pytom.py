@@ -22,8 +22,10 @@ from cryokin.estimate import RuleUsage
 from cryokin.files import write_json
 from cryokin.io.mrc import write_volume
 from cryokin.provenance import provenance, sha256
+from cryokin.pytom.runs import save_chains
 from cryokin.report import pytom_figures as figures
 from cryokin.report.images import montage, slices, stretch
+from cryokin.report.interim import interim_page
 from cryokin.report.page import option_table
 from cryokin.report.pytom_files import read_directions, read_labels
 from cryokin.report.pytom_page import (
@@ -208,6 +210,47 @@ def test_what_a_run_lacks_is_not_on_its_page():
 def test_any_part_may_be_missing(missing):
     html = page(full_report(**missing))
     assert len(Elements(html).named("button", "tile")) == 4
+
+
+def test_a_run_that_goes_on_shows_what_it_has(tmp_path):
+    options = {"method": "mco_ac", "nclass": 4}
+
+    def text(*made):
+        for name in made:
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (there / name.rpartition("/")[2]).rename(tmp_path / name)
+        return interim_page("demo", options, tmp_path, {})
+
+    there = tmp_path / "made"
+    there.mkdir()
+    with pytest.raises(InputError, match="nothing is there to report yet"):
+        text()
+    report = full_report()
+    write_run(there, report)
+    imported = {"n": 60, "box": 12, "pixel_size": 10.0, "source": "a", "sha256": "b"}
+    write_json(there / "import.json", imported)
+    assert "subtomograms are being prepared" in text("import/import.json")
+    assert "are being compared" in text("prepared/poses.npz")
+    for volume in there.glob("eigenvolume_*"):
+        volume.rename(tmp_path / volume.name)
+    html = text("eigen.json", "coefficients.npy")
+    assert "The components are there" in html and 'id="components"' in html
+    assert not Elements(html).named("button", "tile")
+    chain = {
+        **{"round": 0, "objective": 1.0, "best_objective": 1.0, "changed": 0.5},
+        **{"temperature": 1.0, "worse": np.array([0.25])},
+        "last_labels": np.zeros(60, int),
+        "best_labels": np.zeros(60, int),
+    }
+    (tmp_path / "mco_ac").mkdir()
+    save_chains(tmp_path / "mco_ac/round_0000.npz", [chain])
+    html = text()
+    assert "1 round of annealing is done" in html and 'id="course"' in html
+    for average in there.glob("average_*"):
+        average.rename(tmp_path / average.name)
+    html = text("classes.csv", "classes.json")
+    assert len(Elements(html).named("button", "tile")) == 4
+    assert data_of(html)["unfinished"]
 
 
 def test_classes_that_runs_agree_on_tell_how_far(root, tmp_path):

@@ -225,7 +225,8 @@ def _pytom_so_far(results: Path, rounds: int) -> str:
         if (results / file).is_file():
             return sentence
     if rounds:
-        return f"{rounds} round{'s' * (rounds > 1)} of annealing are done."
+        plural = "s of annealing are" if rounds > 1 else " of annealing is"
+        return f"{rounds} round{plural} done."
     if (results / "coefficients.npy").is_file():
         return "The components are there; the particles are being classified."
     if (results / "prepared/poses.npz").is_file():
