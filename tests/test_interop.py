@@ -26,7 +26,7 @@ from cryokin.image.filters import filter_image
 from cryokin.image.frc import ring_correlation
 from cryokin.image.masks import disc
 from cryokin.io.eman_hdf import read_headers, read_images
-from cryokin.io.mrc import write_stack
+from cryokin.io.mrc import write_stack, write_volume
 from cryokin.io.pytom_xml import read_particle_list
 from cryokin.io.star import read_star, write_star
 from cryokin.provenance import sha256
@@ -34,6 +34,7 @@ from cryokin.simulate.density import chiral_density, project
 from cryokin.simulate.files import write_image_set
 from cryokin.simulate.images import Recipe, simulate_images
 from cryokin.simulate.volumes import VolumeRecipe, simulate_volumes, write_volume_set
+from cryokin.volume.masks import sphere
 from test_workflow import Place
 
 RADIUS = 25
@@ -148,6 +149,7 @@ def place(root, tmp_path_factory):
         VolumeRecipe(n_particles=30, box=20, pixel_size=14.0, snr=2.0)
     )
     write_volume_set(place.folder / "cubes", volumes)
+    write_volume(folder / "mask.mrc", sphere((20,) * 3, 8, 1), 14.0)
     place.write("cubes.yaml", {"cubes": CUBES})
     place.run()
     select(place, keep=[1, 2, 4], merge=[[2, 4]])
@@ -694,6 +696,23 @@ def test_what_a_job_of_relion_hands_over(place, full, root):
     assert set(parts["rlnClassNumber"]) <= set(classes["rlnClassNumber"])
     stack = classes["rlnReferenceImage"].iloc[0].partition("@")[2]
     assert (place.folder / stack).exists()
+
+
+def test_subtomograms_are_a_job_of_relion_likewise(place):
+    """The mask as RELION hands it over, limits for the selection, files by name."""
+    place.shell(
+        '"$CRYOKIN"/workflow/scripts/relion_external.py --o External/job003/'
+        " --in_parts cubes/particles.star --in_mask resources/demo_2d/mask.mrc"
+        " --method cpca --wedge '{angles: [30, 30]}' --lowpass 7 --nclass 2"
+        " --select '{size: 3}' --j 2"
+    )
+    job = place.folder / "External/job003"
+    assert (job / "RELION_JOB_EXIT_SUCCESS").exists()
+    given = table_of(place.folder / "cubes/particles.star")
+    chosen = table_of(job / "particles.star")
+    assert 0 < len(chosen) <= len(given)
+    assert set(chosen["rlnClassNumber"]) <= {1, 2}
+    assert all(Path(name).is_absolute() for name in chosen["rlnImageName"])
 
 
 @pytest.mark.parametrize(

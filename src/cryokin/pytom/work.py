@@ -136,7 +136,8 @@ def jobs_of(
     if options["merge"]:
         yield _averages("hierarchical_merge", n, box, nclass)
     if options["select"]:
-        part = max(1, n // nclass) * len(options["select"]["classes"])
+        wanted = options["select"].get("classes") or range(nclass)  # limits: all pass
+        part = max(1, n // nclass) * len(wanted)
         yield _averages("select_classes", part, box, 1, parallel=False)
     yield JobWork("pytom_report", "", {"report": 1}, rank_mb=200, disk_mb=3)
 
