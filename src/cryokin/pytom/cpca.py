@@ -6,10 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import scipy.linalg
-import scipy.sparse.linalg
 from numpy.typing import NDArray
-from scipy.cluster.vq import ClusterError, kmeans2
 
 from cryokin.errors import InputError
 from cryokin.pytom.pose_errors import BLOCK, Corrected
@@ -84,6 +81,10 @@ def components(
             f"neig = {neig} components cannot be taken from {n} particles (allowed:"
             f" 1 to {n}); lower neig in the config."
         )
+    # Slow to import, and most steps need no more of this module than `by_size`.
+    import scipy.linalg
+    import scipy.sparse.linalg
+
     if n > DENSE and neig < n / 10:
         # The vector to start from is fixed: the library would draw one.
         start = stream(0).standard_normal(n)
@@ -199,6 +200,8 @@ def kmeans(
     coefficients: NDArray[np.floating], nclass: int, generator: np.random.Generator
 ) -> tuple[float, NDArray[np.intp]]:
     """Return minus the inertia, and the classes, of one k-means++ start."""
+    from scipy.cluster.vq import ClusterError, kmeans2
+
     data = np.asarray(coefficients, np.float64)
     seeds = _seeds(data, nclass, generator)
     try:

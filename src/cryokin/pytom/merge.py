@@ -7,8 +7,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster import hierarchy
-from scipy.spatial.distance import pdist, squareform
 
 from cryokin.errors import InputError
 
@@ -50,6 +48,10 @@ def tree(
             " classes first."
         )
     distance = np.abs(1 - np.asarray(matrix, np.float64))
+    # Slow to import, and every job for subtomograms reads this module.
+    from scipy.cluster import hierarchy
+    from scipy.spatial.distance import pdist, squareform
+
     if manual_compat:
         joined: NDArray[np.float64] = hierarchy.linkage(pdist(distance), "single")
         return joined
@@ -73,6 +75,8 @@ def cut_by_number(tree: NDArray[np.float64], n_groups: int) -> NDArray[np.intp]:
             f"merge: {n_groups} groups cannot be made of {n} classes (allowed: 1 to"
             f" {n}); correct the number in the config."
         )
+    from scipy.cluster import hierarchy
+
     return _in_order(hierarchy.cut_tree(tree, n_groups).ravel())
 
 
@@ -86,6 +90,8 @@ def cut_by_height(tree: NDArray[np.float64], height: float) -> NDArray[np.intp]:
     height : float
         Largest distance, 1 - correlation, at which groups are joined.
     """
+    from scipy.cluster import hierarchy
+
     return _in_order(hierarchy.fcluster(tree, height, "distance"))
 
 
