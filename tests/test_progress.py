@@ -40,8 +40,8 @@ class Place:
         os.utime(path, ns=(self.clock, self.clock))
 
     def prepare(self):
-        names = ("import/import.json", "2dalignment/initial2Dparams.txt")
-        for name in (*names, "working_stack.json"):
+        self.write("import/import.json", {"n": N, "box": 64})
+        for name in ("2dalignment/initial2Dparams.txt", "working_stack.json"):
             self.write(name)
 
     def round(self, generation, number, left, stop):
@@ -200,6 +200,8 @@ def test_a_failure_names_the_rule_and_its_log():
     assert failure(log) == (
         "stopped: rule isac_shrink failed, see results/demo/logs/isac_shrink.log"
     )
+    estimate = log.replace("isac_shrink", "estimate_run")
+    assert failure(estimate + log) == failure(log)
     assert failure("Exiting") == "stopped"
 
 

@@ -288,14 +288,17 @@ def time_left(seconds: float) -> str:
 def failure(log: str) -> str:
     """Return what failed, by the log of Snakemake: the first rule and its log.
 
+    An estimate fails for what the import refuses, too, which says more.
+
     Parameters
     ----------
     log : str
         All that Snakemake wrote.
     """
-    rule = re.search(r"^\s*Error in rule (\w+)", log, re.M)
-    if rule is None:
+    rules = list(re.finditer(r"^\s*Error in rule (\w+)", log, re.M))
+    if not rules:
         return "stopped"
+    rule = next((found for found in rules if found[1] != "estimate_run"), rules[0])
     told = re.search(r"^\s*log: (\S+)", log[rule.end() :], re.M)
     where = f", see {told[1]}" if told else ""
     return f"stopped: rule {rule[1]} failed{where}"
@@ -365,7 +368,7 @@ class Watch:
         if not self._at_work(results):
             return
         if run not in self._counts:
-            self._counts[run] = self._count(run)
+            self._counts[run] = self._counted(run, results)
         now = self._now(run, results, last and failed is None)
         if failed is not None and now.state != "done":
             now = _with(now, "stopped", f"{run}: {failed} ({now.step})")
@@ -377,6 +380,14 @@ class Watch:
             self._tell(now.text)
         if now != before:
             _keep(results / "progress.json", now)
+
+    def _counted(self, run: str, results: Path) -> Counts:
+        """Return the particles of a run, from its import if that is done."""
+        try:
+            imported = read_json(results / "import/import.json")
+        except OSError:
+            return self._count(run)
+        return Counts(imported["n"], imported["box"])
 
     def _now(self, run: str, results: Path, ended: bool) -> Progress:
         """Look, and remember since when the step has been the present one."""

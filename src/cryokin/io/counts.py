@@ -122,10 +122,15 @@ def _of_cryosparc(source: Path) -> Counts:
 
 
 def _of_stack(source: Path) -> Counts:
-    from cryokin.io.stacks import open_images
+    """Read headers alone: whether all images are there is for the import to say."""
+    from cryokin.io.eman_hdf import EmanStack, is_hdf
+    from cryokin.io.mrc import read_stack_header
 
-    with open_images(source) as stack:
-        return Counts(len(stack), int(stack.shape(0)[-1]))
+    if is_hdf(source):
+        with EmanStack(source) as stack:
+            return Counts(len(stack), int(stack.shape(0)[-1]))
+    shape = read_stack_header(source).shape
+    return Counts(int(shape[0]), int(shape[-1]))
 
 
 def _box_of(source: Path, name: str) -> int:
