@@ -17,7 +17,7 @@ ARGUMENTS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update"),
     *("--disable-sync", "--disable-default-apps", "--disable-dev-shm-usage"),
-    *("--allow-file-access-from-files", "--hide-scrollbars"),
+    "--hide-scrollbars",
 ]
 #: The names of keys that are not letters, as the protocol has them.
 KEYS = {

@@ -272,6 +272,40 @@ def test_classes_of_a_run_that_goes_on_are_looked_at_only(page):
     assert page.run("return document.querySelector('#selection').hidden")
 
 
+@pytest.mark.parametrize("page", ["2d", "3d"], indirect=True)
+def test_arrows_move_by_columns_and_rows(page):
+    def place():
+        script = """const place = document.activeElement.getBoundingClientRect();
+            return [place.left, place.top + window.scrollY];"""
+        return page.run(script)
+
+    focus_first(page)
+    start = place()
+    page.press("ArrowDown")
+    assert place()[0] == start[0] and place()[1] > start[1] + 20
+    page.press("ArrowUp")
+    assert place() == start
+    page.press("ArrowRight")
+    assert place()[1] == start[1] and place()[0] > start[0] + 20
+    page.press("End")
+    assert shown(page, "#d-number") == str(order(page)[-1])
+
+
+@pytest.mark.parametrize("page", ["2d_large"], indirect=True)
+def test_the_class_that_has_the_focus_is_in_sight(page):
+    focus_first(page)
+    page.press("End", *["ArrowUp"] * 12)
+    tile, bar, height = page.run(
+        """const place = (node) => node.getBoundingClientRect();
+        await new Promise((done) => setTimeout(done, 300));
+        const picture = document.activeElement.querySelector("img");
+        const bar = document.querySelector("#selection");
+        return [place(picture), place(bar), window.innerHeight];"""
+    )
+    assert bar["top"] == 0  # it stays
+    assert bar["bottom"] <= tile["top"] and tile["bottom"] <= height
+
+
 def spoken(window):
     """What a screen reader is told of the gallery: role, name, whether it is picked."""
     nodes = window.devtools("Accessibility.getFullAXTree")["nodes"]

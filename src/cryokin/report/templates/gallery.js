@@ -192,6 +192,11 @@ const galleryOfPage = (() => {
     label();
   }
 
+  // Rows that are out of sight are not laid out; they count as high as the first one.
+  new ResizeObserver(() => {
+    gallery.style.setProperty("--row", `${tiles[0].offsetHeight}px`);
+  }).observe(gallery);
+
   function close() {
     detail.classList.remove("open");
     if (shown) shown.focus();
@@ -207,8 +212,8 @@ const galleryOfPage = (() => {
   gallery.addEventListener("keydown", (event) => {
     const here = tiles.indexOf(document.activeElement);
     if (here < 0 || event.altKey || event.ctrlKey || event.metaKey) return;
-    const top = tiles[0].offsetTop;
-    const second = tiles.findIndex((tile) => tile.offsetTop !== top);
+    const top = (tile) => tile.parentElement.offsetTop;
+    const second = tiles.findIndex((tile) => top(tile) !== top(tiles[0]));
     const columns = second < 0 ? tiles.length : second;
     const to = {
       ArrowRight: here + 1,
