@@ -57,9 +57,20 @@ def isac_report(n_classes):
     return dataclasses.replace(report, classes=classes, checksum="ab" * 32)
 
 
+def named_report():
+    """A report of classes that were merged and have the user's names."""
+    report = test_report_pytom.full_report(3)
+    named = [
+        dataclasses.replace(c, name=name)
+        for c, name in zip(report.classes, ("open", "half shut", "7"), strict=True)
+    ]
+    return dataclasses.replace(report, classes=named)
+
+
 @pytest.fixture(scope="module")
 def reports():
     return {
+        "3d_named": named_report(),
         "2d": isac_report(20),
         "2d_large": isac_report(1000),
         "2d_goes_on": dataclasses.replace(isac_report(6), unfinished="Round 1."),
@@ -182,6 +193,19 @@ def test_classes_are_merged(page, downloads):
     page.click(f"#class-{two} .pick")  # what is not kept is in no group
     found = saved(page, downloads, lambda: page.press("s"))
     assert found.keep == tuple(sorted([one, three])) and found.merge == ()
+
+
+@pytest.mark.parametrize("page", ["3d_named"], indirect=True)
+def test_named_classes_are_picked_by_their_names(page, downloads):
+    for k in (0, 1, 2):
+        page.click(f"#class-{k} .pick")
+    found = saved(page, downloads, lambda: page.press("s"))
+    assert found == Selection("demo", ("open", "half shut", 7))
+    page.press("n")
+    drop(page, "run: demo\nkeep: [open, '7']\n")
+    assert picked(page) == [0, 2]
+    drop(page, (downloads / "selection.yaml").read_text())
+    assert picked(page) == [0, 1, 2]
 
 
 def test_a_class_is_in_one_group_at_most(page, downloads):
