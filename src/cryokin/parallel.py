@@ -24,7 +24,9 @@ from cryokin.npy import NpyWriter
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-NAP = 2e-4  # between two looks whether the other ranks have arrived [s]
+# Naps between two looks whether the other ranks have arrived [s]: the longer they have
+# let wait, the longer, so that waiting costs nothing and delays by a hundredth.
+NAP, LONGEST_NAP = 2e-4, 5e-3
 SEGMENTS = 64  # of a sum over all items; a constant, so that ranks do not matter
 
 Arrays = tuple[NDArray[Any], ...]
@@ -140,8 +142,10 @@ class Team:
         """
         if self.size > 1:
             request = self._comm.Ibarrier()
+            began = time.perf_counter()
             while not request.Test():
-                time.sleep(NAP)
+                waited = time.perf_counter() - began
+                time.sleep(min(max(NAP, waited / 100), LONGEST_NAP))
 
 
 def in_blocks(
