@@ -1,0 +1,334 @@
+"""The documentation: its commands run, its links lead somewhere, its names exist.
+
+Every line that begins with ``$`` in a ``console`` block is run, in the order of its
+page, in a folder like a checkout whose examples are smaller ones. A comment above the
+block makes an exception, and must give the reason:
+
+- ``<!-- not run: REASON -->``: the commands need what a test has not, or wait for
+  people;
+- ``<!-- dry run: REASON -->``: Snakemake says only what it would do, and make, too.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+from conftest import ROOT
+from cryokin.config import load_runs
+from cryokin.selection import KEYS as SELECTION_KEYS
+from cryokin.simulate.files import write_image_set
+from cryokin.simulate.images import simulate_images
+from cryokin.simulate.volumes import simulate_volumes, write_volume_set
+from test_interop import Checkout
+from test_workflow import OPTIONS as OPTIONS_2D
+from test_workflow import RECIPE as RECIPE_2D
+from test_workflow_pytom import OPTIONS as OPTIONS_3D
+from test_workflow_pytom import RECIPE as RECIPE_3D
+
+PAGES = sorted(
+    str(path.relative_to(ROOT))
+    for pattern in (
+        "*.md",
+        "config/*.md",
+        "docs/*.md",
+        "profiles/*.md",
+        "resources/*.md",
+    )
+    for path in ROOT.glob(pattern)
+)
+#: Pages whose commands another test runs, with programs and data of its own.
+RUN_ELSEWHERE = {"docs/interop.md": "test_interop.py"}
+LANGUAGES = {"console", "yaml", "text"}
+LARGEST_IMAGE = 200_000  # bytes of a drawing
+FEWEST_WORDS = 3  # of a reason
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page, and the exception that a comment above it makes."""
+
+    page: str
+    line: int
+    language: str
+    text: str
+    exception: str
+    reason: str
+
+    @property
+    def commands(self):
+        """The commands, without their prompts; a line that ends in \\ goes on."""
+        joined = self.text.replace("\\\n", " ")
+        return [line[2:] for line in joined.splitlines() if line.startswith("$ ")]
+
+    def __str__(self):
+        return f"{self.page}:{self.line}"
+
+
+@cache
+def read(page):
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+FENCE = re.compile(
+    r"(?:^<!-- (?P<exception>[a-z ]+): (?P<reason>[^>]*?) -->\n)?"
+    r"^(?P<fence>```+)(?P<language>[^\n]*)\n(?P<text>.*?)^(?P=fence)$",
+    re.M | re.S,
+)
+
+
+def blocks(page):
+    return [
+        Block(
+            page,
+            read(page)[: found.start("fence")].count("\n") + 1,
+            found["language"].strip(),
+            found["text"],
+            found["exception"] or "",
+            found["reason"] or "",
+        )
+        for found in FENCE.finditer(read(page))
+    ]
+
+
+def prose(page):
+    """Return a page without its blocks."""
+    return FENCE.sub("\n", read(page))
+
+
+ALL = [block for page in PAGES for block in blocks(page)]
+
+
+def of_language(language):
+    return [block for block in ALL if block.language == language]
+
+
+# ------------------------------------------------------------------------ commands
+
+
+class Reader(Checkout):
+    """Someone who types what a page says, in a checkout with small examples."""
+
+    def __init__(self, root, folder):
+        super().__init__(root, folder)
+        for name in ("Makefile", "pyproject.toml", "requirements.lock", "benchmarks"):
+            (folder / name).symlink_to(root / name)
+        shutil.copytree(root / "docs", folder / "docs")
+        for name in ("demo_2d", "demo_3d"):
+            (folder / "resources" / name).mkdir(parents=True)
+        write_image_set(folder / "resources/demo_2d", simulate_images(RECIPE_2D))
+        write_volume_set(folder / "resources/demo_3d", simulate_volumes(RECIPE_3D))
+        # `make setup` finds that there is nothing left to do.
+        (folder / ".venv").mkdir()
+        for path in Path(sys.prefix).iterdir():
+            if path.name in {"bin", "lib", "lib64", "pyvenv.cfg"}:
+                (folder / ".venv" / path.name).symlink_to(path)
+        (folder / ".venv/.complete").touch()
+        images = OPTIONS_2D | {"particles": "resources/demo_2d/particles.star"}
+        volumes = OPTIONS_3D | {"particles": "resources/demo_3d/particles.star"}
+        volumes |= {"method": "mco_exmx", "starts": 3}
+        self.write("config/config.yaml", {"demo": images, "demo_3d": volumes})
+        # The configuration that pages call your own; it starts in another folder.
+        particles = str(folder / "resources/demo_2d/particles.star")
+        self.write("my.yaml", {"my_first": images | {"particles": particles}})
+
+    def type(self, block):
+        """Type the commands of a block into one shell, which must not fail."""
+        dry = [
+            f'{name}() {{ command {name} --dry-run "$@"; }}'
+            for name in ("snakemake", "make")
+            if block.exception == "dry run"
+        ]
+        places = [str(Path(sys.executable).parent), os.environ["PATH"]]
+        commands = "\n".join(["set -e", *dry, *block.commands])
+        done = subprocess.run(
+            ["bash", "-c", commands],
+            cwd=self.folder,
+            env=os.environ
+            | {
+                "PATH": ":".join(places),
+                "PYTHONPATH": str(self.root / "src"),
+                "CRYOKIN": str(self.root),
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0, f"{block}\n{commands}\n{done.stdout[-3000:]}"
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def finished(root, tmp_path_factory):
+    """A checkout in which the examples are finished."""
+    reader = Reader(root, tmp_path_factory.mktemp("docs") / "checkout")
+    reader.run()
+    return reader
+
+
+RUNNABLE = [block for block in of_language("console") if block.exception != "not run"]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [p for p in dict.fromkeys(b.page for b in RUNNABLE) if p not in RUN_ELSEWHERE],
+)
+def test_the_commands_of_a_page_run(page, finished):
+    for block in RUNNABLE:
+        if block.page == page:
+            finished.type(block)
+
+
+def test_the_figures_are_drawn_again(finished):
+    drawn = finished.folder / "docs/images"
+    if "make figures" not in {c for b in RUNNABLE for c in b.commands}:
+        pytest.fail("no page says how the figures are drawn")
+    for path in drawn.glob("*.svg"):
+        assert path.stat().st_size < LARGEST_IMAGE, path.name
+
+
+@pytest.mark.parametrize("page", RUN_ELSEWHERE)
+def test_pages_that_are_run_elsewhere_are(page, root):
+    assert page in (root / "tests" / RUN_ELSEWHERE[page]).read_text()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_blocks_say_what_they_are(page):
+    for block in blocks(page):
+        assert block.language in LANGUAGES, f"{block}: {block.language!r}"
+        if block.language == "console":
+            assert block.commands, f"{block}: no line begins with '$ '"
+        if block.exception:
+            assert block.exception in ("not run", "dry run"), str(block)
+            assert len(block.reason.split()) >= FEWEST_WORDS, f"{block}: no reason"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_command_hides_in_an_indented_block(page):
+    hidden = re.findall(r"\n\n((?: {4}|\t)[^\s*-].*)", prose(page))
+    assert hidden == [], "use a console block with '$ ', or a text block"
+
+
+# ------------------------------------------------------------- configurations, names
+
+
+@pytest.mark.parametrize("block", of_language("yaml"), ids=str)
+def test_yaml_is_a_valid_configuration(block):
+    given = yaml.safe_load(block.text)
+    if set(given) <= {"set-resources", "set-threads", "default-resources"}:
+        named = {rule for key in given if key.startswith("set-") for rule in given[key]}
+        assert named <= rules(), "a rule that is not there"
+    elif "keep" in given:
+        assert set(given) <= set(SELECTION_KEYS)
+    else:
+        load_runs(given, SCHEMA, str(block))
+
+
+@cache
+def rules():
+    """Return the names of all rules."""
+    text = "\n".join(p.read_text() for p in ROOT.glob("workflow/rules/*.smk"))
+    text += (ROOT / "Snakefile").read_text()
+    return set(re.findall(r"^\s*(?:rule|checkpoint) (\w+):", text, re.M))
+
+
+def keys_below(node):
+    """Return the names of all properties of a schema, of whatever depth."""
+    found = set()
+    if isinstance(node, dict):
+        found |= set(node.get("properties", {}))
+        found |= {key for value in node.values() for key in keys_below(value)}
+    elif isinstance(node, list):
+        found |= {key for value in node for key in keys_below(value)}
+    return found
+
+
+@cache
+def known_words():
+    """Return every word of the program's own text."""
+    words = set()
+    for folder in ("src", "workflow", "profiles", "config", "benchmarks"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.suffix in {".py", ".smk", ".yaml", ".html", ".js", ".css"}:
+                words |= set(re.findall(r"\w+", path.read_text(encoding="utf-8")))
+    text = (ROOT / "Snakefile").read_text() + (ROOT / "Makefile").read_text()
+    return words | set(re.findall(r"\w+", text))
+
+
+#: Names in other programs, which these pages compare with.
+OF_OTHERS = {"ISPG", "ipytom", "relion_reconstruct", "MPI4PY_MPIABI"}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_names_in_the_text_exist(page):
+    keys = keys_below(yaml.safe_load(SCHEMA.read_text()))
+    for text in re.findall(r"`([^`\n]+)`", prose(page)):
+        if option := re.fullmatch(r"(\w+): \S.*", text):
+            assert option[1] in keys | set(SELECTION_KEYS) | known_resources(), text
+        elif re.fullmatch(r"[A-Za-z]\w*[A-Za-z0-9]", text) and text not in OF_OTHERS:
+            # _N, as in generation_N, stands for a number.
+            names = {text, re.sub("_N$", "_", text)}
+            assert names & known_words(), f"{text} is no name in the program"
+
+
+@cache
+def known_resources():
+    """Return the options of profiles."""
+    text = "\n".join(p.read_text() for p in (ROOT / "profiles").glob("*/config.yaml"))
+    return set(re.findall(r"^\s*#? ?([\w-]+):", text, re.M))
+
+
+# --------------------------------------------------------------------- links, images
+
+
+def anchors(page):
+    """Return the anchors of the headings of a page, as GitHub makes them."""
+    found = set()
+    for heading in re.findall(r"^#+ (.+)$", prose(page), re.M):
+        text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower()
+        slug = re.sub(r"[^\w\- ]", "", text).strip().replace(" ", "-")
+        number = 0
+        while (name := slug if not number else f"{slug}-{number}") in found:
+            number += 1
+        found.add(name)
+    return found
+
+
+def links(page):
+    text = re.sub(r"`[^`\n]*`", "", prose(page))
+    return re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'src="([^"]+)"', text)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    for link in links(page):
+        if re.match(r"https?://", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (ROOT / page).parent / path if path else ROOT / page
+        assert target.exists(), f"{page}: {link}"
+        if anchor:
+            name = str(target.resolve().relative_to(ROOT))
+            assert anchor in anchors(name), f"{page}: {link}"
+
+
+def test_every_page_and_image_is_linked():
+    linked = {
+        ((ROOT / page).parent / link.partition("#")[0]).resolve()
+        for page in PAGES
+        for link in links(page)
+        if not link.startswith("http")
+    }
+    there = [*ROOT.glob("docs/*.md"), *ROOT.glob("docs/images/*")]
+    assert [str(path) for path in there if path.resolve() not in linked] == []
