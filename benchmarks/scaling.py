@@ -19,6 +19,7 @@ import argparse
 import os
 import pickle
 import resource
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -214,6 +215,8 @@ def on_mpi(n: int, classes: int, runs: int) -> None:
         f" {max(every):.1f} | {calls} | {arrived / 1e6:.1f} | {max(peak):.0f} |"
         f" {sum(members)} stable |"
     )
+    if team.leads:
+        shutil.rmtree(folder)
 
 
 # ------------------------------------------------------------------------- the model
