@@ -18,11 +18,17 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import mrcfile
+import numpy as np
 import pytest
 import yaml
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from conftest import ROOT
 from cryokin.config import load_runs
+from cryokin.io.pytom_xml import read_particle_list
+from cryokin.io.star import read_star
 from cryokin.selection import KEYS as SELECTION_KEYS
 from cryokin.simulate.files import write_image_set
 from cryokin.simulate.images import simulate_images
@@ -218,6 +224,76 @@ def test_blocks_say_what_they_are(page):
 def test_no_command_hides_in_an_indented_block(page):
     hidden = re.findall(r"\n\n((?: {4}|\t)[^\s*-].*)", prose(page))
     assert hidden == [], "use a console block with '$ ', or a text block"
+
+
+# ------------------------------------------------------------------ files of results
+
+
+def described(heading):
+    """Return the files that a table of docs/conventions.md names, as patterns."""
+    page = read("docs/conventions.md")
+    table = page.partition(f"## {heading}")[2].partition("\n## ")[0]
+    patterns = []
+    for row in re.findall(r"^\| (`.*?) \|", table, re.M):
+        for name in re.findall(r"`([^`]+)`", row):
+            if name.startswith("."):  # another ending of the file before
+                patterns.append(patterns[-1].rpartition(r"\.")[0] + re.escape(name))
+                continue
+            pattern = re.escape(name)
+            for letters in ("000N", "000R", "000K", "00G"):
+                pattern = pattern.replace(letters, rf"\d{{{len(letters)}}}")
+            pattern = re.sub(r"_[NK](?![a-z])", r"_\\d+", pattern)
+            patterns.append(pattern + (".*" if name.endswith("/") else ""))
+    return patterns
+
+
+@pytest.mark.parametrize(
+    ("run", "heading"),
+    [("demo", "Results of an ISAC run"), ("demo_3d", "Results of a run for subtom")],
+)
+def test_every_file_of_a_run_is_described(run, heading, finished):
+    patterns = described(heading)
+    assert len(patterns) > 20
+    results = finished.folder / "results" / run
+    files = [
+        str(path.relative_to(results))
+        for path in sorted(results.rglob("*"))
+        if path.is_file() and not path.name.startswith(".")
+    ]
+    assert [f for f in files if not any(re.fullmatch(p, f) for p in patterns)] == []
+
+
+def test_poses_of_subtomograms_are_as_described(finished):
+    """From the lists alone, by the formulas of docs/conventions.md and by SciPy."""
+    results = finished.folder / "results/demo_3d"
+    table = read_star(results / "classified.star")
+    size = float(table["optics"]["rlnImagePixelSize"].iloc[0])
+    averages = {}
+    for particle, (_, row) in zip(
+        read_particle_list(results / "classified.xml"),
+        table["particles"].iterrows(),
+        strict=True,
+    ):
+        z1, z2, x = particle.rotation
+        star = [float(row[f"rlnAngle{name}"]) for name in ("Rot", "Tilt", "Psi")]
+        turns = np.radians(np.subtract(star, [90 - z1, x, -90 - z2]))
+        np.testing.assert_allclose(np.cos(turns), 1, atol=1e-6)
+        shift = -np.array([float(row[f"rlnOrigin{a}Angst"]) for a in "XYZ"]) / size
+        np.testing.assert_allclose(particle.shift, shift, atol=1e-5)
+        assert int(row["rlnClassNumber"]) == int(particle.label) + 1
+        with mrcfile.open(row["rlnImageName"]) as mrc:
+            volume = mrc.data.astype(float)
+        centre = np.array(volume.shape) // 2
+        grid = np.indices(volume.shape).reshape(3, -1)[::-1] - centre[:, None]
+        rotation = Rotation.from_euler("zxz", [z1, x, z2], degrees=True)
+        at = rotation.apply(grid.T) + shift + centre
+        seen = ndimage.map_coordinates(volume, at.T[::-1], order=1, mode="nearest")
+        averages.setdefault(int(particle.label), []).append(seen.reshape(volume.shape))
+    for label, members in averages.items():
+        with mrcfile.open(results / f"class_averages/class_{label}.mrc") as mrc:
+            # Without weights for the missing wedge, but otherwise the same.
+            alike = np.corrcoef(np.mean(members, axis=0).ravel(), mrc.data.ravel())
+        assert alike[0, 1] > 0.8, label
 
 
 # ------------------------------------------------------------- configurations, names
