@@ -7,12 +7,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+from PIL import Image
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from browser import Browser, browser  # noqa: E402
 
 IMAGES = ROOT / "docs/images"
+COLOURS = 96
 TWO, THREE = (ROOT / f"results/{run}/report/index.html" for run in ("demo", "demo_3d"))
 TO = "document.querySelector('{}').scrollIntoView({{behavior: 'instant'}});"
 PICK = """
@@ -46,7 +49,16 @@ def shoot(window: Browser, name: str) -> None:
     window.show_as(width, height, theme)
     window.open(page)
     window.run(script)
-    window.screenshot(IMAGES / f"{name}.png")
+    picture = IMAGES / f"{name}.png"
+    window.screenshot(picture)
+    reduce_colours(picture)
+
+
+def reduce_colours(picture: Path) -> None:
+    """Keep as many colours as a page needs, and a file below 200 kB."""
+    with Image.open(picture) as taken:
+        few = taken.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    few.save(picture, optimize=True)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ block makes an exception, and must give the reason:
 - ``<!-- dry run: REASON -->``: Snakemake says only what it would do, and make, too.
 """
 
+import importlib.util
 import os
 import re
 import shutil
@@ -29,6 +30,7 @@ from conftest import ROOT
 from cryokin.config import load_runs
 from cryokin.io.pytom_xml import read_particle_list
 from cryokin.io.star import read_star
+from cryokin.report.page import standalone
 from cryokin.selection import KEYS as SELECTION_KEYS
 from cryokin.simulate.files import write_image_set
 from cryokin.simulate.images import simulate_images
@@ -53,7 +55,7 @@ PAGES = sorted(
 #: Pages whose commands another test runs, with programs and data of its own.
 RUN_ELSEWHERE = {"docs/interop.md": "test_interop.py"}
 LANGUAGES = {"console", "yaml", "text"}
-LARGEST_IMAGE = 200_000  # bytes of a drawing
+LARGEST_IMAGE = 200_000  # bytes
 FEWEST_WORDS = 3  # of a reason
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 
@@ -196,11 +198,22 @@ def test_the_commands_of_a_page_run(page, finished):
             finished.type(block)
 
 
-def test_the_figures_are_drawn_again(finished):
-    drawn = finished.folder / "docs/images"
-    if "make figures" not in {c for b in RUNNABLE for c in b.commands}:
-        pytest.fail("no page says how the figures are drawn")
-    for path in drawn.glob("*.svg"):
+def test_figures_are_the_same_each_time_and_for_dark_pages(finished, root):
+    spec = importlib.util.spec_from_file_location("figures", root / "docs/figures.py")
+    figures = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(figures)
+    folders = [finished.folder / name for name in ("results/demo", "resources/demo_2d")]
+    first, again = (
+        [standalone(figures.isac_steps(demo, 12)), standalone(figures.isac_views(demo))]
+        for demo in (figures.read_demo(*folders), figures.read_demo(*folders))
+    )
+    assert first == again
+    for text in first:
+        assert "prefers-color-scheme: dark" in text
+
+
+def test_images_are_small(root):
+    for path in (root / "docs/images").iterdir():
         assert path.stat().st_size < LARGEST_IMAGE, path.name
 
 
