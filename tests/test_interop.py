@@ -429,11 +429,11 @@ def test_subtomograms_are_selected_and_go_on_likewise(place):
     again = CUBES | {"nclass": 2, "wedge": None}
     runs = {
         "cubes": CUBES | {"selection": "cubes_hand.yaml"},
-        "good": again | {"particles": "run:cubes/selected"},
-        "one": again | {"particles": "run:cubes/class/1"},
+        "good_3d": again | {"particles": "run:cubes/selected"},
+        "one_3d": again | {"particles": "run:cubes/class/1"},
     }
     place.write("cubes_hand_config.yaml", runs)
-    targets = [f"results/{name}/import/import.json" for name in ("good", "one")]
+    targets = [f"results/{name}/import/import.json" for name in ("good_3d", "one_3d")]
     place.run(*targets, config="cubes_hand_config.yaml")
     labels = np.loadtxt(results / "classes.csv", delimiter=",", skiprows=1, dtype=int)
     kept = np.flatnonzero(np.isin(labels[:, 1], [0, 2]))
@@ -446,7 +446,7 @@ def test_subtomograms_are_selected_and_go_on_likewise(place):
     flags = starfile.read(results / "selected/backup_selection.star")["rlnSelected"]
     assert list(flags) == [int(e["class"] in (0, 2)) for e in described]
     # Wedges and pixel size, which came from the config or the files, go along.
-    for name, ids in (("good", kept), ("one", np.flatnonzero(labels[:, 1] == 1))):
+    for name, ids in (("good_3d", kept), ("one_3d", np.flatnonzero(labels[:, 1] == 1))):
         taken = read_particle_list(place.results(run=name) / "import/particles.xml")
         assert [p.file for p in taken] == [every[i].file for i in ids]
         assert {p.wedge for p in taken} == {p.wedge for p in every}
