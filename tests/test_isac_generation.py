@@ -13,6 +13,7 @@ from cryokin.isac import particles as particles_module
 from cryokin.isac.basis import polar_basis
 from cryokin.isac.candidates import (
     candidates_round,
+    clusters,
     match_in_ring,
     n_classes,
     random_start,
@@ -20,6 +21,7 @@ from cryokin.isac.candidates import (
     unique_classes,
 )
 from cryokin.isac.classes import Class
+from cryokin.isac.clusters import fingerprint, once
 from cryokin.isac.options import IsacOptions, isac_options
 from cryokin.isac.particles import Particles
 from cryokin.isac.reproducible import reproducible_classes, ways
@@ -50,6 +52,15 @@ class Case:
         """Return the share of the members that show the view of most of their class."""
         right = [np.bincount(self.view[c.members]).max() for c in classes]
         return float(np.sum(right) / np.sum([len(c.members) for c in classes]))
+
+
+def candidates_of(
+    team: Team, particles: Particles, generation: int, number: int, options: IsacOptions
+) -> list[Class]:
+    """Return the candidates of a round, clustered and matched."""
+    where = (generation, number, options)
+    runs = clusters(team, particles, *where)
+    return candidates_round(team, particles, runs, *where)
 
 
 def in_plane(orientations: Rotation, view: np.ndarray) -> np.ndarray:
@@ -129,7 +140,7 @@ def six_views(root) -> Case:
 
 @pytest.fixture(scope="module")
 def candidates(six_views) -> list[Class]:
-    return candidates_round(Team(), six_views.particles, 1, 1, six_views.options)
+    return candidates_of(Team(), six_views.particles, 1, 1, six_views.options)
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +167,7 @@ def same(a: list[Class], b: list[Class]) -> bool:
 # ------------------------------------------------------------------ truth recovered
 def test_candidates_at_low_signal_are_pure(root):
     noisy = case(root, 240, 0.3, 8, init_iter=2, main_iter=2, indep_run=3)
-    found = candidates_round(Team(), noisy.particles, 1, 1, noisy.options)
+    found = candidates_of(Team(), noisy.particles, 1, 1, noisy.options)
     assert len(found) >= 4
     assert noisy.purity(found) > 0.9
 
@@ -210,7 +221,7 @@ def test_members_are_aligned_as_they_lie(six_views, classes):
 
 def test_particles_and_their_mirror_images_come_together(root):
     both = case(root, 200, 0.5, 6, mirrored=True, **QUICK)
-    found = candidates_round(Team(), both.particles, 1, 1, both.options)
+    found = candidates_of(Team(), both.particles, 1, 1, both.options)
     assert both.purity(found) > 0.9
     hands = [one.alignment.mirror ^ (one.members % 2 == 0) for one in found]
     right = sum(max(hand.sum(), (~hand).sum()) for hand in hands)
@@ -220,7 +231,7 @@ def test_particles_and_their_mirror_images_come_together(root):
 @pytest.mark.parametrize("seed", [1, 2])
 def test_noise_has_hardly_a_candidate_and_no_reproducible_class(root, seed):
     noise = case(root, 160, 0.0, 5, seed, **QUICK)
-    found = candidates_round(Team(), noise.particles, 1, 1, noise.options)
+    found = candidates_of(Team(), noise.particles, 1, 1, noise.options)
     assert len(found) <= 1
     groups = np.random.default_rng(seed).permutation(160).reshape(5, 32)
     given = [Class(np.sort(g), identity(32), np.zeros(32), 1.0) for g in groups]
@@ -229,7 +240,7 @@ def test_noise_has_hardly_a_candidate_and_no_reproducible_class(root, seed):
 
 # ------------------------------------------------------------------ seeds and ranks
 def test_the_same_seed_gives_the_same_bytes(six_views, candidates):
-    again = candidates_round(Team(), six_views.particles, 1, 1, six_views.options)
+    again = candidates_of(Team(), six_views.particles, 1, 1, six_views.options)
     assert same(candidates, again)
 
 
@@ -237,7 +248,7 @@ def test_any_number_of_ranks_gives_the_same_bytes(six_views, monkeypatch):
     monkeypatch.setattr(particles_module, "BLOCK", 64)
 
     def work(team: Team) -> tuple[list[Class], list[Class]]:
-        found = candidates_round(team, six_views.particles, 1, 1, six_views.options)
+        found = candidates_of(team, six_views.particles, 1, 1, six_views.options)
         return found, reproducible_classes(
             team, six_views.particles, found, 1, six_views.options
         )
@@ -255,7 +266,7 @@ def test_another_seed_round_or_generation_starts_anew(six_views, candidates):
         (1, 2, six_views.options),
         (2, 1, six_views.options),
     ):
-        found = candidates_round(Team(), six_views.particles, generation, number, given)
+        found = candidates_of(Team(), six_views.particles, generation, number, given)
         assert not same(found, candidates)
         assert six_views.purity(found) > 0.85
 
@@ -282,14 +293,14 @@ def test_members_are_ids_of_the_run(six_views, candidates):
     ids = 2 * np.arange(len(pool)) + 1
     rows[ids] = pool.coefficients
     some = Particles(pool.basis, rows, ids)
-    found = candidates_round(Team(), some, 1, 1, six_views.options)
+    found = candidates_of(Team(), some, 1, 1, six_views.options)
     assert same(found, [replace(c, members=ids[c.members]) for c in candidates])
 
 
 # ------------------------------------------------------------------ too few
 def test_too_few_particles_are_not_classified(six_views, candidates):
     few = six_views.particles.subset(np.arange(119))
-    assert candidates_round(Team(), few, 1, 1, six_views.options) == []
+    assert candidates_of(Team(), few, 1, 1, six_views.options) == []
     assert reproducible_classes(Team(), few, candidates, 1, six_views.options) == []
     assert (
         reproducible_classes(Team(), six_views.particles, [], 1, six_views.options)
@@ -427,3 +438,43 @@ def test_a_run_restarts_from_matched_classes_and_keeps_the_rest(six_views):
             np.testing.assert_allclose(places[:12], centre(lies), atol=1e-6)
             np.testing.assert_array_equal(places[12:], 0)
     assert not run.alignment.shift.any()  # the run itself is as it was
+
+
+# --------------------------------------------------------------- clusters in a file
+def test_clusters_are_found_once_and_read_as_they_were(six_views, candidates, tmp_path):
+    file, made = tmp_path / "clusters.npz", []
+
+    def make(team: Team) -> list[Run]:
+        made.append(team.rank)
+        return clusters(team, six_views.particles, 1, 1, six_views.options)
+
+    def work(team: Team, inputs: str) -> list[Class]:
+        runs = once(team, file, inputs, lambda: make(team))
+        where = (1, 1, six_views.options)
+        return candidates_round(team, six_views.particles, runs, *where)
+
+    for found in (work(Team(), "a"), *on_ranks(2, lambda team: work(team, "a"))):
+        assert same(found, candidates)
+    assert made == [0]
+    work(Team(), "b")
+    assert made == [0, 0]
+
+
+def test_what_clusters_depend_on(tmp_path):
+    ids, coefficients = (tmp_path / name for name in ("ids.txt", "coefficients.npy"))
+    ids.write_text("1 2 3")
+    coefficients.write_bytes(b"rows")
+    options = {"thld_grp": 10, "thld_rep": 0.6, "match_first": 1, "rand_seed": 1}
+    options |= {"match_second": 3, "img_per_grp": 40}
+
+    def name(**changes: Any) -> str:
+        return fingerprint(options | changes, [coefficients, ids], 1, 1)
+
+    first = name()
+    for changes in ({"thld_grp": 9}, {"match_first": 2}, {"thld_rep": 0.5}):
+        assert name(**changes) == first
+    for changes in ({"img_per_grp": 41}, {"rand_seed": 2}):
+        assert name(**changes) != first
+    assert fingerprint(options, [coefficients, ids], 1, 2) != first
+    ids.write_text("1 2 4")
+    assert name() != first

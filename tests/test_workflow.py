@@ -459,6 +459,20 @@ def test_an_option_of_the_classes_does_not_prealign_again(place, change):
     assert place.planned(config=config).keys() == FROM_ROUNDS_ON | {"estimate_run"}
 
 
+def test_another_threshold_matches_again_but_does_not_cluster_again(place):
+    """Made from what a run with another threshold left, or from nothing: the same."""
+    config = place.configure("threshold.yaml", thld_grp=9)
+    target = "results/tiny/generation_0001/round_0001/classes.npz"
+    for work in ("again", "anew"):
+        if work == "again":
+            place.run(target, work=work)
+        place.run(target, config=config, work=work)
+        log = place.results(work) / "logs/isac_candidates_round/0001_0001.log"
+        taken = "the clusters are there already" in log.read_text()
+        assert taken == (work == "again")
+    assert_same_bytes(*(place.results(work) for work in ("again", "anew")))
+
+
 @pytest.mark.parametrize(
     ("file", "rules"),
     [

@@ -8,8 +8,14 @@ import numpy as np
 
 from cryokin.errors import exit_on_input_error
 from cryokin.files import read_json, write_ids, write_json
-from cryokin.isac.candidates import IDLE_ROUNDS, candidates_round, n_classes
+from cryokin.isac.candidates import (
+    IDLE_ROUNDS,
+    candidates_round,
+    clusters,
+    n_classes,
+)
 from cryokin.isac.classes import save_classes
+from cryokin.isac.clusters import fingerprint, once
 from cryokin.isac.options import isac_options
 from cryokin.isac.particles import load_particles
 from cryokin.parallel import world
@@ -35,9 +41,16 @@ def main() -> None:
     team = world(arguments.ranks)
     options = isac_options(arguments.options, read_json(arguments.stack_info)["box"])
     particles = load_particles(arguments.coefficients, arguments.ids, arguments.options)
-    found = candidates_round(
-        team, particles, arguments.generation, arguments.round, options
+    number = (arguments.generation, arguments.round)
+    files = (arguments.coefficients, arguments.ids)
+    inputs = team.from_leader(lambda: fingerprint(arguments.options, files, *number))
+    runs = once(
+        team,
+        arguments.classes.with_name("clusters.npz"),
+        inputs,
+        lambda: clusters(team, particles, *number, options),
     )
+    found = candidates_round(team, particles, runs, *number, options)
     if team.leads:
         held = np.concatenate([np.empty(0, np.intp), *(c.members for c in found)])
         left = np.setdiff1d(particles.ids, held)

@@ -115,14 +115,14 @@ def unique_classes(blocks: list[list[Class | None]]) -> list[Class]:
     return [c for c in kept if c is not None]
 
 
-def candidates_round(
+def clusters(
     team: Team,
     particles: Particles,
     generation: int,
     round_number: int,
     options: IsacOptions,
-) -> list[Class]:
-    """Find candidate classes among particles that are in none yet.
+) -> list[Run]:
+    """Cluster particles that are in no candidate yet, in independent runs.
 
     Parameters
     ----------
@@ -135,8 +135,9 @@ def candidates_round(
 
     Returns
     -------
-    list of Class
-        Candidates; empty if none was found or there are too few particles.
+    list of Run
+        With tested members, before the first matching; empty if there are too few
+        particles.
     """
     count = n_classes(len(particles), options.img_per_grp)
     if not count:
@@ -155,17 +156,61 @@ def candidates_round(
         options.sac,
         lambda *work: stream(seed, *address, 1, *work),
     )
+    return _main_sac(team, particles, runs, 0, generation, round_number, options)
+
+
+def _main_sac(
+    team: Team,
+    particles: Particles,
+    runs: list[Run],
+    iteration: int,
+    generation: int,
+    round_number: int,
+    options: IsacOptions,
+) -> list[Run]:
+    """Run the SAC before a matching of a round."""
+    address = (generation, 1, round_number, 2, iteration)
+    return sac(
+        team,
+        particles,
+        runs,
+        options.main_iter,
+        True,
+        options.sac,
+        lambda *work: stream(options.rand_seed, *address, *work),
+    )
+
+
+def candidates_round(
+    team: Team,
+    particles: Particles,
+    runs: list[Run],
+    generation: int,
+    round_number: int,
+    options: IsacOptions,
+) -> list[Class]:
+    """Match independent runs, in turns with further clustering.
+
+    Parameters
+    ----------
+    runs : list of Run
+        See `clusters`, as for the other parameters.
+
+    Returns
+    -------
+    list of Class
+        Candidates; empty if none was found or there are too few particles.
+    """
+    if not runs:
+        return []
+    address = (generation, 1, round_number, 3)
     for iteration in range(options.match_first):
-        runs = sac(
-            team,
-            particles,
-            runs,
-            options.main_iter,
-            True,
-            options.sac,
-            lambda *work, i=iteration: stream(seed, *address, 2, i, *work),
-        )
-        order = stream(seed, *address, 3, iteration).permutation(options.indep_run)
+        if iteration > 0:
+            runs = _main_sac(
+                team, particles, runs, iteration, generation, round_number, options
+            )
+        rng = stream(options.rand_seed, *address, iteration)
+        order = rng.permutation(options.indep_run)
         blocks = match_in_ring(team, particles, runs, order, 2, options.thld_grp)
         if iteration < options.match_first - 1:
             runs = [
