@@ -50,6 +50,7 @@ onstart:
     hold_folder()
     check_disk()
     check_results()
+    check_clocks()
     PROGRESS.start()
 
 

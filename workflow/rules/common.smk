@@ -4,11 +4,12 @@ import math
 import os
 import shlex
 import tempfile
+import time
 import uuid
 
 from cryokin import leftovers
 from cryokin.config import reference
-from cryokin.files import check_sizes, read_json
+from cryokin.files import check_sizes, end_the_future, read_json
 from cryokin.pytom.schedule import number_of_starts, schedule
 
 
@@ -169,6 +170,20 @@ def check_results():
             check_sizes(f"results/{run}")
     except InputError as error:
         raise WorkflowError(str(error))
+
+
+def check_clocks():
+    """Have no file of the future: Snakemake would fail whatever is made of it."""
+    for run in RUNS:
+        for key, path in given_files(run).items():
+            ahead = os.path.getmtime(path) - time.time() if os.path.exists(path) else 0
+            if ahead > 0:
+                raise WorkflowError(
+                    f"runs.{run}.{key} = {path}: was changed {ahead:.0f} s from now by"
+                    " this machine's clock; correct the clock, or touch the file."
+                )
+        if n := end_the_future(f"results/{run}"):
+            logger.info(f"{run}: {n} files had a time ahead of this machine's clock.")
 
 
 def check_disk():
