@@ -115,7 +115,7 @@ class Cluster:
         Memory that each node says it has [MB].
     """
 
-    def __init__(self, folder, nodes=2, cpus=2, memory=4000):
+    def __init__(self, folder, nodes=2, cpus=2, memory=8000):
         self.folder = Path(folder).resolve()
         self.nodes = [f"node{i + 1}" for i in range(nodes)]
         self.cpus, self.memory = cpus, memory

@@ -210,13 +210,15 @@ def options(*keys):
 
 
 def memory(each, shared, own=0):
-    """Memory of a job on a node [MB]: more with ranks and input, and at each attempt.
+    """Memory of a job on a node [MB]: with ranks and input, half more at each attempt.
 
     ``each`` is what every rank takes, ``own`` the multiple of the input that every rank
     holds, ``shared`` the multiple that all ranks of a node share.
     """
     return lambda wildcards, input, threads, attempt: int(
-        attempt * (threads * (each + own * input.size_mb) + shared * input.size_mb)
+        (1 + attempt)
+        / 2
+        * (threads * (each + own * input.size_mb) + shared * input.size_mb)
     )
 
 

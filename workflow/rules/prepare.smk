@@ -15,6 +15,7 @@ rule isac_import:
         "results/{run}/benchmarks/isac_import.tsv"
     wildcard_constraints:
         run=only(RUNS_2D),
+    retries: 0
     conda:
         "../../envs/core.yaml"
     resources:

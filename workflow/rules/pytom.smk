@@ -1,7 +1,6 @@
 localrules:
     pytom_import,
     ccc_csv,
-    eigen_projection,
     kmeans,
     mco_ac,
 
@@ -71,7 +70,7 @@ def rows_memory(wildcards, input, threads, attempt):
     coefficients = 2.1 * RUNS[wildcards.run]["lowpass"] ** 3  # half a ball
     # A coefficient, its weight and its residual, mapped from files.
     rows = read_json(imported)["n"] * coefficients * 20 / 1e6
-    return int(attempt * (threads * 800 + rows))
+    return int((1 + attempt) / 2 * (threads * 800 + rows))
 
 
 def cpca_start(wildcards):
@@ -156,6 +155,7 @@ rule pytom_import:
         "results/{run}/benchmarks/pytom_import.tsv"
     wildcard_constraints:
         run=only(RUNS_3D),
+    retries: 0
     conda:
         "../../envs/core.yaml"
     resources:
