@@ -4,7 +4,6 @@ However a run is disturbed, its results have the bytes of an undisturbed run on 
 machine.
 """
 
-import contextlib
 import os
 import re
 import shutil
@@ -41,10 +40,10 @@ class Calls:
         shutil.copytree(self.folder("prepared"), self.folder(work))
         return work
 
-    def start(self, work, *arguments):
+    def start(self, work, *arguments, told="told.txt"):
         """Start a call, from the root and with the profile as the manual has it."""
         self.folder(work).mkdir(exist_ok=True)
-        with (self.folder(work) / "told.txt").open("w") as told:
+        with (self.folder(work) / told).open("w") as file:
             process = subprocess.Popen(
                 [
                     Path(sys.executable).with_name("snakemake"),
@@ -57,7 +56,7 @@ class Calls:
                 ],
                 cwd=self.root,
                 env=self.cluster.environment,
-                stdout=told,
+                stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
@@ -231,9 +230,11 @@ def test_a_job_that_needs_more_memory_gets_more(calls):
     settings = [f"{rule}:{key}={value}" for key, value in resources.items()]
     work = calls.prepared("memory")
     text = calls.run(work, f"{ROUND}/classes.npz", "--set-resources", *settings)
-    states = [calls.job(number)["JobState"] for number, _ in submitted(text)]
-    assert states[0] == "OUT_OF_MEMORY"
-    assert states[-1] == "COMPLETED"
+    killed, *_, last = (number for number, _ in submitted(text))
+    logs = calls.folder(work) / ".snakemake/slurm_logs"
+    (log,) = logs.rglob(f"{killed}.log")
+    assert "exceeded memory limit" in log.read_text()
+    assert calls.job(last)["JobState"] == "COMPLETED"
     assert_as_undisturbed(calls, work)
 
 
@@ -245,15 +246,17 @@ def test_jobs_that_a_killed_call_left_behind_are_cancelled(calls):
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert calls.job(job.number)["JobState"] == "RUNNING"
-    # Two calls in one folder: the second one is refused, the first one goes on.
     process = calls.start(work, f"{ROUND}/classes.npz")
     second = next_job(calls, process, work, 1)
-    with contextlib.suppress(FileNotFoundError):
-        shutil.copy(calls.folder(work) / "told.txt", calls.folder(work) / "first.txt")
     assert f"Cancelling jobs of a call that was killed: {job.number}" in (
         calls.told(work)
     )
     assert calls.job(job.number)["JobState"] != "RUNNING"
     assert second.number != job.number
+    # A third call is refused, and disturbs nothing.
+    third = calls.start(work, f"{ROUND}/classes.npz", told="third.txt")
+    assert third.wait(timeout=100) == 1
+    refused = (calls.folder(work) / "third.txt").read_text()
+    assert "another snakemake is at work in this folder" in refused
     calls.end(process, work)
     assert_as_undisturbed(calls, work)
