@@ -888,6 +888,8 @@ def test_a_run_says_where_it_is_also_after_a_kill(place):
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     assert json.loads(kept.read_text())["state"] == "running"
+    # A quick machine may have come further than what is asked for.
+    shutil.rmtree(place.results(work) / "generation_0001", ignore_errors=True)
     asked = progress_lines(place.run(target, work=work))
     assert asked[-1].startswith("tiny: done as far as asked, next: ")
     text = progress_lines(place.run(work=work))
