@@ -4,6 +4,7 @@ However a run is disturbed, its results have the bytes of an undisturbed run on 
 machine.
 """
 
+import json
 import os
 import re
 import shutil
@@ -116,6 +117,12 @@ def test_both_families_over_two_nodes(calls):
         assert job["JobState"] == "COMPLETED"
         assert job["NumNodes"] == ("2" if rule in MPI_JOBS else "1")
         assert job["CPUs/Task"] == "1"
+    # Where it is is told here, too.
+    for run in yaml.safe_load(calls.folder("my.yaml").read_text())["runs"]:
+        kept = calls.folder("cluster") / "results" / run / "progress.json"
+        told = json.loads(kept.read_text())
+        assert told["state"] == "done"
+        assert told["text"] in text
 
 
 def test_the_set_up_is_proved(calls):
