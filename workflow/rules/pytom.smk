@@ -11,7 +11,7 @@ IMPORT_3D = multiext(
 PREPARED = multiext(
     "results/{run}/prepared/",
     *("rows.npy", "weights.npy", "residuals.npy", "mask.npy"),
-    *("corrected.npz", "poses.npz", "prepared.json"),
+    *("corrected.npz", "poses.npz", "prepared.json", "spectrum_before.npy"),
 )
 RESULTS_3D = ("classes.csv", "classes.json", "classified.xml", "classified.star")
 

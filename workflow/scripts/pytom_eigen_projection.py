@@ -11,27 +11,9 @@ import numpy as np
 from cryokin.errors import exit_on_input_error
 from cryokin.files import atomic, atomic_folder, read_json, write_json
 from cryokin.io.volumes import write_both
-from cryokin.pytom import ccc, cpca
-from cryokin.pytom.files import (
-    Prepared,
-    load_import,
-    load_prepared,
-    masking_on_sample,
-)
-from cryokin.pytom.pose_errors import correct
+from cryokin.pytom import cpca
+from cryokin.pytom.files import load_import, load_prepared, masking_on_sample
 from cryokin.volume.bands import volume_of
-
-SAMPLE = 2000  # particles at most that show the spectrum with pose errors
-
-
-def spectrum_before(prepared: Prepared, count: int) -> np.ndarray:
-    """Return eigenvalues of the matrix of particles that keep their pose errors."""
-    n = len(prepared.rows)
-    ids = np.arange(n) if n <= SAMPLE else np.arange(SAMPLE) * n // SAMPLE
-    kept = correct(prepared.rows.take(ids), project=False)
-    matrix = ccc.matrix(kept.weighted(), kept.w)
-    # Eigenvalues grow with the number of particles.
-    return cpca.components(matrix, min(count, len(ids))).eigenvalues * (n / len(ids))
 
 
 def main() -> None:
@@ -75,9 +57,10 @@ def main() -> None:
         "coefficients": arguments.coefficients.name,
         "eigenvolumes": [f"{arguments.volumes.name}/{name}.mrc" for name in names],
     }
-    if options["pose_errors"] == "project" and prepared.rows.mask is not None:
-        before = spectrum_before(prepared, count)
-        described["eigenvalues_before"] = before.tolist()
+    before = np.load(arguments.prepared / "spectrum_before.npy")
+    # Of pairs under the mask there is no such spectrum.
+    if before.size and prepared.rows.mask is not None:
+        described["eigenvalues_before"] = before[:count].tolist()
     if not by_pytom:
         particles = load_import(arguments.imported)
         described["masking"] = asdict(masking_on_sample(particles, prepared, options))

@@ -26,6 +26,7 @@ from cryokin.io.subtomograms import Subtomograms
 from cryokin.io.volumes import read_volume, write_both
 from cryokin.parallel import Team
 from cryokin.pytom import ccc, compat
+from cryokin.pytom.cpca import components
 from cryokin.pytom.focus import focus, focus_rows
 from cryokin.pytom.pose_errors import Corrected, correct, refine
 from cryokin.volume import averages, masks
@@ -33,6 +34,8 @@ from cryokin.volume.bands import Band, Rows, band, rows
 from cryokin.volume.fsc import fsc, resolution
 from cryokin.volume.resample import binned_size, fourier_crop
 
+SPECTRUM = 64  # eigenvalues that show pose errors
+SPECTRUM_OF = 2000  # particles at most that these are computed from
 SAMPLE = 32  # particles that show what masking once does to their correlations
 ARRAYS = ("consensus", "whitening", "amounts", "errors", "strength")
 
@@ -174,24 +177,64 @@ def prepare(
 
     rotations, shifts = particles.rotations, particles.shifts / binning
     project = options["pose_errors"] == "project" and not by_pytom
+    narrow = None
+    if options["focus_mask"] is not None:
+        narrow = make_mask(options["focus_mask"], particles.box, binning)
+
+    def look(given: Rows) -> None:
+        if team.leads:
+            shown = spectrum_before(given, narrow) if project else np.zeros(0)
+            np.save(folder / "spectrum_before.npy", shown)
+        team.barrier()
+
     steps = 0 if by_pytom else options["pose_refinement"]
     if steps:
-        refined = refine(make, rotations, shifts, steps, team, residuals)
+        refined = refine(make, rotations, shifts, steps, team, residuals, look)
         rotations, shifts, made = refined.rotations, refined.shifts, refined.rows
         spread, corrected = np.array(refined.spread), refined.corrected
         if not project:
             corrected = correct(made, False, team, residuals)
     else:
         made = make(rotations, shifts)
+        look(made)
         corrected = correct(made, project, team, residuals)
         spread = np.sqrt(np.mean(corrected.amounts**2, axis=0, keepdims=True))
-    if options["focus_mask"] is not None:
-        narrow = make_mask(options["focus_mask"], particles.box, binning)
+    if narrow is not None:
         corrected = focus(corrected, narrow, team, residuals)
         made = focus_rows(made, narrow, team, folder / "rows.npy")
     if by_pytom or options.get("exact", False):
         made = make(rotations, shifts, pre_masked=False)
     return Prepared(made, corrected, rotations, shifts * binning, spread)
+
+
+def spectrum_before(
+    given: Rows, narrow: NDArray[np.floating] | None
+) -> NDArray[np.float64]:
+    """Return leading eigenvalues of the correlations of particles with pose errors.
+
+    Parameters
+    ----------
+    given : Rows
+        Pre-masked particles at the given poses; of many, every so many-th counts.
+    narrow : ndarray or None
+        A second mask, see `cryokin.pytom.focus`.
+
+    Returns
+    -------
+    ndarray, shape (n_components,)
+        As many as a report may show, on the scale of all particles.
+    """
+    n = len(given)
+    ids = (
+        np.arange(n) if n <= SPECTRUM_OF else np.arange(SPECTRUM_OF) * n // SPECTRUM_OF
+    )
+    kept = correct(given.take(ids), project=False)
+    if narrow is not None:
+        kept = focus(kept, narrow)
+    matrix = ccc.matrix(kept.weighted(), kept.w)
+    values = components(matrix, min(SPECTRUM, len(ids))).eigenvalues
+    # Eigenvalues grow with the number of particles.
+    return values * (n / len(ids))
 
 
 def save_prepared(folder: Path, prepared: Prepared, voxel: float | None) -> None:

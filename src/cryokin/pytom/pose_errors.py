@@ -361,6 +361,7 @@ def refine(
     steps: int = 2,
     team: Team | None = None,
     file: Path | None = None,
+    at_first: Callable[[Rows], None] | None = None,
 ) -> Refined:
     """Refine poses against the consensus of all particles, and correct the rows.
 
@@ -375,10 +376,14 @@ def refine(
         Number of Gauss-Newton steps; each interpolates the particles once more.
     team, file
         See `correct`.
+    at_first : callable, optional
+        Called with the particles at the given poses.
     """
     spread = []
     for step in range(steps + 1):
         rows = make_rows(rotations, shifts)
+        if step == 0 and at_first is not None:
+            at_first(rows)
         corrected = correct(rows, team=team, file=file)
         amounts, errors = corrected.amounts, corrected.errors
         spread.append(np.sqrt(np.mean(amounts**2, axis=0)))
