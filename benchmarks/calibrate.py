@@ -26,7 +26,8 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before NumPy starts
 import numpy as np
 from scipy.optimize import nnls
 
-from cryokin.estimate import CASES, COSTS, JobWork, jobs_of, load_estimate, usage
+from cryokin.costs import CASES, COSTS, JobWork
+from cryokin.estimate import jobs_of, load_estimate, usage
 from cryokin.files import read_json, write_json
 from cryokin.image.polar import PolarBasis
 from cryokin.io.counts import Counts

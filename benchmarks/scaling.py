@@ -31,7 +31,8 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before NumPy starts
 import numpy as np
 
 from cryokin.config import load_runs
-from cryokin.estimate import CASES, estimate, jobs_of
+from cryokin.costs import CASES, read_costs
+from cryokin.estimate import estimate, jobs_of
 from cryokin.io.counts import Counts
 from cryokin.isac.basis import polar_basis
 from cryokin.isac.candidates import random_start
@@ -231,8 +232,6 @@ CALLS = 30  # exchanges, mostly rounds of the assignment
 
 def pass_seconds(model: Model, n: int, ranks: int) -> tuple[float, float, float]:
     """Return what a rank takes for a pass of all runs: shared, own, network [s]."""
-    from cryokin.estimate import read_costs
-
     costs, runs = read_costs(), model.isac.indep_run
     classes = n // model.isac.img_per_grp
     work = model.sac(n, classes, 1, True)

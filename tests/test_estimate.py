@@ -10,16 +10,9 @@ import pytest
 import yaml
 
 from cryokin.config import load_runs
+from cryokin.costs import CASES, read_costs
 from cryokin.errors import InputError
-from cryokin.estimate import (
-    CASES,
-    estimate,
-    in_words,
-    jobs_of,
-    load_estimate,
-    read_costs,
-    usage,
-)
+from cryokin.estimate import estimate, in_words, jobs_of, load_estimate, usage
 from cryokin.files import write_json
 from cryokin.io.counts import Counts, count_particles
 from cryokin.io.em import write_em

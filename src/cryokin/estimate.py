@@ -15,18 +15,13 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cryokin.costs import CASES, Case, JobWork
 from cryokin.files import read_json
 from cryokin.io.counts import Counts
 from cryokin.jobs import Job, read_jobs
-
-COSTS = Path(__file__).with_name("costs.json")
-MB = 1e6
-
-Work = dict[str, float]
 
 
 class Range(NamedTuple):
@@ -35,75 +30,6 @@ class Range(NamedTuple):
     low: float
     expected: float
     high: float
-
-
-@dataclass(frozen=True)
-class Case:
-    """What is assumed where it cannot be known before.
-
-    Attributes
-    ----------
-    accounted : float
-        Share of its particles that a generation of ISAC accounts for.
-    left : float
-        Share of its particles that a round of candidates leaves.
-    matched : float
-        Share of the particles that stay in classes between the iterations of phase two.
-    prealign_passes : int
-        Passes of an entry of the prealignment's schedule.
-    iterations : int
-        Iterations until the classes of subtomograms stay.
-    """
-
-    accounted: float
-    left: float
-    matched: float
-    prealign_passes: int
-    iterations: int
-
-
-#: Good data (few generations); usual data; poor data.
-CASES = (
-    Case(0.80, 0.20, 0.85, 3, 4),
-    Case(0.55, 0.35, 0.70, 6, 15),
-    Case(0.25, 0.85, 0.40, 14, 50),
-)
-
-
-@dataclass(frozen=True)
-class JobWork:
-    """One job that a run may have.
-
-    Attributes
-    ----------
-    rule, name : str
-        ``name`` tells the job from others of its rule, as in `cryokin.jobs.Job`.
-    work : dict
-        Amount of each kind of work, over all ranks.
-    parallel : bool
-        Whether it is an MPI job.
-    shared_mb, rank_mb : float
-        Memory of all ranks together, and more of each rank.
-    disk_mb : float
-        What its outputs take.
-    """
-
-    rule: str
-    name: str
-    work: Work
-    parallel: bool = False
-    shared_mb: float = 0.0
-    rank_mb: float = 0.0
-    disk_mb: float = 0.0
-
-    def cpu_seconds(
-        self, ranks: int = 2, costs: Mapping[str, float] | None = None
-    ) -> float:
-        """Return the CPU time on a number of ranks; what starts up does so on each."""
-        known = costs or read_costs()
-        processes = ranks if self.parallel else 1
-        amounts = self.work | {"process": processes}
-        return sum(known[kind] * amount for kind, amount in amounts.items())
 
 
 @dataclass(frozen=True)
@@ -222,12 +148,6 @@ def load_estimate(path: str | os.PathLike[str]) -> Estimate:
     )
 
 
-@cache
-def read_costs(path: str | os.PathLike[str] = COSTS) -> dict[str, float]:
-    """Return how long a unit of each kind of work takes [CPU second]."""
-    return {k: float(v) for k, v in read_json(path)["seconds"].items()}
-
-
 def estimate(run: str, options: Mapping[str, Any], particles: Counts) -> Estimate:
     """Estimate what a run takes.
 
@@ -267,6 +187,7 @@ def jobs_of(
     options: Mapping[str, Any], particles: Counts, case: Case
 ) -> Iterator[JobWork]:
     """Yield the jobs that a run has in some case, in the order in which they come."""
+    # Only now, not wherever an estimate is read: these load the numerics.
     if options["method"] == "isac":
         from cryokin.isac import work
 

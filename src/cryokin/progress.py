@@ -17,7 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from cryokin.estimate import CASES, JobWork, jobs_of
+from cryokin.costs import CASES, JobWork
+from cryokin.estimate import jobs_of
 from cryokin.files import read_json
 from cryokin.io.counts import Counts
 from cryokin.jobs import Job, read_jobs

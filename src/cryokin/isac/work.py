@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cryokin.config import working_box
-from cryokin.estimate import MB, Case, JobWork, Work
+from cryokin.costs import MB, Case, JobWork, Work
 from cryokin.files import read_json
 from cryokin.image.filters import band_end
 from cryokin.image.polar import Band, PolarBasis

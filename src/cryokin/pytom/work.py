@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from cryokin.estimate import MB, Case, JobWork
+from cryokin.costs import MB, Case, JobWork
 from cryokin.io.counts import Counts
 from cryokin.pytom.schedule import number_of_starts, schedule
 
