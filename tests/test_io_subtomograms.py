@@ -107,3 +107,12 @@ def test_boxes_must_be_equal(listed, tmp_path):
     write_em(tmp_path / "p1.em", np.zeros((6, 6, 6), np.float32), 5.0)
     with pytest.raises(InputError, match="extract all in one box"):
         read_subtomograms(listed)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_voxels_must_be_finite(tmp_path, value):
+    volume = np.zeros((4, 4, 4), np.float32)
+    volume[1, 2, 3] = value
+    write_em(tmp_path / "v.em", volume, 5.0)
+    with pytest.raises(InputError, match="1 of 64 voxels are not finite"):
+        read_volume(tmp_path / "v.em")

@@ -21,7 +21,7 @@ def read_volume(path: str | os.PathLike[str]) -> NDArray[np.float32]:
     Raises
     ------
     InputError
-        If the file is missing, or no volume of a known format.
+        If the file is missing, no volume of a known format, or not finite.
     """
     _check(path)
     values = em.read_em(path) if _is_em(path) else mrc.open_stack(path)
@@ -30,7 +30,14 @@ def read_volume(path: str | os.PathLike[str]) -> NDArray[np.float32]:
             f"{path}: the voxels are of type {values.dtype}, expected real numbers;"
             " convert the volume to float32."
         )
-    return np.asarray(values, np.float32)
+    volume = np.asarray(values, np.float32)
+    if not np.isfinite(volume).all():
+        n = np.count_nonzero(~np.isfinite(volume))
+        raise InputError(
+            f"{path}: {n} of {volume.size} voxels are not finite, expected numbers"
+            " alone; make the volume again, or leave it out."
+        )
+    return volume
 
 
 def read_size(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], float | None]:
