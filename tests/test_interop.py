@@ -35,7 +35,7 @@ from cryokin.simulate.files import write_image_set
 from cryokin.simulate.images import Recipe, simulate_images
 from cryokin.simulate.volumes import VolumeRecipe, simulate_volumes, write_volume_set
 from cryokin.volume.masks import sphere
-from test_workflow import Place
+from test_workflow import OPTIONS, Place
 
 RADIUS = 25
 RECIPE = Recipe(
@@ -50,24 +50,10 @@ RECIPE = Recipe(
     ctf=True,
     junk=0.4,
 )
-DEMO = {
-    "method": "isac",
+DEMO = OPTIONS | {
     "particles": "resources/demo_2d/particles.star",
     "radius": RADIUS,
     "CTF": True,
-    "target_radius": 12,
-    "target_nx": 30,
-    "img_per_grp": 20,
-    "thld_err": 0.3,
-    "maxit": 8,
-    "init_iter": 2,
-    "main_iter": 1,
-    "max_round": 2,
-    "match_second": 2,
-    "stab_ali": 3,
-    "indep_run": 2,
-    "n_generations": 2,
-    "rand_seed": 1,
 }
 CUBES = {
     "method": "cpca",

@@ -21,7 +21,7 @@ from cryokin.isac.candidates import (
     unique_classes,
 )
 from cryokin.isac.classes import Class
-from cryokin.isac.clusters import fingerprint, once
+from cryokin.isac.clusters import inputs_of, once
 from cryokin.isac.options import IsacOptions, isac_options
 from cryokin.isac.particles import Particles
 from cryokin.isac.reproducible import reproducible_classes, ways
@@ -468,13 +468,13 @@ def test_what_clusters_depend_on(tmp_path):
     options |= {"match_second": 3, "img_per_grp": 40}
 
     def name(**changes: Any) -> str:
-        return fingerprint(options | changes, [coefficients, ids], 1, 1)
+        return inputs_of(options | changes, [coefficients, ids], 1, 1)
 
     first = name()
     for changes in ({"thld_grp": 9}, {"match_first": 2}, {"thld_rep": 0.5}):
         assert name(**changes) == first
     for changes in ({"img_per_grp": 41}, {"rand_seed": 2}):
         assert name(**changes) != first
-    assert fingerprint(options, [coefficients, ids], 1, 2) != first
+    assert inputs_of(options, [coefficients, ids], 1, 2) != first
     ids.write_text("1 2 4")
     assert name() != first

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
+from cryokin.errors import InputError
 from cryokin.pytom import ccc, cpca, mco
+from cryokin.pytom.files import narrowest_mask
 from cryokin.pytom.focus import focus, focus_rows
 from cryokin.pytom.mco import adjusted_rand_index
 from cryokin.pytom.pose_errors import correct
@@ -89,3 +91,11 @@ def test_ranks_and_files_give_the_same_bytes(tmp_path, ranks):
         assert corrected.y.tobytes() == one[0].y.tobytes()
         assert corrected.whitening.tobytes() == one[0].whitening.tobytes()
         assert made.x.tobytes() == one[1].x.tobytes()
+
+
+@pytest.mark.parametrize("key", ["mask", "focus_mask"])
+def test_a_mask_that_does_not_fit_is_named_as_in_the_configuration(key):
+    ball = {"sphere": {"radius": 6.0, "edge": 3.0, "centre": [12.0, 0.0, 0.0]}}
+    options = {"mask": "mask.em", "focus_mask": None, "binning": 1, key: ball}
+    with pytest.raises(InputError, match=f"^{key}: a sphere of radius 6 does not fit"):
+        narrowest_mask(options, 32)

@@ -130,16 +130,13 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_for_team(team: Team, path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield one temporary name to all ranks of a team; rename it when all are done.
-
-    The leading rank makes and renames the file; between the two the ranks fill it.
-    """
+def atomic_folder_for_team(team: Team, path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield one temporary folder to all ranks; rename it when all are done."""
     if not team.leads:
         yield team.from_leader(Path)
         team.barrier()
         return
-    with atomic(path) as partial:
+    with atomic_folder(path) as partial:
         yield team.from_leader(lambda: partial)
         team.barrier()
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -49,10 +50,49 @@ def provenance(
     }
 
 
+def provenance_of_run(
+    options: Mapping[str, Any], imported: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Describe a run by its options and its import, which knows the checksum.
+
+    Parameters
+    ----------
+    options : mapping
+        ``rand_seed`` of the run.
+    imported : mapping
+        ``source`` and ``sha256``, if the particles are known, as in ``import.json``.
+    """
+    described = provenance(options.get("rand_seed"), [])
+    if "source" in imported:
+        source = {"path": imported["source"], "sha256": imported["sha256"]}
+        described["inputs"] = [source]
+    return described
+
+
 def sha256(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 checksum of a file as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(settings: Any, files: Iterable[str | os.PathLike[str]]) -> str:
+    """Return a name for all that a result depends on.
+
+    Parameters
+    ----------
+    settings : Any
+        Whatever JSON can tell.
+    files : iterable of path-like
+        Their contents count, not their names.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    contents = [sha256(path) for path in files]
+    text = json.dumps([settings, contents], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _version(package: str) -> str | None:

@@ -15,7 +15,7 @@ from cryokin.isac.candidates import (
     n_classes,
 )
 from cryokin.isac.classes import save_classes
-from cryokin.isac.clusters import fingerprint, once
+from cryokin.isac.clusters import inputs_of, once
 from cryokin.isac.options import isac_options
 from cryokin.isac.particles import load_particles
 from cryokin.parallel import world
@@ -43,7 +43,7 @@ def main() -> None:
     particles = load_particles(arguments.coefficients, arguments.ids, arguments.options)
     number = (arguments.generation, arguments.round)
     files = (arguments.coefficients, arguments.ids)
-    inputs = team.from_leader(lambda: fingerprint(arguments.options, files, *number))
+    inputs = team.from_leader(lambda: inputs_of(arguments.options, files, *number))
     runs = once(
         team,
         arguments.classes.with_name("clusters.npz"),

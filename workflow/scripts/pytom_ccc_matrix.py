@@ -1,7 +1,6 @@
 """Correlate all pairs of prepared subtomograms (an MPI program)."""
 
 import argparse
-import hashlib
 import json
 from pathlib import Path
 
@@ -10,19 +9,11 @@ import h5py
 from cryokin.errors import exit_on_input_error
 from cryokin.files import atomic
 from cryokin.parallel import world
+from cryokin.provenance import fingerprint
 from cryokin.pytom import ccc
-from cryokin.pytom.files import load_import, load_prepared, make_mask
+from cryokin.pytom.files import load_import, load_prepared, narrowest_mask
 
 INPUTS = ("rows.npy", "weights.npy", "residuals.npy", "corrected.npz")
-
-
-def fingerprint(prepared: Path, options: dict) -> str:
-    """Return a name for what the matrix is computed from."""
-    digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
-    for name in INPUTS:
-        with open(prepared / name, "rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:16]
 
 
 def main() -> None:
@@ -48,9 +39,7 @@ def main() -> None:
                 out["correlation"] = matrix
         return
     if rows.mask is None:
-        box = load_import(arguments.imported).box
-        narrowest = options["focus_mask"] or options["mask"]
-        mask = make_mask(narrowest, box, options["binning"])
+        mask = narrowest_mask(options, load_import(arguments.imported).box)
         rule = "other" if options["compat"] == "pytom" else "both"
         size = ccc.EXACT_FILE
 
@@ -65,7 +54,8 @@ def main() -> None:
             g_i, g_j = source.weighted(i), source.weighted(j)
             return ccc.tile(g_i, rows.w[i], g_j, rows.w[j])
 
-    inputs = team.from_leader(lambda: fingerprint(arguments.prepared, options))
+    sources = [arguments.prepared / name for name in INPUTS]
+    inputs = team.from_leader(lambda: fingerprint(options, sources))
     ccc.compute(arguments.hdf, len(rows), size, part, inputs, team)
     team.log(f"{len(rows)} x {len(rows)} correlations")
 

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from cryokin.errors import exit_on_input_error
-from cryokin.files import write_json
+from cryokin.files import atomic_folder_for_team, write_json
 from cryokin.parallel import world
 from cryokin.pytom.files import (
-    atomic_folder_for_team,
     load_import,
     load_prepared,
     save_labels,

@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 
 from cryokin.errors import exit_on_input_error
+from cryokin.files import atomic_folder_for_team
 from cryokin.parallel import world
 from cryokin.pytom.files import (
-    atomic_folder_for_team,
     load_import,
     prepare,
     save_prepared,

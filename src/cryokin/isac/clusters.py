@@ -8,8 +8,6 @@ it was interrupted, takes the clusters from their file.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,12 +18,13 @@ from cryokin.files import atomic
 from cryokin.image.geometry import Alignment
 from cryokin.isac.sac import Run
 from cryokin.parallel import Team
+from cryokin.provenance import fingerprint
 
 #: Options that matter from the matching on.
 OF_MATCHING = ("thld_grp", "thld_rep", "match_first", "match_second")
 
 
-def fingerprint(
+def inputs_of(
     options: Mapping[str, Any], files: Sequence[Path], generation: int, number: int
 ) -> str:
     """Return a name for all that the clusters of a round depend on.
@@ -40,11 +39,7 @@ def fingerprint(
         Of the generation and the round.
     """
     used = {key: options[key] for key in options if key not in OF_MATCHING}
-    digest = hashlib.sha256(json.dumps([used, generation, number]).encode())
-    for path in files:
-        with open(path, "rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+    return fingerprint([used, generation, number], files)
 
 
 def once(

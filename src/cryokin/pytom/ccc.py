@@ -183,20 +183,6 @@ def exact_tile(
     return out
 
 
-def exact_matrix(
-    rows: Rows,
-    mask: NDArray[np.floating] | None,
-    rule: WedgeRule = "both",
-    team: Team | None = None,
-) -> NDArray[np.float64]:
-    """Return the masked constrained correlation of all pairs, see `exact_tile`."""
-    places = tiles(len(rows), EXACT_TILE)
-    found = (team or Team()).map(
-        lambda ij: exact_tile(rows, mask, ij[0], ij[1], rule), places
-    )
-    return assemble(len(rows), zip(places, found, strict=True))
-
-
 def exact_tiles(
     rows: Rows,
     mask: NDArray[np.floating] | None,
@@ -211,11 +197,20 @@ def exact_tiles(
             if a <= b:
                 one = slice(a, min(a + EXACT_TILE, i.stop))
                 other = slice(b, min(b + EXACT_TILE, j.stop))
-                part = exact_tile(rows, mask, one, other, rule)
-                out[one.start - i.start :, other.start - j.start :][
-                    : part.shape[0], : part.shape[1]
-                ] = part
+                out[
+                    one.start - i.start : one.stop - i.start,
+                    other.start - j.start : other.stop - j.start,
+                ] = exact_tile(rows, mask, one, other, rule)
     return out
+
+
+def exact_matrix(
+    rows: Rows, mask: NDArray[np.floating] | None, rule: WedgeRule = "both"
+) -> NDArray[np.float64]:
+    """Return the masked constrained correlation of all pairs, see `exact_tile`."""
+    every = slice(0, len(rows))
+    whole = exact_tiles(rows, mask, every, every, rule)
+    return assemble(len(rows), [((every, every), whole)])
 
 
 def compute(

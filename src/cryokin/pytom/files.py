@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +45,9 @@ def load_import(folder: str | os.PathLike[str]) -> Subtomograms:
     return tables.load(Path(folder) / "particles", info["box"], info["pixel_size"])
 
 
-def make_mask(mask: str | Mapping[str, Any], box: int, binning: int) -> NDArray[Any]:
+def make_mask(
+    mask: str | Mapping[str, Any], box: int, binning: int, key: str = "mask"
+) -> NDArray[Any]:
     """Return the mask of a run, binned as the particles are.
 
     Parameters
@@ -59,6 +60,8 @@ def make_mask(mask: str | Mapping[str, Any], box: int, binning: int) -> NDArray[
         Voxels of an edge, unbinned.
     binning : int
         Factor.
+    key : str, optional
+        Of the configuration, for messages.
 
     Raises
     ------
@@ -72,7 +75,7 @@ def make_mask(mask: str | Mapping[str, Any], box: int, binning: int) -> NDArray[
         room = box / 2 - float(np.abs(centre).max())
         if not radius < room:
             raise InputError(
-                f"mask: a sphere of radius {radius:g} does not fit the box of {box}"
+                f"{key}: a sphere of radius {radius:g} does not fit the box of {box}"
                 f" voxels (allowed: below {room:g}); lower the radius in the config."
             )
         lengths = (radius / binning, edge / binning)
@@ -90,6 +93,12 @@ def make_mask(mask: str | Mapping[str, Any], box: int, binning: int) -> NDArray[
         )
     weight = weight / weight.max()
     return np.clip(fourier_crop(weight, size), 0, 1) if size != box else weight
+
+
+def narrowest_mask(options: Mapping[str, Any], box: int) -> NDArray[Any]:
+    """Return the mask under which classes are compared, see `make_mask`."""
+    key = "mask" if options["focus_mask"] is None else "focus_mask"
+    return make_mask(options[key], box, options["binning"], key)
 
 
 def reader(particles: Subtomograms, binning: int) -> Callable[[int], NDArray[Any]]:
@@ -179,7 +188,7 @@ def prepare(
     project = options["pose_errors"] == "project" and not by_pytom
     narrow = None
     if options["focus_mask"] is not None:
-        narrow = make_mask(options["focus_mask"], particles.box, binning)
+        narrow = narrowest_mask(options, particles.box)
 
     def look(given: Rows) -> None:
         if team.leads:
@@ -201,9 +210,10 @@ def prepare(
         spread = np.sqrt(np.mean(corrected.amounts**2, axis=0, keepdims=True))
     if narrow is not None:
         corrected = focus(corrected, narrow, team, residuals)
-        made = focus_rows(made, narrow, team, folder / "rows.npy")
     if by_pytom or options.get("exact", False):
         made = make(rotations, shifts, pre_masked=False)
+    elif narrow is not None:
+        made = focus_rows(made, narrow, team, folder / "rows.npy")
     return Prepared(made, corrected, rotations, shifts * binning, spread)
 
 
@@ -327,7 +337,7 @@ def masking_on_sample(
     n = min(SAMPLE, len(particles))
     ids = np.arange(n) * len(particles) // n
     few, binning = particles.take(ids.tolist()), options["binning"]
-    mask = make_mask(options["focus_mask"] or options["mask"], few.box, binning)
+    mask = narrowest_mask(options, few.box)
     once, never = (
         rows(
             reader(few, binning),
@@ -349,18 +359,6 @@ def save_labels(path: str | os.PathLike[str], labels: NDArray[np.integer]) -> No
     """Write the class of every particle, from 0; -1: unaccounted."""
     with atomic(path) as partial:
         np.save(partial, np.asarray(labels, np.int64))
-
-
-@contextmanager
-def atomic_folder_for_team(team: Team, path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield one temporary folder to all ranks; rename it when all are done."""
-    if not team.leads:
-        yield team.from_leader(Path)
-        team.barrier()
-        return
-    with atomic_folder(path) as partial:
-        yield team.from_leader(lambda: partial)
-        team.barrier()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ it would push every particle into the largest class.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -263,6 +264,21 @@ def exmx(
     leave_one_out : bool
         See `scores`.
     """
+    course = exmx_iterations(
+        model, labels, nclass, iterations, end_threshold, leave_one_out
+    )
+    return deque(course, maxlen=1).pop()  # the scores of one iteration at a time
+
+
+def exmx_iterations(
+    model: Model,
+    labels: NDArray[np.intp],
+    nclass: int,
+    iterations: int,
+    end_threshold: float,
+    leave_one_out: bool,
+) -> Iterator[Classification]:
+    """Yield the classification after each iteration of `exmx`."""
     changed: list[float] = []
     for _ in range(iterations):
         found = scores(model, labels, nclass, leave_one_out)
@@ -270,11 +286,11 @@ def exmx(
         objective = float(found[np.arange(len(new)), new].mean())
         moved = np.count_nonzero(new != labels)
         names = [[str(c) for c in part] for part in (labels, new)]
-        changed.append(class_difference(*names) if moved else 0.0)
+        changed = [*changed, class_difference(*names) if moved else 0.0]
         labels = new
+        yield Classification(labels, found, objective, changed)
         if changed[-1] <= end_threshold:
             break
-    return Classification(labels, found, objective, changed)
 
 
 def random_start(n: int, nclass: int, seed: int, start: int) -> NDArray[np.intp]:
@@ -342,10 +358,25 @@ def best_of(
 def choose(results: Sequence[Classification]) -> BestOf:
     """Return the classification of the highest objective among several."""
     objectives = np.array([result.objective for result in results])
+    start, agreement = with_best(objectives, [result.labels for result in results])
+    return BestOf(results[start], start, objectives, agreement)
+
+
+def with_best(
+    objectives: NDArray[np.float64], labels: Sequence[NDArray[np.intp]]
+) -> tuple[int, NDArray[np.float64]]:
+    """Return which result is best, the first of equal ones, and all others' agreement.
+
+    Parameters
+    ----------
+    objectives : ndarray, shape (n_starts,)
+        Of the results.
+    labels : sequence of ndarray
+        Their classes.
+    """
     start = int(objectives.argmax())
-    best = results[start]
-    agreement = [adjusted_rand_index(r.labels, best.labels) for r in results]
-    return BestOf(best, start, objectives, np.array(agreement))
+    agreement = [adjusted_rand_index(one, labels[start]) for one in labels]
+    return start, np.array(agreement)
 
 
 def adjusted_rand_index(first: NDArray[np.intp], second: NDArray[np.intp]) -> float:

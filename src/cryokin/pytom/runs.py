@@ -30,8 +30,10 @@ from cryokin.pytom.mco import (
     Model,
     adjusted_rand_index,
     exmx,
+    exmx_iterations,
     model,
     random_start,
+    with_best,
 )
 from cryokin.pytom.schedule import schedule
 from cryokin.random import stream
@@ -104,20 +106,20 @@ class Course:
 
 
 def course(model: Model, start: NDArray[np.intp], options: Mapping[str, Any]) -> Course:
-    """Go through the iterations of one start, one by one."""
+    """Run EXMX from one start, and keep all iterations."""
     labels: list[NDArray[np.intp]] = [start]
     objective: list[float] = []
-    changed: list[float] = []
-    for _ in range(options["iterations"]):
-        one = exmx(
-            model, labels[-1], options["nclass"], 1, 0.0, options["leave_one_out"]
-        )
+    for one in exmx_iterations(
+        model,
+        start,
+        options["nclass"],
+        options["iterations"],
+        options["end_threshold"],
+        options["leave_one_out"],
+    ):
         labels.append(one.labels)
         objective.append(one.objective)
-        changed.append(one.changed[-1])
-        if changed[-1] <= options["end_threshold"]:
-            break
-    return Course(np.array(labels), np.array(objective), np.array(changed))
+    return Course(np.array(labels), np.array(objective), np.array(one.changed))
 
 
 def save_courses(path: Path, courses: Sequence[Course]) -> None:
@@ -148,7 +150,7 @@ def best_course(
     objectives wins.
     """
     objectives = np.array([one.objective[-1] for one in courses])
-    start = int(objectives.argmax())
+    start, agreement = with_best(objectives, [one.labels[-1] for one in courses])
     best = courses[start]
     number = rank_by_size(best.labels[-1], nclass)
     best = Course(number[best.labels], best.objective, best.changed)
@@ -156,9 +158,7 @@ def best_course(
         "start": start,
         "starts": len(courses),
         "objectives": objectives.tolist(),
-        "agreement": [
-            adjusted_rand_index(one.labels[-1], best.labels[-1]) for one in courses
-        ],
+        "agreement": agreement.tolist(),
         "iterations": [
             {"objective": objective, "changed": changed, "counts": counts(labels)}
             for objective, changed, labels in zip(

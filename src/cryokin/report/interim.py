@@ -19,7 +19,7 @@ from cryokin.io.eman_hdf import read_images
 from cryokin.isac.classes import load_classes
 from cryokin.isac.files import read_shifts
 from cryokin.isac.tables import membership
-from cryokin.provenance import provenance
+from cryokin.provenance import provenance_of_run
 from cryokin.pytom.runs import annealing_report, load_chains
 from cryokin.report import isac_page, pytom_page
 from cryokin.report.isac_files import read_prealigned, read_rounds, read_usage
@@ -125,8 +125,6 @@ def _isac(
                 )
             )
     box = int(working.get("box", imported["box"]))
-    made_by = provenance(options.get("rand_seed"), [])
-    made_by["inputs"] = [{"path": imported["source"], "sha256": imported["sha256"]}]
     pixel_size = working.get("pixel_size", imported["pixel_size"])
     return IsacReport(
         run=run,
@@ -142,7 +140,7 @@ def _isac(
         prealigned_radius=float(options["radius"]),
         shifts=shifts,
         usage=read_usage(results, run, options, imported),
-        provenance=made_by,
+        provenance=provenance_of_run(options, imported),
         schema=schema,
         rounds=read_rounds(_rounds(results, len(generations) + 1)),
         unfinished=_isac_so_far(results, len(generations)),

@@ -20,7 +20,7 @@ from cryokin.io.counts import Counts
 from cryokin.io.eman_hdf import read_headers, read_images
 from cryokin.io.mrc import open_stack
 from cryokin.io.star import as_table, read_star
-from cryokin.provenance import provenance, sha256
+from cryokin.provenance import provenance_of_run, sha256
 from cryokin.report.isac_page import ClassAverage, IsacReport, Pose
 
 
@@ -100,8 +100,6 @@ def read_report(
     generations = sorted(map(read_json, files.status), key=lambda s: s["generation"])
     prealigned = read_prealigned(files.prealigned) if files.prealigned else None
     shifts = read_shifts(files.shifts) if files.shifts else None
-    made_by = provenance(options.get("rand_seed"), [])
-    made_by["inputs"] = [{"path": imported["source"], "sha256": imported["sha256"]}]
     return IsacReport(
         run=run,
         options=options,
@@ -116,7 +114,7 @@ def read_report(
         prealigned_radius=float(working["radius"]),
         shifts=shifts,
         usage=read_usage(files.results, run, options, imported),
-        provenance=made_by,
+        provenance=provenance_of_run(options, imported),
         schema=schema or {},
         checksum=sha256(files.classes),
         rounds=read_rounds(files.rounds),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cryokin.errors import InputError
 from cryokin.files import read_json
 from cryokin.io.volumes import read_volume
-from cryokin.provenance import provenance, sha256
+from cryokin.provenance import provenance_of_run, sha256
 from cryokin.report.isac_files import read_usage
 from cryokin.report.pytom_page import (
     PytomReport,
@@ -138,10 +138,6 @@ def read_report(
     values = eigen.get("spectrum", eigen.get("eigenvalues"))
     exmx = _mapping(files.exmx, "iterations")
     annealing = _mapping(files.annealing, "iterations")
-    made_by = provenance(options.get("rand_seed"), [])
-    if "source" in imported:
-        keys = {"path": "source", "sha256": "sha256"}
-        made_by["inputs"] = [{name: imported[key] for name, key in keys.items()}]
     return PytomReport(
         run=run,
         method=str(options.get("method", "")),
@@ -166,7 +162,7 @@ def read_report(
         agreement=_number(agreed.get("agreement")),
         checksum=sha256(files.classes) if files.classes else "",
         usage=read_usage(files.results, run, options, imported),
-        provenance=made_by,
+        provenance=provenance_of_run(options, imported),
         schema=schema or {},
     )
 
