@@ -8,8 +8,8 @@ from cryokin.image.geometry import Alignment, apply, compose, from_centre, inver
 from cryokin.image.polar import PolarBasis
 from cryokin.isac.classes import Class
 from cryokin.isac.compare import (
-    align_to,
     average_spectra,
+    likeness,
     similarity,
     tour,
     tour_alignment,
@@ -44,7 +44,7 @@ def apart(one, other):
 def test_averages_are_brought_onto_another():
     given = random_alignments(12)
     spectra = average_spectra(np.concatenate([[render(BOX)], views(given)]), BASIS)
-    found = align_to(spectra[..., 0], spectra[..., 1:], BASIS)
+    _, found = likeness(spectra[..., 0], spectra[..., 1:], BASIS)
     for i in range(12):
         assert apart(take(found, i), invert(take(given, i))) < 0.3
 
@@ -104,7 +104,12 @@ def test_merged_classes_have_one_frame():
         ids = np.arange(k, n, 2)
         frame = Alignment(*(np.repeat(f[[k]], len(ids), axis=0) for f in frames))
         parts.append(
-            Class(ids, compose(take(truth, ids), frame), np.full(len(ids), 0.1 * k), k)
+            Class(
+                ids,
+                compose(take(truth, ids), frame),
+                np.full(len(ids), 0.1 * k),
+                np.full(len(ids), float(k)),
+            )
         )
         averages.append(render(BOX, moved(take(frames, k))))
     both = merged(parts, np.stack(averages), BASIS)

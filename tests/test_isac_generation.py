@@ -159,7 +159,7 @@ def same(a: list[Class], b: list[Class]) -> bool:
             for f, g in zip(one.alignment, two.alignment, strict=True)
         )
         and one.errors.tobytes() == two.errors.tobytes()
-        and one.reproduction == two.reproduction
+        and one.agreement.tobytes() == two.agreement.tobytes()
         for one, two in zip(a, b, strict=True)
     )
 
@@ -195,16 +195,38 @@ def test_classes_keep_the_promises_of_their_options(six_views, candidates, class
         assert np.all(np.diff(found.members) > 0)
         assert found.errors.shape == (k,)
         assert np.all(found.errors < options.sac.thld_err)
-        assert 0 < found.reproduction <= 1
+        assert np.all((found.agreement >= 0) & (found.agreement <= 1))
         limit = options.sac.refinement.max_shift
         assert np.all(np.abs(centre(found.alignment)) <= limit + 1e-3)
-    for found in classes:
-        assert found.reproduction >= options.thld_rep
+    for found in candidates:
+        assert np.all(found.agreement > 0)
     sizes = [len(c.members) for c in classes]
     assert sizes == sorted(sizes, reverse=True)
 
 
-def agreement(found: Alignment, truth: Alignment) -> np.ndarray:
+def test_without_a_last_assignment_all_members_are_reproduced(six_views, candidates):
+    options = replace(six_views.options, last_assignment=False)
+    classes = reproducible_classes(Team(), six_views.particles, candidates, 1, options)
+    assert len(classes) >= 4
+    for found in classes:
+        assert np.all(found.agreement >= options.thld_rep)
+
+
+def test_matching_by_members_asks_for_the_same_members(six_views):
+    """The intersection of all runs' classes, as `matching` finds it; none is added."""
+    options = replace(
+        six_views.options, match_by="members", thld_rep=0.0, last_assignment=False
+    )
+    found = candidates_of(Team(), six_views.particles, 1, 1, options)
+    assert six_views.purity(found) > 0.9
+    classes = reproducible_classes(Team(), six_views.particles, found, 1, options)
+    assert len(classes) >= 4
+    assert six_views.purity(classes) > 0.9
+    for one in classes:
+        assert len(np.unique(one.agreement)) == 1  # a share of the class as a whole
+
+
+def apart(found: Alignment, truth: Alignment) -> np.ndarray:
     """Return how far two sets of alignments disagree, image by image [pixel]."""
     both = Alignment(*(np.stack(fields) for fields in zip(found, truth, strict=True)))
     return stability(both, RADIUS, 1e3).error
@@ -215,7 +237,7 @@ def test_members_are_aligned_as_they_lie(six_views, classes):
         view = six_views.view[found.members]
         most = view == np.bincount(view).argmax()
         truth = take(six_views.truth, found.members[most])
-        error = agreement(take(found.alignment, most), truth)
+        error = apart(take(found.alignment, most), truth)
         assert np.sqrt(np.mean(error**2)) < 0.5
 
 
@@ -234,7 +256,7 @@ def test_noise_has_hardly_a_candidate_and_no_reproducible_class(root, seed):
     found = candidates_of(Team(), noise.particles, 1, 1, noise.options)
     assert len(found) <= 1
     groups = np.random.default_rng(seed).permutation(160).reshape(5, 32)
-    given = [Class(np.sort(g), identity(32), np.zeros(32), 1.0) for g in groups]
+    given = [Class(np.sort(g), identity(32), np.zeros(32), np.ones(32)) for g in groups]
     assert reproducible_classes(Team(), noise.particles, given, 1, noise.options) == []
 
 
@@ -371,7 +393,7 @@ def test_a_group_aligned_ab_initio_lies_as_it_should(six_views):
         np.random.default_rng(2),
     )
     truth = take(six_views.truth, members[stable])
-    error = agreement(take(aligned, stable), truth)
+    error = apart(take(aligned, stable), truth)
     assert np.sqrt(np.mean(error**2)) < 0.5
 
 
@@ -428,7 +450,7 @@ def test_a_run_restarts_from_matched_classes_and_keeps_the_rest(six_views):
     pool = six_views.particles
     run = made_up_run(pool, [range(0, 20), range(20, 40)])
     lies = take(six_views.truth, np.arange(12))
-    found = Class(np.arange(12), lies, np.zeros(12), 1.0)
+    found = Class(np.arange(12), lies, np.zeros(12), np.ones(12))
     for size in (1, 3):
         for new in on_ranks(size, lambda team: restart(team, pool, [None, found], run)):
             old = run.references[..., 0]

@@ -56,7 +56,7 @@ class Data:
             MEMBERS,
             Alignment(*(field[MEMBERS] for field in at)),
             rng.uniform(0, 0.7, len(MEMBERS)),
-            0.75,
+            np.full(len(MEMBERS), 0.75),
         )
         self.table = membership([self.found], [3], self.shifts, HOW.ratio)
         self.truth = truth
@@ -177,7 +177,8 @@ def test_classes_come_back_from_their_file(tmp_path, data):
         np.array([0, 4]),
         Alignment(np.array([1.0, 2.0]), np.ones((2, 2)), np.array([True, False])),
         np.array([np.inf, 0.1]),
-        1.0,
+        np.array([1.0, 0.5]),
+        2,
     )
     save_classes(tmp_path / "classes.npz", [data.found, other])
     back = load_classes(tmp_path / "classes.npz")
@@ -187,7 +188,8 @@ def test_classes_come_back_from_their_file(tmp_path, data):
         for field, expected in zip(one.alignment, two.alignment, strict=True):
             np.testing.assert_array_equal(field, expected)
         np.testing.assert_array_equal(one.errors, two.errors)
-        assert one.reproduction == two.reproduction
+        np.testing.assert_array_equal(one.agreement, two.agreement)
+        assert one.run == two.run
 
 
 def test_no_classes_come_back_as_none(tmp_path):

@@ -284,14 +284,6 @@ def left_over(wildcards):
     return f"{folder}/round_{number:04d}/left.txt"
 
 
-def round_before(wildcards):
-    """The state of the round before, which counts idle rounds."""
-    if int(wildcards.round) == 1:
-        return []
-    folder = generation_folder(wildcards.run, int(wildcards.folder))
-    return [f"{folder}/round_{int(wildcards.round) - 1:04d}/state.json"]
-
-
 def rounds(run, number):
     """The candidates of a generation's rounds, asking each round if it was the last."""
     classes = []

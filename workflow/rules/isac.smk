@@ -11,7 +11,8 @@ GENERATION = "results/{run}/generation_{folder}"
 SAC_OPTIONS = (
     *("target_radius", "ir", "rs", "xr", "yr", "ts", "maxit", "dst", "FL", "FH", "FF"),
     *("stab_ali", "iter_reali", "thld_err", "img_per_grp", "init_iter", "main_iter"),
-    *("match_first", "match_second", "indep_run", "thld_grp", "thld_rep", "rand_seed"),
+    *("match_first", "match_second", "indep_run", "thld_grp", "match_by"),
+    *("thld_rep", "last_assignment", "rand_seed"),
 )
 
 
@@ -20,7 +21,6 @@ checkpoint isac_candidates_round:
         coefficients="results/{run}/coefficients.npy",
         stack_info="results/{run}/working_stack.json",
         ids=left_over,
-        previous=round_before,
     output:
         classes=f"{GENERATION}/round_{{round}}/classes.npz",
         left=f"{GENERATION}/round_{{round}}/left.txt",
@@ -38,16 +38,13 @@ checkpoint isac_candidates_round:
         mem_mb=memory(700, 4),
         runtime=minutes(240, 60),
     params:
-        previous=lambda wildcards, input: (
-            f"--previous {input.previous}" if input.previous else ""
-        ),
         options=options(*SAC_OPTIONS),
     message:
         "{wildcards.run}: generation {wildcards.folder}, candidates of round"
         " {wildcards.round} on {resources.tasks} ranks"
     shell:
         f"{MPI_SCRIPT}/isac_candidates_round.py --coefficients {{input.coefficients}}"
-        " --stack-info {input.stack_info} --ids {input.ids} {params.previous}"
+        " --stack-info {input.stack_info} --ids {input.ids}"
         " --generation {wildcards.folder} --round {wildcards.round}"
         " --options {params.options:q} --classes {output.classes}"
         " --left {output.left} --state {output.state}"

@@ -10,7 +10,7 @@ from cryokin.errors import exit_on_input_error
 from cryokin.files import read_ids, read_json, write_ids, write_json
 from cryokin.isac.averages import write_averages
 from cryokin.isac.candidates import n_classes
-from cryokin.isac.classes import load_classes
+from cryokin.isac.classes import held, load_classes
 from cryokin.isac.files import StackImages
 
 
@@ -34,9 +34,7 @@ def main() -> None:
     options = arguments.options
     classes = load_classes(arguments.classes)
     ids = np.array(read_ids(arguments.ids), np.intp)
-    accounted = np.sort(
-        np.concatenate([np.empty(0, np.intp), *(c.members for c in classes)])
-    )
+    accounted = held(classes)
     unaccounted = np.setdiff1d(ids, accounted)
     stack = StackImages(arguments.stack, read_json(arguments.stack_info)["pixel_size"])
     write_averages(arguments.averages, classes, stack, options, arguments.generation)

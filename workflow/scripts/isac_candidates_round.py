@@ -9,12 +9,12 @@ import numpy as np
 from cryokin.errors import exit_on_input_error
 from cryokin.files import read_json, write_ids, write_json
 from cryokin.isac.candidates import (
-    IDLE_ROUNDS,
+    LEAST_GAIN,
     candidates_round,
     clusters,
     n_classes,
 )
-from cryokin.isac.classes import save_classes
+from cryokin.isac.classes import held, save_classes
 from cryokin.isac.clusters import inputs_of, once
 from cryokin.isac.options import isac_options
 from cryokin.isac.particles import load_particles
@@ -28,7 +28,6 @@ def main() -> None:
     add("--coefficients", required=True, type=Path, help="coefficients.npy")
     add("--stack-info", required=True, type=Path, help="working_stack.json")
     add("--ids", required=True, type=Path, help="particles not yet in a candidate")
-    add("--previous", type=Path, help="state of the round before")
     add("--generation", required=True, type=int)
     add("--round", required=True, type=int)
     add("--options", required=True, type=json.loads, help="options of the run as JSON")
@@ -52,10 +51,8 @@ def main() -> None:
     )
     found = candidates_round(team, particles, runs, *number, options)
     if team.leads:
-        held = np.concatenate([np.empty(0, np.intp), *(c.members for c in found)])
-        left = np.setdiff1d(particles.ids, held)
-        before = read_json(arguments.previous)["idle"] if arguments.previous else 0
-        idle = 0 if found else before + 1
+        left = np.setdiff1d(particles.ids, held(found))
+        gained = len(particles) - len(left)
         enough = n_classes(len(left), options.img_per_grp) > 0
         save_classes(arguments.classes, found)
         write_ids(arguments.left, left)
@@ -66,8 +63,7 @@ def main() -> None:
                 "round": arguments.round,
                 "candidates": len(found),
                 "left": len(left),
-                "idle": idle,
-                "stop": idle >= IDLE_ROUNDS or not enough,
+                "stop": gained < LEAST_GAIN * len(particles) or not enough,
             },
         )
         team.log(

@@ -14,18 +14,39 @@ def disc(box: int, radius: float) -> NDArray[np.bool_]:
 
 
 def subtract_background(images: ArrayLike, radius: float) -> NDArray[np.float32]:
-    """Return images (n, box, box) less their mean outside the disc of ``radius``."""
+    """Return images less the plane that fits them best outside the disc.
+
+    A slope of the ice or of the illumination is no view of a particle, but would be
+    found as one: it lies alike in all images once they are turned.
+
+    Parameters
+    ----------
+    images : array_like, shape (n, box, box)
+    radius : float
+        [pixel]
+
+    Returns
+    -------
+    ndarray of float32, shape (n, box, box)
+        With mean 0 outside the disc.
+    """
     images = np.asarray(images, np.float32)
-    outside = ~disc(images.shape[-1], radius)
+    box = images.shape[-1]
+    outside = ~disc(box, radius)
     if not outside.any():
         return images
-    mean = images[:, outside].mean(axis=1, dtype=np.float64)
-    level: NDArray[np.float32] = images - mean.astype(np.float32)[:, None, None]
+    axis = (np.arange(box) - box // 2) / box
+    y, x = np.meshgrid(axis, axis, indexing="ij")
+    plane = np.stack([np.ones_like(x), x, y])
+    fit = np.linalg.pinv(plane[:, outside].T)
+    slopes = images[:, outside].astype(np.float64) @ fit.T
+    background = np.tensordot(slopes, plane, axes=1)
+    level: NDArray[np.float32] = images - background.astype(np.float32)
     return level
 
 
 def normalise(images: ArrayLike, radius: float) -> NDArray[np.float32]:
-    """Return images with mean 0 outside the disc and standard deviation 1 inside.
+    """Return images without background, of standard deviation 1 inside the disc.
 
     Parameters
     ----------

@@ -17,6 +17,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cryokin.image.geometry import Alignment
 from cryokin.image.polar import Float32
 
 # Columns (references x shifts x images) correlated at a time: small enough that the
@@ -113,6 +114,88 @@ def best_scores(operand: Float32, images: Float32, n_shifts: int) -> Float32:
                 first : first + tile_n,
             ] = best.max(axis=(0, 2))
     return scores
+
+
+def listed_scores(
+    operand: Float32, images: Float32, n_shifts: int, listed: NDArray[np.bool_]
+) -> Float32:
+    """Return `best_scores` of some pairs of references and images alone.
+
+    Parameters
+    ----------
+    operand, images, n_shifts
+        As for `best_scores`.
+    listed : ndarray of bool, shape (references, n)
+        The pairs that are compared.
+
+    Returns
+    -------
+    ndarray of float32, shape (pairs,)
+        In the order of ``listed``, row by row.
+    """
+    _, orders, rows, columns = operand.shape
+    parts = operand.reshape(2, orders, 4, rows // 4, columns)
+    # With the images of a coefficient far apart, taking some of them is slow.
+    apart = np.ascontiguousarray(np.moveaxis(images, -1, 2))
+    found = [np.empty(0, np.float32)]
+    for k, row in enumerate(listed):
+        some = np.flatnonzero(row)
+        if not len(some):
+            continue
+        part = parts[:, :, :, k * n_shifts : (k + 1) * n_shifts]
+        part = part.reshape(2, orders, 4 * n_shifts, columns)
+        chosen = np.moveaxis(apart[:, :, some], 2, -1)
+        found.append(best_scores(part, chosen, n_shifts)[0])
+    return np.concatenate(found)
+
+
+def products_at(references: Float32, images: Float32, alignment: Alignment) -> Float32:
+    """Return the products of images with references, one of each, at given poses.
+
+    Parameters
+    ----------
+    references, images : ndarray, shape (2, orders, 2, radii, n)
+        The images at their centres.
+    alignment : Alignment
+        Shape (n,); the shifts are those of the centres.
+
+    Returns
+    -------
+    ndarray, shape (radii, n)
+        A sum over the radii is the product of the two.
+    """
+    orders, n = images.shape[1], images.shape[-1]
+    cos, sin = order_phases(alignment.angle[None], orders)
+    cos, sin = (part.reshape(2, orders, 1, n) for part in (cos, sin))
+    real, imag = images[:, :, 0], images[:, :, 1]
+    other = references[:, :, 1] * np.where(alignment.mirror, -1, 1).astype(np.float32)
+    products = (real * references[:, :, 0] + imag * other) * cos
+    products -= (imag * references[:, :, 0] - real * other) * sin
+    summed: Float32 = products.sum(axis=(0, 1))
+    return summed
+
+
+def angular_curves(operand: Float32, images: Float32) -> Float32:
+    """Return how images correlate with one reference at all angles, in both hands.
+
+    Parameters
+    ----------
+    operand : ndarray, shape (2, orders, 4, 2 radii)
+        From `correlation_operand` of the reference.
+    images : ndarray, shape (2, orders, 2, radii, n)
+
+    Returns
+    -------
+    ndarray of float32, shape (2, 4 * orders, n)
+        Straight and mirrored, over a full turn from 0.
+    """
+    _, orders, _, columns = operand.shape
+    n = images.shape[-1]
+    terms = np.matmul(operand, images.reshape(2, orders, columns, n))
+    terms = terms.reshape(2, 2 * orders, 2 * n)
+    even, odd = np.matmul(_angle_matrices(orders, 2 * orders), terms)
+    curve = np.concatenate([even + odd, even - odd]).reshape(-1, 2, n)
+    return curve.swapaxes(0, 1)
 
 
 def search(

@@ -1,11 +1,14 @@
 """Phase one of a generation: candidate classes, found in rounds.
 
 Each round classifies the particles that no candidate of the generation holds yet, in
-several runs that start from random particles of their own, and keeps as candidates the
-classes that two runs agree on.
+several runs that start from random particles of their own, and keeps as candidates what
+two runs agree on. Each run goes on with what others confirm of its own classes, so that
+the runs stay independent of each other.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +19,14 @@ from cryokin.isac.matching import match, unique
 from cryokin.isac.options import IsacOptions
 from cryokin.isac.particles import Particles
 from cryokin.isac.sac import Run, put, sac
+from cryokin.isac.views import agreement
 from cryokin.parallel import Team
 from cryokin.random import stream
 
 FEWEST_CLASSES = 4  # fewer classes are not worth a classification
-IDLE_ROUNDS = 3  # rounds without a new candidate that end the phase
+# A round that puts a smaller share of its particles into candidates is the last: rounds
+# cost as much for those that are left over, and find ever less.
+LEAST_GAIN = 0.1
 
 
 def n_classes(n_particles: int, img_per_grp: int) -> int:
@@ -37,15 +43,57 @@ def random_start(particles: Particles, count: int, rng: np.random.Generator) -> 
 
 
 def run_class(
-    particles: Particles, run: Run, members: NDArray[np.intp], reproduction: float
+    particles: Particles,
+    run: Run,
+    members: NDArray[np.intp],
+    agreement: NDArray[np.float64],
+    number: int = -1,
 ) -> Class:
-    """Return a class of particles (by index) as one run aligns them."""
+    """Return a class of particles (by index) as one run, of a number, aligns them."""
     return Class(
         particles.ids[members],
         take(run.alignment, members),
         run.errors[members],
-        reproduction,
+        agreement,
+        number,
     )
+
+
+def agreed_classes(
+    particles: Particles,
+    runs: Sequence[Run],
+    counts: NDArray[np.intp],
+    fewest: int,
+    smallest: int,
+) -> list[list[Class | None]]:
+    """Return of the classes of each run the members that other runs see the same way.
+
+    Parameters
+    ----------
+    particles : Particles
+    runs : sequence of Run
+    counts : ndarray of int, shape (runs, n)
+        From `agreement`.
+    fewest : int
+        Other runs that must agree on a member.
+    smallest : int
+        Fewest members of a class.
+
+    Returns
+    -------
+    list of lists
+        For each run its classes in their order, or None where too few members are left.
+    """
+    blocks: list[list[Class | None]] = []
+    for number, (run, count) in enumerate(zip(runs, counts, strict=True)):
+        block: list[Class | None] = []
+        for members in run.members:
+            agreed = members[count[members] >= fewest]
+            share = count[agreed] / max(len(runs) - 1, 1)
+            found = run_class(particles, run, agreed, share, number)
+            block.append(found if len(agreed) >= smallest else None)
+        blocks.append(block)
+    return blocks
 
 
 def match_in_ring(
@@ -97,11 +145,9 @@ def match_in_ring(
                 len(runs[p].members[c])
                 for p, c in zip(partners[place], found.classes, strict=True)
             ]
+            share = len(found.members) / float(np.mean(sizes))
             block[found.classes[0]] = run_class(
-                particles,
-                run,
-                found.members,
-                len(found.members) / float(np.mean(sizes)),
+                particles, run, found.members, np.full(len(found.members), share)
             )
         blocks.append(block)
     return blocks
@@ -210,14 +256,52 @@ def candidates_round(
                 team, particles, runs, iteration, generation, round_number, options
             )
         rng = stream(options.rand_seed, *address, iteration)
-        order = rng.permutation(options.indep_run)
-        blocks = match_in_ring(team, particles, runs, order, 2, options.thld_grp)
+        order, blocks = matched(team, particles, runs, 2, rng, options)
         if iteration < options.match_first - 1:
             runs = [
-                restart(team, particles, block, runs[int(r)])
+                restart(team, particles, block, runs[r])
                 for block, r in zip(blocks, order, strict=True)
             ]
-    return unique_classes(blocks)
+    if options.match_by == "members":
+        return unique_classes(blocks)
+    return [c for block in blocks for c in block if c is not None]
+
+
+def matched(
+    team: Team,
+    particles: Particles,
+    runs: list[Run],
+    ways: int,
+    rng: np.random.Generator,
+    options: IsacOptions,
+) -> tuple[list[int], list[list[Class | None]]]:
+    """Match runs by view or by members.
+
+    Parameters
+    ----------
+    team : Team
+    particles : Particles
+    runs : list of Run
+    ways : int
+        Runs that must agree, the one whose class it is among them.
+    rng : numpy.random.Generator
+        Draws the ring of `match_in_ring`.
+    options : IsacOptions
+
+    Returns
+    -------
+    order : list of int
+        The run of each of ...
+    blocks : list of lists
+        ... what is left of the runs' classes.
+    """
+    if options.match_by == "members":
+        order = rng.permutation(len(runs))
+        blocks = match_in_ring(team, particles, runs, order, ways, options.thld_grp)
+        return [int(r) for r in order], blocks
+    counts = agreement(team, particles, runs, options.sac.thld_err)
+    blocks = agreed_classes(particles, runs, counts, ways - 1, options.thld_grp)
+    return list(range(len(runs))), blocks
 
 
 def restart(
@@ -228,8 +312,7 @@ def restart(
     Where there is no class, the run's own reference stays; the centres of the classes'
     members are the classes', all others the run's.
     """
-    position = np.full(len(particles.coefficients), -1, np.intp)
-    position[particles.ids] = np.arange(len(particles))
+    position = particles.positions()
     filled = [
         (k, c, position[c.members]) for k, c in enumerate(classes) if c is not None
     ]

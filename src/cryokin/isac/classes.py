@@ -31,14 +31,23 @@ class Class:
         Shape (k,), in the working stack.
     errors : ndarray, shape (k,)
         Pixel error of each member [pixel of the working stack].
-    reproduction : float
-        Members that the runs agreed on over the mean size of the runs' classes.
+    agreement : ndarray, shape (k,)
+        Share of the other runs that agree on each member; where runs are matched by
+        members, the share of their classes that they agree on.
+    run : int, default=-1
+        The independent run whose class it is; -1: of all.
     """
 
     members: NDArray[np.intp]
     alignment: Alignment
     errors: NDArray[np.float64]
-    reproduction: float
+    agreement: NDArray[np.float64]
+    run: int = -1
+
+    @property
+    def reproduction(self) -> float:
+        """Mean agreement of the members."""
+        return float(self.agreement.mean()) if len(self.agreement) else 0.0
 
     def subset(self, keep: NDArray[np.bool_]) -> Class:
         """Return the class with some of its members."""
@@ -46,7 +55,8 @@ class Class:
             self.members[keep],
             take(self.alignment, keep),
             self.errors[keep],
-            self.reproduction,
+            self.agreement[keep],
+            self.run,
         )
 
 
@@ -65,7 +75,8 @@ def save_classes(path: str | os.PathLike[str], classes: Sequence[Class]) -> None
             shift=joined([c.alignment.shift for c in classes], np.empty((0, 2))),
             mirror=joined([c.alignment.mirror for c in classes], np.empty(0, bool)),
             errors=joined([c.errors for c in classes], np.empty(0)),
-            reproduction=np.array([c.reproduction for c in classes], float),
+            agreement=joined([c.agreement for c in classes], np.empty(0)),
+            run=np.array([c.run for c in classes], np.int64),
         )
 
 
@@ -75,14 +86,20 @@ def load_classes(path: str | os.PathLike[str]) -> list[Class]:
         stops = np.cumsum(file["sizes"])
         fields = [
             np.split(file[name], stops[:-1]) if len(stops) else []
-            for name in ("members", "angle", "shift", "mirror", "errors")
+            for name in ("members", "angle", "shift", "mirror", "errors", "agreement")
         ]
         return [
-            Class(members, Alignment(angle, shift, mirror), errors, float(share))
-            for members, angle, shift, mirror, errors, share in zip(
-                *fields, file["reproduction"], strict=True
+            Class(members, Alignment(angle, shift, mirror), errors, agreement, int(run))
+            for members, angle, shift, mirror, errors, agreement, run in zip(
+                *fields, file["run"], strict=True
             )
         ]
+
+
+def held(classes: Sequence[Class]) -> NDArray[np.intp]:
+    """Return the ids of the members of some classes, ascending, each once."""
+    members = [np.empty(0, np.intp), *(c.members for c in classes)]
+    return np.unique(np.concatenate(members))
 
 
 class ClassAverage(NamedTuple):

@@ -21,7 +21,10 @@ from cryokin.parallel import Team
 from cryokin.provenance import fingerprint
 
 #: Options that matter from the matching on.
-OF_MATCHING = ("thld_grp", "thld_rep", "match_first", "match_second")
+OF_MATCHING = (
+    *("thld_grp", "match_by", "thld_rep", "last_assignment"),
+    *("match_first", "match_second"),
+)
 
 
 def inputs_of(

@@ -56,10 +56,10 @@ def similarity(spectra: Float32, basis: PolarBasis, reach: float = 1.0) -> Float
     return alike
 
 
-def align_to(
+def likeness(
     reference: Float32, spectra: Float32, basis: PolarBasis, reach: float = 2.0
-) -> Alignment:
-    """Return the alignments that bring averages onto another one.
+) -> tuple[Float32, Alignment]:
+    """Return the best products of averages with another, and their alignments onto it.
 
     Parameters
     ----------
@@ -71,15 +71,18 @@ def align_to(
 
     Returns
     -------
-    Alignment
-        Shape (k,).
+    products : ndarray of float32, shape (k,)
+        Correlation coefficients, if all are of unit length.
+    alignment : Alignment
+        Shape (k,): brings each average onto the reference.
     """
     shifts = shift_grid(reach, reach, 1.0)
     moved = basis.shifted(reference[..., None], shifts)
     operand = correlation_operand(np.moveaxis(moved, (-1, 0), (0, -1)))
     angle, mirror, _ = search(operand, spectra[None], len(shifts))
     offset = best_shift(operand, spectra[None], angle, mirror, shifts)[0]
-    return Alignment(angle[0].astype(float), flip(mirror[0], offset), mirror[0])
+    found = Alignment(angle[0].astype(float), flip(mirror[0], offset), mirror[0])
+    return best_scores(operand[0], spectra, len(shifts))[0], found
 
 
 def tour(alike: NDArray[np.floating]) -> NDArray[np.intp]:
@@ -132,6 +135,6 @@ def tour_alignment(
     """
     found = [identity(1)]
     for before, here in pairwise(order):
-        step = align_to(spectra[..., before], spectra[..., [here]], basis)
+        _, step = likeness(spectra[..., before], spectra[..., [here]], basis)
         found.append(compose(step, found[-1]))
     return concatenate(found)

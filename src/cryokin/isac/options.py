@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,8 +30,13 @@ class IsacOptions:
         Independent runs.
     thld_grp : int
         Fewest members of a match and of a class.
+    match_by : str
+        What runs agree on: ``view`` or ``members``.
     thld_rep : float
-        Least share of the runs' classes that a reproducible class holds.
+        By view, the least share of the other runs that agree on a member; by members,
+        the least share of the runs' classes that a class holds.
+    last_assignment : bool
+        Whether all particles are compared with the reproduced averages in the end.
     rand_seed : int
     """
 
@@ -42,8 +48,15 @@ class IsacOptions:
     match_second: int
     indep_run: int
     thld_grp: int
+    match_by: str
     thld_rep: float
+    last_assignment: bool
     rand_seed: int
+
+    def others(self, share: float | None = None) -> int:
+        """Return how many other runs a share of them is, at least one."""
+        share = self.thld_rep if share is None else share
+        return max(1, math.ceil(share * (self.indep_run - 1) - 1e-9))
 
 
 def isac_options(options: Mapping[str, Any], box: int) -> IsacOptions:
@@ -68,11 +81,11 @@ def isac_options(options: Mapping[str, Any], box: int) -> IsacOptions:
         max_shift=box // 2 - 1 - options["target_radius"],
     )
     same = ("img_per_grp", "init_iter", "main_iter", "match_first", "match_second")
-    also = ("indep_run", "thld_grp", "thld_rep", "rand_seed")
+    also = ("indep_run", "thld_grp", "match_by", "thld_rep", "last_assignment")
     return IsacOptions(
         sac=SacOptions(
             refinement,
             *(options[k] for k in ("FL", "stab_ali", "iter_reali", "thld_err")),
         ),
-        **{key: options[key] for key in (*same, *also)},
+        **{key: options[key] for key in (*same, *also, "rand_seed")},
     )

@@ -49,6 +49,12 @@ class Particles:
         """Return some of the particles."""
         return Particles(self.basis, self.coefficients, self.ids[indices])
 
+    def positions(self) -> NDArray[np.intp]:
+        """Return the index of every particle of the run; -1: not at hand."""
+        position = np.full(len(self.coefficients), -1, np.intp)
+        position[self.ids] = np.arange(len(self))
+        return position
+
     def blocks(self, team: Team) -> list[NDArray[np.intp]]:
         """Return this rank's blocks; all ranks' together hold each particle once."""
         n = len(self)

@@ -1,24 +1,35 @@
-"""Phase two of a generation: classes that all independent runs reproduce."""
+"""Phase two of a generation: classes that independent runs reproduce.
+
+Every run classifies all particles again, from its own candidates. What others agree on
+starts the next iteration; in the end one run's classes remain, with the members that
+enough other runs see the same way, and whatever particle is left and belongs to one of
+these by the same test of stability joins it.
+"""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cryokin.image.geometry import Alignment, centre, identity, take
 from cryokin.isac.candidates import (
+    agreed_classes,
     match_in_ring,
+    matched,
     n_classes,
     random_start,
     restart,
     unique_classes,
 )
-from cryokin.isac.classes import Class
-from cryokin.isac.matching import match
+from cryokin.isac.classes import Class, held
 from cryokin.isac.options import IsacOptions
 from cryokin.isac.particles import Particles
 from cryokin.isac.sac import Run, align_group, nearest, sac
+from cryokin.isac.views import agreement
 from cryokin.parallel import Team
 from cryokin.random import stream
+
+FEW = 0.1  # share of a class's members that joining particles may be less similar than
 
 
 def ways(iteration: int, match_second: int, indep_run: int) -> int:
@@ -62,7 +73,9 @@ def reproducible_classes(
         return []
     seed, n_runs = options.rand_seed, options.indep_run
     address = (generation, 2)
-    blocks: list[list[Class | None]] = [list(candidates)] * n_runs
+    blocks: list[list[Class | None]] = [
+        [c for c in candidates if c.run in (run, -1)] for run in range(n_runs)
+    ]
     alignments = [identity(len(particles))] * n_runs
     for iteration in range(1, options.match_second + 1):
         starts = _starts(
@@ -79,17 +92,26 @@ def reproducible_classes(
         )
         if iteration == options.match_second:
             break
-        order = stream(seed, *address, iteration, 2).permutation(n_runs)
-        alignments = [runs[int(r)].alignment for r in order]
         n_ways = ways(iteration, options.match_second, n_runs)
-        blocks = match_in_ring(team, particles, runs, order, n_ways, options.thld_grp)
-        if iteration == options.match_second // 2:
+        rng = stream(seed, *address, iteration, 2)
+        order, blocks = matched(team, particles, runs, n_ways, rng, options)
+        alignments = [runs[r].alignment for r in order]
+        if options.match_by == "members" and iteration == options.match_second // 2:
             blocks = [list(unique_classes(blocks))] * n_runs
         team.log(
             f"iteration {iteration}: {n_ways}-way matching leaves"
             f" {[sum(c is not None for c in b) for b in blocks]} of {count} classes"
         )
-    return _confirmed(team, particles, runs, address, options)
+    if options.match_by == "members":
+        classes, shares = _held_by_all(team, particles, runs, options)
+    else:
+        classes, shares = _seen_alike(team, particles, runs, options)
+    confirmed = _confirmed(team, particles, classes, shares, address, options)
+    team.log(
+        f"{len(classes)} classes matched in {n_runs} runs, {len(confirmed)} of them"
+        f" stable, with {len(held(confirmed))} particles"
+    )
+    return confirmed
 
 
 def _starts(
@@ -108,8 +130,9 @@ def _starts(
     """
     seed = options.rand_seed
     filled = [[c for c in block if c is not None][:count] for block in blocks]
-    held = np.concatenate([[-1], *(c.members for b in filled for c in b)])
-    left = np.flatnonzero(~np.isin(particles.ids, held))
+    left = np.flatnonzero(
+        ~np.isin(particles.ids, held([c for block in filled for c in block]))
+    )
     empty = max(count - len(block) for block in filled)
     spare_count = min(n_classes(len(left), options.img_per_grp), empty)
     spare: list[Run] = []
@@ -141,67 +164,111 @@ def _starts(
     return starts
 
 
+def _held_by_all(
+    team: Team, particles: Particles, runs: list[Run], options: IsacOptions
+) -> tuple[list[Class], NDArray[np.float64]]:
+    """Return what all runs have in the same class, if it is enough of their classes.
+
+    Returns
+    -------
+    the classes, and the agreement of each particle, (n,)
+    """
+    order = np.arange(len(runs))
+    block = match_in_ring(team, particles, runs, order, len(runs), options.thld_grp)[0]
+    found = [c for c in block if c is not None and c.reproduction >= options.thld_rep]
+    shares = np.zeros(len(particles))
+    position = particles.positions()
+    for c in found:
+        shares[position[c.members]] = c.agreement
+    return found, shares
+
+
+def _seen_alike(
+    team: Team, particles: Particles, runs: list[Run], options: IsacOptions
+) -> tuple[list[Class], NDArray[np.float64]]:
+    """Return the classes of the run with which the others agree on most particles.
+
+    Returns
+    -------
+    the classes, and the agreement of each particle, (n,)
+    """
+    counts = agreement(team, particles, runs, options.sac.thld_err)
+    blocks = agreed_classes(particles, runs, counts, options.others(), options.thld_grp)
+    found = [[c for c in block if c is not None] for block in blocks]
+    best = int(np.argmax([len(held(classes)) for classes in found]))
+    return found[best], counts[best] / max(len(runs) - 1, 1)
+
+
 def _confirmed(
     team: Team,
     particles: Particles,
-    runs: list[Run],
+    classes: list[Class],
+    shares: NDArray[np.float64],
     address: tuple[int, ...],
     options: IsacOptions,
 ) -> list[Class]:
-    """Match all runs, realign each match and keep its stable members."""
-    n = len(particles)
-    labels = [run.labels(n) for run in runs]
-    matches = team.from_leader(lambda: match(np.stack(labels), options.thld_grp))
+    """Let particles that are left join, and keep what repeated alignments place alike.
+
+    Parameters
+    ----------
+    shares : ndarray, shape (n,)
+        Agreement of each particle.
+
+    Returns
+    -------
+    list of Class
+        Largest first.
+    """
+    if not classes:
+        return []
+    position = particles.positions()
+    groups = [position[c.members] for c in classes]
+    centres = np.zeros((len(particles), 2))
+    for c, group in zip(classes, groups, strict=True):
+        centres[group] = centre(c.alignment)
+    if options.last_assignment:
+        groups = _joined(team, particles, classes, options)
 
     def realign(index: int) -> Class:
-        found = matches[index]
-        members = found.members
+        members = groups[index]
         aligned, stable, errors = align_group(
             particles,
             members,
-            centre(take(runs[0].alignment, members)),
+            centres[members],
             max(options.sac.stab_ali, 2),
             options.sac,
             stream(options.rand_seed, *address, 0, index),
         )
-        sizes = [
-            len(run.members[k]) for run, k in zip(runs, found.classes, strict=True)
-        ]
         return Class(
             particles.ids[members[stable]],
             take(aligned, stable),
             errors[stable],
-            len(members) / float(np.mean(sizes)),
+            shares[members[stable]],
         )
 
-    realigned = team.map(realign, range(len(matches)))
-    stable = [c for c in realigned if len(c.members) >= options.thld_grp]
-    classes = _without_strangers(team, particles, stable, options)
-    kept = [
-        c
-        for c in classes
-        if len(c.members) >= options.thld_grp and c.reproduction >= options.thld_rep
-    ]
-    team.log(
-        f"{len(matches)} classes matched in {len(runs)} runs, {len(stable)} stable,"
-        f" {len(kept)} reproducible"
-    )
+    realigned = team.map(realign, range(len(groups)))
+    kept = [c for c in realigned if len(c.members) >= options.thld_grp]
     return sorted(kept, key=lambda c: (-len(c.members), int(c.members[0])))
 
 
-def _without_strangers(
+def _joined(
     team: Team, particles: Particles, classes: list[Class], options: IsacOptions
-) -> list[Class]:
-    """Leave out members that are more similar to another class than to their own.
+) -> list[NDArray[np.intp]]:
+    """Return the particles (by index) that belong to each of some reproduced classes.
 
-    Classes of equal size take in particles that have their like elsewhere. None of the
-    classes may be empty.
+    Each particle is compared with all averages. A member goes to the class that it is
+    most similar to, whatever the sizes; any other particle, too, if it is as similar to
+    the average as all but a few of the members are.
     """
-    if len(classes) < 2:
-        return classes
     # A run of which every reference is replaced.
     start = random_start(particles, len(classes), stream(options.rand_seed))
     run = restart(team, particles, list(classes), start)
-    labels = np.full(len(particles.coefficients), -1, np.intp)
-    labels[particles.ids] = nearest(team, particles, run, options.sac)
-    return [found.subset(labels[found.members] == k) for k, found in enumerate(classes)]
+    labels, scores = nearest(team, particles, run, options.sac)
+    is_member = np.isin(particles.ids, held(classes))
+    groups = []
+    for k in range(len(classes)):
+        group = np.flatnonzero(labels == k)
+        members = group[is_member[group]]
+        least = np.quantile(scores[members], FEW) if len(members) else np.inf
+        groups.append(group[is_member[group] | (scores[group] >= least)])
+    return groups

@@ -29,18 +29,26 @@ from cryokin.isac.alignment import (
     best_scores,
     best_shift,
     correlation_operand,
+    listed_scores,
+    products_at,
     search,
     shift_grid,
 )
 from cryokin.isac.assignment import assign_equal_size
 from cryokin.isac.particles import Particles
 from cryokin.isac.stability import stability
+from cryokin.isac.symmetry import symmetry_of
 from cryokin.isac.within_group import Refinement, refine
 from cryokin.parallel import Team
 
 CUTOFF_STEP = 0.05  # rise of the low-pass between two assignments [cycles/pixel]
 # References compared at a time: their shifted copies take 0.25 GB at the default size.
 REFERENCES = 1024
+# After a comparison with all references at one shift, so many, and at least that share
+# of them, are compared at all. The best of all is among them for 99 images in 100.
+FEWEST_LISTED = 8
+LISTED = 0.1
+KEPT = 20_000  # images whose spectra a rank keeps: 0.14 GB at the default size
 FEWEST_FOR_AVERAGE = 5  # fewer stable images do not make a reference on their own
 
 
@@ -210,25 +218,41 @@ def _without_self(
     scores: Float32,
     images: Float32,
     holder: NDArray[np.intp],
-    share: Float32,
+    alignment: Alignment,
+    ready: _Prepared,
 ) -> None:
-    """Take out of the scores what images contribute to references they are part of.
+    """Compare images that are part of a reference with the mean of the others.
+
+    A reference r of unit length holds the share s of an image a, at the pose with which
+    it was averaged. The image's score with what the others make of it is then
+    ``(r . a - s a . a) / |r - s a|``.
 
     Parameters
     ----------
     scores : ndarray, shape (K, n)
         Changed in place.
     images : ndarray, shape (2, orders, 2, radii, n)
+        At their own centres.
     holder : ndarray of int, shape (n,)
         The reference that an image is part of; -1: none.
-    share : ndarray, shape (radii, K)
-        Weight of the image's own power in the score, for each reference.
+    alignment : Alignment
+        Shape (n,): how each was averaged.
+    ready : _Prepared
     """
     held = np.flatnonzero(holder >= 0)
-    if len(held):
-        power = np.sum(np.square(images[..., held]), axis=(0, 1, 2))
-        own = np.einsum("jn,jn->n", share[:, holder[held]], power)
-        scores[holder[held], held] -= own
+    if not len(held):
+        return
+    own, references = images[..., held], ready.references[..., holder[held]]
+    share = ready.share[:, holder[held]]
+    power = np.sum(np.square(own), axis=(0, 1, 2))
+    along = np.sum(share * products_at(references, own, take(alignment, held)), axis=0)
+    length = 1 - 2 * along + np.sum(share**2 * power, axis=0)
+    # Nothing is left of a reference that is one image; what is, is rounding.
+    alone = length < 1e-6
+    found = scores[holder[held], held] - np.sum(share * power, axis=0)
+    scores[holder[held], held] = np.where(
+        alone, 0, found / np.sqrt(np.where(alone, 1, length))
+    )
 
 
 def _shifted_operand(
@@ -296,39 +320,83 @@ def _scores(
     shifts: Float32,
     blocks: list[NDArray[np.intp]],
 ) -> Float32:
-    """Compare this rank's blocks of images with the references, (K, own images)."""
+    """Compare this rank's blocks of images with the references, (K, own images).
+
+    All references are compared at the images' centres as they were found last; those
+    that come out best are then compared at all shifts.
+    """
     count = ready.references.shape[-1]
     centres = centre(run.alignment).astype(np.float32)
     holder = labels_of(run.averaged, len(particles))
     stops = np.cumsum([0, *(len(block) for block in blocks)])
+    places = [slice(a, b) for a, b in pairwise(stops)]
+    few = max(FEWEST_LISTED, int(np.ceil(LISTED * count)))
     found = np.empty((count, stops[-1]), np.float32)
-    for first in range(0, count, REFERENCES):
-        some = slice(first, first + REFERENCES)
+
+    def spectra(block: NDArray[np.intp]) -> Float32:
+        parts = particles.parts(block)
+        return particles.basis.spectra(parts, centres[block], ready.band)
+
+    # Spectra are needed twice, and kept where they are few.
+    keep = [spectra(block) for block in blocks] if stops[-1] <= KEPT else None
+    operands = [
+        slice(first, first + REFERENCES) for first in range(0, count, REFERENCES)
+    ]
+    if few < count and len(shifts) > 1:
+        for some in operands:
+            operand = correlation_operand(ready.references[..., some])
+            for b, place in enumerate(places):
+                images = keep[b] if keep else spectra(blocks[b])
+                found[some, place] = best_scores(operand, images, 1)
+        listed = [_listed(found[:, place], few) for place in places]
+    else:
+        listed = [np.ones((count, len(block)), bool) for block in blocks]
+    for some in operands:
         operand = _shifted_operand(particles, ready.references[..., some], shifts)
-        for block, (start, stop) in zip(blocks, pairwise(stops), strict=True):
-            parts = particles.parts(block)
-            images = particles.basis.spectra(parts, centres[block], ready.band)
-            scores = best_scores(operand, images, len(shifts))
-            held = holder[block] - first
-            held[held >= len(scores)] = -1
-            _without_self(scores, images, held, ready.share[:, some])
-            found[some, start:stop] = scores
+        for b, place in enumerate(places):
+            images = keep[b] if keep else spectra(blocks[b])
+            chosen = listed[b][some]
+            part = found[some, place]
+            if chosen.all():
+                part[:] = best_scores(operand, images, len(shifts))
+            else:
+                part[chosen] = listed_scores(operand, images, len(shifts), chosen)
+    for b, place in enumerate(places):
+        images = keep[b] if keep else spectra(blocks[b])
+        alignment = take(run.alignment, blocks[b])
+        own = found[:, place]
+        _without_self(own, images, holder[blocks[b]], alignment, ready)
     return found
+
+
+def _listed(scores: Float32, few: int) -> NDArray[np.bool_]:
+    """Tell for every image (K, n) which references it is most similar to."""
+    listed = np.zeros(scores.shape, bool)
+    best = np.argpartition(-scores, few - 1, axis=0)[:few]
+    np.put_along_axis(listed, best, True, axis=0)
+    return listed
 
 
 def nearest(
     team: Team, particles: Particles, run: Run, options: SacOptions
-) -> NDArray[np.intp]:
-    """Return the class that each particle is most similar to, shape (n,).
+) -> tuple[NDArray[np.intp], Float32]:
+    """Return the class that each particle is most similar to, and how similar.
 
     Other than in the equal-size assignment, classes have any size. A particle that is
     part of an average is compared with the average of the others.
+
+    Returns
+    -------
+    classes : ndarray of int, shape (n,)
+    scores : ndarray, shape (n,)
     """
     refinement = options.refinement
     shifts = shift_grid(refinement.xr, refinement.yr, refinement.ts)
     ready = _prepared(particles, run, refinement.FH, refinement.FF)
     scores = _scores(particles, run, ready, shifts, particles.blocks(team))
-    return np.concatenate(team.gather([scores.argmax(axis=0)]))
+    found = team.gather([(scores.argmax(axis=0), scores.max(axis=0))])
+    classes, best = (np.concatenate(part) for part in zip(*found, strict=True))
+    return classes, best
 
 
 def _align_class(
@@ -449,5 +517,7 @@ def align_group(
     )
     if repeats == 1:
         return take(found, 0), np.arange(k), np.full(k, np.inf)
-    outcome = stability(found, particles.basis.radius, options.thld_err)
+    last = take(found, -1)
+    symmetry = symmetry_of(particles.average(members, last), k)
+    outcome = stability(found, particles.basis.radius, options.thld_err, symmetry)
     return outcome.mean, outcome.stable, outcome.error

@@ -14,7 +14,7 @@ from cryokin.image.geometry import compose, concatenate, take
 from cryokin.image.polar import PolarBasis
 from cryokin.io.particles import ParticleTable
 from cryokin.isac.classes import Class
-from cryokin.isac.compare import align_to, average_spectra
+from cryokin.isac.compare import average_spectra, likeness
 from cryokin.selection import Selection
 
 #: Column of a particle's row in the table of the first of runs that go on from each
@@ -108,19 +108,18 @@ def merged(
     if len(parts) == 1:
         return parts[0]
     spectra = average_spectra(averages, basis)
-    onto = align_to(spectra[..., 0], spectra, basis)
+    _, onto = likeness(spectra[..., 0], spectra, basis)
     alignments = [parts[0].alignment]
     for k, part in enumerate(parts[1:], start=1):
         same = np.full(len(part.members), k)
         alignments.append(compose(part.alignment, take(onto, same)))
     members = np.concatenate([part.members for part in parts])
     order = np.argsort(members)
-    sizes = [len(part.members) for part in parts]
     return Class(
         members[order],
         take(concatenate(alignments), order),
         np.concatenate([part.errors for part in parts])[order],
-        float(np.average([part.reproduction for part in parts], weights=sizes)),
+        np.concatenate([part.agreement for part in parts])[order],
     )
 
 

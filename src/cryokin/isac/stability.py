@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryokin.image.geometry import Alignment
+from cryokin.isac.symmetry import NONE, Symmetry, mirrored_again, modulo, unmirrored
 
 OUTLIER = 3.0  # images beyond this multiple of the threshold do not steer the fit
 TOLERANCE = 1e-9
@@ -66,35 +67,6 @@ def consistent_hands(
     )
     best = int(counts.argmax())
     return patterns[:, best], which.ravel() == best
-
-
-def _unmirrored(
-    alignment: Alignment,
-) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
-    """Rotations and shifts as complex numbers in the frame after the mirror.
-
-    An alignment sends the image's point z = x + i y to ``turn z + move``, or, with the
-    mirror, to ``turn conj(z) + move``. A common transformation of a repeat multiplies
-    and shifts all of them alike, whatever their hand, so no case is to be made.
-    """
-    angle = np.asarray(alignment.angle, float)
-    shift = alignment.shift[..., 0] + 1j * alignment.shift[..., 1]
-    turn = np.where(alignment.mirror, -np.exp(1j * angle), np.exp(-1j * angle))
-    move = np.where(alignment.mirror, -np.conj(shift), shift)
-    return turn, move
-
-
-def _alignment(
-    turn: NDArray[np.complex128],
-    move: NDArray[np.complex128],
-    mirror: NDArray[np.bool_],
-) -> Alignment:
-    """Undo `_unmirrored`."""
-    angle = np.where(mirror, np.angle(-turn), -np.angle(turn))
-    shift = np.where(mirror, -np.conj(move), move)
-    return Alignment(
-        np.mod(angle, 2 * np.pi), np.stack([shift.real, shift.imag], axis=-1), mirror
-    )
 
 
 def _fit(
@@ -162,7 +134,9 @@ def _errors(
     return np.sqrt(square), mean_turn, mean_move
 
 
-def stability(alignments: Alignment, radius: float, threshold: float) -> Stability:
+def stability(
+    alignments: Alignment, radius: float, threshold: float, symmetry: Symmetry = NONE
+) -> Stability:
     """Test which images of a group are aligned alike in all repeats.
 
     Parameters
@@ -173,21 +147,25 @@ def stability(alignments: Alignment, radius: float, threshold: float) -> Stabili
         Radius of the particle [pixel].
     threshold : float
         ``thld_err``: an image is stable if its error is below this [pixel].
+    symmetry : Symmetry, optional
+        Of the average of the last repeat: turns that count as no error.
 
     Returns
     -------
     Stability
     """
+    if len(symmetry.angle) > 1 or symmetry.ring:
+        alignments = modulo(alignments, symmetry, radius)
     mirror = np.asarray(alignments.mirror, bool)
     flips, same = consistent_hands(mirror)
-    turn, move = _unmirrored(alignments)
+    turn, move = unmirrored(alignments)
     turn = np.where(flips[:, None], -turn.conj(), turn)
     move = np.where(flips[:, None], -move.conj(), move)
     error = np.full(mirror.shape[1], np.inf)
     hand = mirror[-1]
     rate = float(same.mean())
     nobody = Stability(
-        np.empty(0, np.intp), error, _alignment(turn[-1], move[-1], hand), rate
+        np.empty(0, np.intp), error, mirrored_again(turn[-1], move[-1], hand), rate
     )
     if same.sum() < 2:
         return nobody
@@ -205,6 +183,6 @@ def stability(alignments: Alignment, radius: float, threshold: float) -> Stabili
     return Stability(
         np.flatnonzero(error < threshold),
         error,
-        _alignment(mean_turn, mean_move, hand),
+        mirrored_again(mean_turn, mean_move, hand),
         rate,
     )
