@@ -17,12 +17,12 @@ from cryokin.image.geometry import Alignment
 from cryokin.image.polar import Float32
 from cryokin.isac.alignment import angular_curves, correlation_operand
 
-# Correlation of the signal, over that at rest, from which a turned average counts as
-# the same. Averages of asymmetric particles stay below (ribosomes: 0.8, nearly always
-# in the other hand), those along axes of symmetry come near to 1, but for the spread
-# of the views in them.
+# A turned average is the same if turning it changes the signal by no more than twice
+# what noise does, ...
+NOISE = 2.0
+# ... but never if the signals correlate by less than this at an angle, ...
 SAME = 0.8
-# If even the worst angle is that good the average is a ring, without an angle to find.
+# ... or, for a ring, which has no angle to be found, at any angle.
 RING = 0.75
 
 
@@ -71,28 +71,31 @@ def symmetry_of(average: Float32, n: int) -> Symmetry:
     n : int
         Number of the images.
     """
-    signal = signal_power(float(np.sum(average**2)), n)
+    power = float(np.sum(average**2))
+    signal = signal_power(power, n)
     if signal <= 0:
         return NONE
+    noise = power - signal
+    least = 1 - NOISE * noise / (signal + 2 * noise)
     operand = correlation_operand(average[..., None])
     straight, mirrored = angular_curves(operand, average[..., None])[..., 0] / signal
-    if straight.min() >= RING:
-        also = np.array([False, bool(mirrored.max() >= RING)])
+    if straight.min() >= max(RING, least):
+        also = np.array([False, bool(mirrored.max() >= max(RING, least))])
         also = also[: 1 + int(also[1])]
         return Symmetry(np.zeros(len(also)), also, ring=True)
-    turns = [0.0, *(a for a in _peaks(straight) if a > 0)]
-    flips = _peaks(mirrored)
+    turns = [0.0, *(a for a in _peaks(straight, max(SAME, least)) if a > 0)]
+    flips = _peaks(mirrored, max(SAME, least))
     mirror = np.arange(len(turns) + len(flips)) >= len(turns)
     return Symmetry(np.array([*turns, *flips]), mirror)
 
 
-def _peaks(curve: NDArray[np.floating]) -> list[float]:
+def _peaks(curve: NDArray[np.floating], least: float) -> list[float]:
     """Return the best angle of every stretch of the circle where a curve is high.
 
     The stretch around no turn at all is given as 0.
     """
     count = len(curve)
-    high = curve >= SAME
+    high = curve >= least
     if not high.any():
         return []
     if high.all():
