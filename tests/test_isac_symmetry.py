@@ -177,7 +177,7 @@ def test_the_error_between_two_poses_is_half_of_what_lies_between_them():
 
 @pytest.mark.parametrize("name", OBJECTS)
 def test_symmetric_views_are_as_stable_as_others(name):
-    pool = noisy(OBJECTS[name], 40, 0.3, 6)
+    pool = noisy(OBJECTS[name], 40, 0.5, 6)
     _, stable, errors = align_group(
         pool, np.arange(40), np.zeros((40, 2)), 5, OPTIONS, np.random.default_rng(1)
     )

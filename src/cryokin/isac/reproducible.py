@@ -228,6 +228,7 @@ def _confirmed(
         centres[group] = centre(c.alignment)
     if options.last_assignment:
         groups = _joined(team, particles, classes, options)
+    groups = [group for group in groups if len(group) >= options.thld_grp]
 
     def realign(index: int) -> Class:
         members = groups[index]
