@@ -30,7 +30,7 @@ MANUAL = {
 }
 
 # Options that sxisac has not.
-OWN = {"thld_rep", "select", "selection", "tilted"}
+OWN = {"thld_rep", "match_by", "last_assignment", "select", "selection", "tilted"}
 
 
 def load(run=None, /, **options):

@@ -359,22 +359,28 @@ def group(six_views: Case, view: int) -> np.ndarray:
     return np.flatnonzero(six_views.view == view)[:24]
 
 
-def stable_share(six_views: Case, members: np.ndarray) -> float:
+def stable_share(six_views: Case, members: np.ndarray, seed: int = 1) -> float:
     _, stable, errors = align_group(
         six_views.particles,
         members,
         np.zeros((len(members), 2)),
         5,
         six_views.options.sac,
-        np.random.default_rng(1),
+        np.random.default_rng(seed),
     )
     assert np.all(errors[stable] < six_views.options.sac.thld_err)
     return len(stable) / len(members)
 
 
 def test_a_group_of_one_view_is_stable(six_views):
-    shares = [stable_share(six_views, group(six_views, v)) for v in range(6)]
-    assert min(shares) > 0.8
+    # Now and then one repeat of five ends in another optimum.
+    shares = [
+        stable_share(six_views, group(six_views, view), seed)
+        for view in range(6)
+        for seed in (1, 2, 3)
+    ]
+    assert np.mean(shares) > 0.9
+    assert np.median(shares) == 1
 
 
 def test_a_group_of_noise_is_not_stable(root):

@@ -15,7 +15,6 @@ from cryokin.image.geometry import Alignment, centre, identity, take
 from cryokin.isac.candidates import (
     agreed_classes,
     match_in_ring,
-    matched,
     n_classes,
     random_start,
     restart,
@@ -29,6 +28,8 @@ from cryokin.isac.views import agreement
 from cryokin.parallel import Team
 from cryokin.random import stream
 
+# An iteration that lets the runs agree on less than that share more is the last.
+LEAST_STEP = 0.02
 FEW = 0.1  # share of a class's members that joining particles may be less similar than
 
 
@@ -77,6 +78,7 @@ def reproducible_classes(
         [c for c in candidates if c.run in (run, -1)] for run in range(n_runs)
     ]
     alignments = [identity(len(particles))] * n_runs
+    by_view, reached = options.match_by == "view", 0.0
     for iteration in range(1, options.match_second + 1):
         starts = _starts(
             team, particles, blocks, alignments, count, (*address, iteration), options
@@ -90,22 +92,34 @@ def reproducible_classes(
             options.sac,
             lambda *work, i=iteration: stream(seed, *address, i, 1, *work),
         )
-        if iteration == options.match_second:
-            break
+        is_last = iteration == options.match_second
         n_ways = ways(iteration, options.match_second, n_runs)
-        rng = stream(seed, *address, iteration, 2)
-        order, blocks = matched(team, particles, runs, n_ways, rng, options)
-        alignments = [runs[r].alignment for r in order]
-        if options.match_by == "members" and iteration == options.match_second // 2:
+        if by_view:
+            counts = agreement(team, particles, runs, options.sac.thld_err)
+            before, reached = reached, float((counts >= options.others()).mean())
+            team.log(f"iteration {iteration}: runs agree on {reached:.1%} of particles")
+            if is_last or (iteration > 1 and reached < before + LEAST_STEP):
+                break
+            alignments = [run.alignment for run in runs]
+            blocks = agreed_classes(
+                particles, runs, counts, n_ways - 1, options.thld_grp
+            )
+            continue
+        if is_last:
+            break
+        order = stream(seed, *address, iteration, 2).permutation(n_runs)
+        alignments = [runs[int(r)].alignment for r in order]
+        blocks = match_in_ring(team, particles, runs, order, n_ways, options.thld_grp)
+        if iteration == options.match_second // 2:
             blocks = [list(unique_classes(blocks))] * n_runs
         team.log(
             f"iteration {iteration}: {n_ways}-way matching leaves"
             f" {[sum(c is not None for c in b) for b in blocks]} of {count} classes"
         )
-    if options.match_by == "members":
-        classes, shares = _held_by_all(team, particles, runs, options)
+    if by_view:
+        classes, shares = _seen_alike(particles, runs, counts, options)
     else:
-        classes, shares = _seen_alike(team, particles, runs, options)
+        classes, shares = _held_by_all(team, particles, runs, options)
     confirmed = _confirmed(team, particles, classes, shares, address, options)
     team.log(
         f"{len(classes)} classes matched in {n_runs} runs, {len(confirmed)} of them"
@@ -184,7 +198,10 @@ def _held_by_all(
 
 
 def _seen_alike(
-    team: Team, particles: Particles, runs: list[Run], options: IsacOptions
+    particles: Particles,
+    runs: list[Run],
+    counts: NDArray[np.intp],
+    options: IsacOptions,
 ) -> tuple[list[Class], NDArray[np.float64]]:
     """Return the classes of the run with which the others agree on most particles.
 
@@ -192,7 +209,6 @@ def _seen_alike(
     -------
     the classes, and the agreement of each particle, (n,)
     """
-    counts = agreement(team, particles, runs, options.sac.thld_err)
     blocks = agreed_classes(particles, runs, counts, options.others(), options.thld_grp)
     found = [[c for c in block if c is not None] for block in blocks]
     best = int(np.argmax([len(held(classes)) for classes in found]))
