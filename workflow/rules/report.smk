@@ -22,6 +22,7 @@ rule isac_report:
         members="results/{run}/class_averages.hdf",
         poses="results/{run}/classes.csv",
         frc="results/{run}/frc.json",
+        candidates="results/{run}/generation_0001/class_averages_candidate_generation_1.hdf",
         status=of_generations("generation_{0}_status.json"),
         rounds=states_of_rounds,
     output:
@@ -64,7 +65,7 @@ rule isac_report:
         " --import {input.imported}"
         " --working-stack {input.stack_info} --averages {input.averages}"
         " --classes {input.classes} --members {input.members} --frc {input.frc}"
-        " --poses {input.poses}"
+        " --poses {input.poses} --candidates {input.candidates}"
         " --rounds {input.rounds} --status {input.status} --prealigned {input.prealigned}"
         " --shifts {input.shifts} --results {params.results}"
         " --page {output.page} --gallery {output.gallery}"

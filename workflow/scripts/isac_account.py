@@ -12,6 +12,7 @@ from cryokin.isac.averages import write_averages
 from cryokin.isac.candidates import n_classes
 from cryokin.isac.classes import held, load_classes
 from cryokin.isac.files import StackImages
+from cryokin.isac.reproducible import LEAST_STEP
 
 
 def main() -> None:
@@ -49,7 +50,7 @@ def main() -> None:
             "classes": len(classes),
             "accounted": len(accounted),
             "unaccounted": len(unaccounted),
-            "stop": not classes or not enough,
+            "stop": len(accounted) < LEAST_STEP * len(ids) or not classes or not enough,
         },
     )
     print(f"{len(accounted)} accounted for in {len(classes)} classes")

@@ -7,7 +7,7 @@ from pathlib import Path
 from cryokin.errors import exit_on_input_error
 from cryokin.files import read_json
 from cryokin.isac.averages import write_averages
-from cryokin.isac.classes import load_classes, save_classes
+from cryokin.isac.classes import held, load_classes, save_classes
 from cryokin.isac.files import StackImages
 
 
@@ -25,9 +25,15 @@ def main() -> None:
     arguments = parser.parse_args()
 
     candidates = [c for path in arguments.rounds for c in load_classes(path)]
+    # Each run has candidates of the same views; those of one are enough to look at.
+    of_runs = [
+        [c for c in candidates if c.run == run]
+        for run in sorted({c.run for c in candidates})
+    ]
+    shown = max(of_runs, key=lambda some: len(held(some)), default=[])
     stack = StackImages(arguments.stack, read_json(arguments.stack_info)["pixel_size"])
     write_averages(
-        arguments.averages, candidates, stack, arguments.options, arguments.generation
+        arguments.averages, shown, stack, arguments.options, arguments.generation
     )
     save_classes(arguments.classes, candidates)
     print(f"{len(candidates)} candidates")

@@ -51,6 +51,8 @@ def main() -> None:
     )
     found = candidates_round(team, particles, runs, *number, options)
     if team.leads:
+        members = [sum(map(len, run.members)) for run in runs]
+        stable = sum(members) / max(len(runs) * len(particles), 1)
         left = np.setdiff1d(particles.ids, held(found))
         gained = len(particles) - len(left)
         enough = n_classes(len(left), options.img_per_grp) > 0
@@ -62,6 +64,7 @@ def main() -> None:
                 "generation": arguments.generation,
                 "round": arguments.round,
                 "candidates": len(found),
+                "stable": stable,
                 "left": len(left),
                 "stop": gained < LEAST_GAIN * len(particles) or not enough,
             },

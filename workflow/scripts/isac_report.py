@@ -27,6 +27,7 @@ def main() -> None:
     add("--frc", required=True, type=Path, help="frc.json")
     add("--status", nargs="*", default=[], type=Path, help="status.json, all of them")
     add("--poses", type=Path, help="classes.csv")
+    add("--candidates", type=Path, help="candidates of the first generation, .hdf")
     add("--rounds", nargs="*", default=[], type=Path, help="state.json of the rounds")
     add("--prealigned", type=Path, help="2dalignment/aqfinal.hdf")
     add("--shifts", type=Path, help="2dalignment/initial2Dparams.txt")

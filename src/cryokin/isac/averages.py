@@ -57,6 +57,7 @@ def average_and_header(
         "generation": generation,
         "pixel_error": float(errors.mean()) if len(errors) else 0.0,
         "reproduction": found.reproduction,
+        "agreement": found.agreement.astype(np.float32),
         "resolution": pixel / half if half > 0 else 2 * pixel,
         "frc": average.frc.astype(np.float32),
         **{f"apix_{axis}": pixel for axis in "xyz"},

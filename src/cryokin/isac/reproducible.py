@@ -28,7 +28,8 @@ from cryokin.isac.views import agreement
 from cryokin.parallel import Team
 from cryokin.random import stream
 
-# An iteration that lets the runs agree on less than that share more is the last.
+# An iteration that lets the runs agree on less than that share more is the last, and so
+# is a generation that accounts for less of its particles.
 LEAST_STEP = 0.02
 FEW = 0.1  # share of a class's members that joining particles may be less similar than
 

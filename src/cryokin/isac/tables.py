@@ -31,6 +31,9 @@ class Membership(NamedTuple):
         Whether the particle is mirrored.
     error : ndarray
         Pixel error [pixel of the working stack]; 0 for the unaccounted.
+    agreement : ndarray
+        Share of the other runs that see the particle as its class does; 0 for the
+        unaccounted.
     """
 
     label: NDArray[np.intp]
@@ -39,6 +42,7 @@ class Membership(NamedTuple):
     centre: NDArray[np.floating]
     flip: NDArray[np.bool_]
     error: NDArray[np.floating]
+    agreement: NDArray[np.floating]
 
 
 def membership(
@@ -67,6 +71,7 @@ def membership(
         -np.asarray(shifts, float),
         np.zeros(n, bool),
         np.zeros(n),
+        np.zeros(n),
     )
     for k, (found, generation) in enumerate(zip(classes, generations, strict=True)):
         ids = found.members
@@ -79,6 +84,7 @@ def membership(
         table.centre[ids] = centre
         table.flip[ids] = flip
         table.error[ids] = found.errors
+        table.agreement[ids] = found.agreement
     return table
 
 
@@ -92,6 +98,7 @@ def particle_columns(table: Membership, pixel_size: float) -> dict[str, list[str
         "rlnIsFlip": [str(int(v)) for v in table.flip],
         "cryokinGeneration": [str(v) for v in table.generation],
         "cryokinPixelError": [f"{v:.4f}" for v in table.error],
+        "cryokinReproduction": [f"{v:.4f}" for v in table.agreement],
     }
 
 

@@ -21,7 +21,7 @@ from cryokin.io.eman_hdf import read_headers, read_images
 from cryokin.io.mrc import open_stack
 from cryokin.io.star import as_table, read_star
 from cryokin.provenance import provenance_of_run, sha256
-from cryokin.report.isac_page import ClassAverage, IsacReport, Pose
+from cryokin.report.isac_page import Candidate, ClassAverage, IsacReport, Pose
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class IsacFiles:
         ``status.json`` of the generations, in any order.
     poses : Path or None
         ``classes.csv``.
+    candidates : Path or None
+        Averages of the candidates of the first generation, ``.hdf``.
     rounds : sequence of Path
         ``state.json`` of the rounds of candidates, in any order.
     prealigned, shifts : Path or None
@@ -57,10 +59,21 @@ class IsacFiles:
     frc: Path
     status: Sequence[Path]
     poses: Path | None = None
+    candidates: Path | None = None
     rounds: Sequence[Path] = ()
     prealigned: Path | None = None
     shifts: Path | None = None
     results: Path | None = None
+
+
+def _read_candidates(path: Path | None) -> list[Candidate]:
+    if path is None:
+        return []
+    averages, headers = read_images(path)
+    return [
+        Candidate(np.asarray(image), int(h["n_objects"]), float(h["reproduction"]))
+        for image, h in zip(averages, headers, strict=False)
+    ]
 
 
 def read_report(
@@ -118,6 +131,7 @@ def read_report(
         schema=schema or {},
         checksum=sha256(files.classes),
         rounds=read_rounds(files.rounds),
+        candidates=[] if classes else _read_candidates(files.candidates),
     )
 
 

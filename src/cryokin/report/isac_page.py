@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -89,6 +90,23 @@ class ClassAverage:
         return len(self.members)
 
 
+class Candidate(NamedTuple):
+    """A candidate class that was not confirmed.
+
+    Attributes
+    ----------
+    average : ndarray, shape (y, x)
+    size : int
+        Number of members.
+    reproduction : float
+        Mean share of the other runs that agree on a member.
+    """
+
+    average: NDArray[np.float32]
+    size: int
+    reproduction: float
+
+
 @dataclass(frozen=True)
 class IsacReport:
     """Everything that the page of an ISAC run shows.
@@ -131,6 +149,8 @@ class IsacReport:
         SHA-256 of ``classes.star``, which a selection of classes names.
     rounds : sequence of mapping
         ``state.json`` of each round of candidates: generation, round, candidates, left.
+    candidates : sequence of Candidate
+        Of the first generation, for a run that found no class.
     unfinished : str
         For a run that goes on: what it has done so far, in a sentence.
 
@@ -157,6 +177,7 @@ class IsacReport:
     schema: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     checksum: str = ""
     rounds: Sequence[Mapping[str, Any]] = ()
+    candidates: Sequence[Candidate] = ()
     unfinished: str = ""
 
     def __post_init__(self) -> None:
@@ -230,6 +251,7 @@ def page(report: IsacReport) -> str:
         report=report,
         tiles=[(report.classes[i], data_uri(shown[i])) for i in report.by_size()],
         summary=_summary(report),
+        refused=_refused(report),
         generations=_generations(report),
         sizes=_size_figure(report),
         rounds=_rounds_figure(report),
@@ -353,6 +375,22 @@ def _summary(report: IsacReport) -> dict[str, Any]:
         "unaccounted": report.particles - report.accounted,
         "excluded": report.imported.get("excluded") or [],
         "median": medians,
+    }
+
+
+def _refused(report: IsacReport) -> dict[str, Any]:
+    """Return what a page without classes says: what there was, what was asked for."""
+    best = sorted(report.candidates, key=lambda c: (-c.reproduction, -c.size))
+    others = int(report.options.get("indep_run", 4)) - 1
+    share = float(report.options.get("thld_rep", 0))
+    first = next((s for s in report.rounds if "stable" in s), None)
+    return {
+        "candidates": [
+            (c, data_uri(stretch(c.average[None], report.radius)[0])) for c in best
+        ],
+        "others": others,
+        "asked": max(1, math.ceil(share * others - 1e-9)),
+        "stable": None if first is None else 100 * float(first["stable"]),
     }
 
 
