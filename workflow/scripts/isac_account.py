@@ -9,10 +9,9 @@ import numpy as np
 from cryokin.errors import exit_on_input_error
 from cryokin.files import read_ids, read_json, write_ids, write_json
 from cryokin.isac.averages import write_averages
-from cryokin.isac.candidates import n_classes
+from cryokin.isac.candidates import LEAST_ACCOUNTED, n_classes
 from cryokin.isac.classes import held, load_classes
 from cryokin.isac.files import StackImages
-from cryokin.isac.reproducible import LEAST_STEP
 
 
 def main() -> None:
@@ -41,6 +40,7 @@ def main() -> None:
     write_averages(arguments.averages, classes, stack, options, arguments.generation)
     write_ids(arguments.accounted, accounted)
     write_ids(arguments.unaccounted, unaccounted)
+    worth_while = len(accounted) >= max(LEAST_ACCOUNTED * len(ids), 1)
     enough = n_classes(len(unaccounted), options["img_per_grp"]) > 0
     write_json(
         arguments.status,
@@ -50,7 +50,7 @@ def main() -> None:
             "classes": len(classes),
             "accounted": len(accounted),
             "unaccounted": len(unaccounted),
-            "stop": len(accounted) < LEAST_STEP * len(ids) or not classes or not enough,
+            "stop": not worth_while or not enough,
         },
     )
     print(f"{len(accounted)} accounted for in {len(classes)} classes")

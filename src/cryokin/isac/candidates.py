@@ -24,9 +24,11 @@ from cryokin.parallel import Team
 from cryokin.random import stream
 
 FEWEST_CLASSES = 4  # fewer classes are not worth a classification
-# A round that puts a smaller share of its particles into candidates is the last: rounds
-# cost as much for those that are left over, and find ever less.
+# A round that puts a smaller share of its particles into candidates is the last, and so
+# is a generation that accounts for less: what is left over costs as much to classify,
+# and brings ever less.
 LEAST_GAIN = 0.1
+LEAST_ACCOUNTED = 0.05
 
 
 def n_classes(n_particles: int, img_per_grp: int) -> int:

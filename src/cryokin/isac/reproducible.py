@@ -28,9 +28,7 @@ from cryokin.isac.views import agreement
 from cryokin.parallel import Team
 from cryokin.random import stream
 
-# An iteration that lets the runs agree on less than that share more is the last, and so
-# is a generation that accounts for less of its particles.
-LEAST_STEP = 0.02
+LEAST_STEP = 0.02  # an iteration by which runs agree on less than that more is the last
 FEW = 0.1  # share of a class's members that joining particles may be less similar than
 
 
@@ -240,22 +238,27 @@ def _confirmed(
         return []
     position = particles.positions()
     groups = [position[c.members] for c in classes]
+    is_member = np.isin(particles.ids, held(classes))
     centres = np.zeros((len(particles), 2))
     for c, group in zip(classes, groups, strict=True):
         centres[group] = centre(c.alignment)
     if options.last_assignment:
         groups = _joined(team, particles, classes, options)
-    groups = [group for group in groups if len(group) >= options.thld_grp]
+    # Those that joined may unsettle a class, which is then tried without them.
+    alone = [group[is_member[group]] for group in groups]
 
-    def realign(index: int) -> Class:
-        members = groups[index]
+    def realign(item: tuple[int, int]) -> Class | None:
+        k, attempt = item
+        members = (groups, alone)[attempt][k]
+        if len(members) < options.thld_grp:
+            return None
         aligned, stable, errors = align_group(
             particles,
             members,
             centres[members],
             max(options.sac.stab_ali, 2),
             options.sac,
-            stream(options.rand_seed, *address, 0, index),
+            stream(options.rand_seed, *address, attempt, k),
         )
         return Class(
             particles.ids[members[stable]],
@@ -264,9 +267,17 @@ def _confirmed(
             shares[members[stable]],
         )
 
-    realigned = team.map(realign, range(len(groups)))
-    kept = [c for c in realigned if len(c.members) >= options.thld_grp]
+    found = team.map(realign, [(k, 0) for k in range(len(classes))])
+    poor = [k for k, c in enumerate(found) if c is None or _size(c) < len(alone[k])]
+    again = team.map(realign, [(k, 1) for k in poor])
+    for k, second in zip(poor, again, strict=True):
+        found[k] = max(found[k], second, key=_size)
+    kept = [c for c in found if c is not None and _size(c) >= options.thld_grp]
     return sorted(kept, key=lambda c: (-len(c.members), int(c.members[0])))
+
+
+def _size(found: Class | None) -> int:
+    return 0 if found is None else len(found.members)
 
 
 def _joined(

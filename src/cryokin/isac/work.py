@@ -18,6 +18,7 @@ row
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -34,7 +35,7 @@ from cryokin.isac.basis import polar_basis
 from cryokin.isac.candidates import n_classes
 from cryokin.isac.options import isac_options
 from cryokin.isac.prealign import HIGHEST, PASSES, search_schedule
-from cryokin.isac.sac import CUTOFF_STEP, REFERENCES
+from cryokin.isac.sac import CUTOFF_STEP, FEWEST_LISTED, LISTED, REFERENCES
 
 ROW_BYTES = 500  # of all tables and lists that a particle stands in
 
@@ -172,13 +173,20 @@ class Model:
     def _band(self, cutoff: float) -> Band:
         return self.basis.band(band_end(cutoff, self.options["FF"]))
 
+    def tried(self, classes: int) -> float:
+        """Return the shifts that an image is compared at with a class, on average."""
+        few = max(FEWEST_LISTED, math.ceil(LISTED * classes))
+        if few >= classes:
+            return float(self.shifts)
+        return 1 + self.shifts * few / classes
+
     def sac(self, n: int, classes: int, passes: int, tested: bool) -> Work:
         """Return the work of one run of SAC over n images."""
         refinement = self.isac.sac.refinement
         compare = align = 0.0
         for cutoff in self.cutoffs:
             band = self._band(cutoff)
-            compare += n * classes * self.shifts * comparison(band)
+            compare += n * classes * self.tried(classes) * comparison(band)
             compare += n * self.shifts * comparison(band)
             align += 3 * n * coefficients(band)
         repeats = self.isac.sac.stab_ali if tested else 1
@@ -286,8 +294,11 @@ class Model:
         isac = self.isac
         classes = n_classes(n, isac.img_per_grp)
         main = self.sac(n, classes, isac.main_iter, True)
-        work = scaled(main, isac.indep_run * isac.match_second)
-        for iteration in range(isac.match_second):
+        iterations = isac.match_second
+        if isac.match_by == "view":  # the second rarely brings more to agree on
+            iterations = min(iterations, 2)
+        work = scaled(main, isac.indep_run * iterations)
+        for iteration in range(iterations):
             spare = left if iteration == 0 else int(n * (1 - matched))
             count = n_classes(spare, isac.img_per_grp)
             if count:
