@@ -245,11 +245,14 @@ def _without_self(
     own, references = images[..., held], ready.references[..., holder[held]]
     share = ready.share[:, holder[held]]
     power = np.sum(np.square(own), axis=(0, 1, 2))
-    along = np.sum(share * products_at(references, own, take(alignment, held)), axis=0)
+    products = products_at(references, own, take(alignment, held))
+    along = np.sum(share * products, axis=0)
     length = 1 - 2 * along + np.sum(share**2 * power, axis=0)
     # Nothing is left of a reference that is one image; what is, is rounding.
     alone = length < 1e-6
-    found = scores[holder[held], held] - np.sum(share * power, axis=0)
+    # The angles that were tried may have missed the very one of the average.
+    found = np.maximum(scores[holder[held], held], products.sum(axis=0))
+    found -= np.sum(share * power, axis=0)
     scores[holder[held], held] = np.where(
         alone, 0, found / np.sqrt(np.where(alone, 1, length))
     )
