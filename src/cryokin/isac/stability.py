@@ -154,8 +154,16 @@ def stability(
     -------
     Stability
     """
-    if len(symmetry.angle) > 1 or symmetry.ring:
-        alignments = modulo(alignments, symmetry, radius)
+    plain = _stability(alignments, radius, threshold)
+    if len(symmetry.angle) == 1 and not symmetry.ring:
+        return plain
+    # An average that is only nearly symmetric may explain fewer images.
+    turned = _stability(modulo(alignments, symmetry, radius), radius, threshold)
+    return max(plain, turned, key=lambda outcome: len(outcome.stable))
+
+
+def _stability(alignments: Alignment, radius: float, threshold: float) -> Stability:
+    """Test images whose every turn counts."""
     mirror = np.asarray(alignments.mirror, bool)
     flips, same = consistent_hands(mirror)
     turn, move = unmirrored(alignments)

@@ -17,9 +17,9 @@ from cryokin.image.geometry import Alignment
 from cryokin.image.polar import Float32
 from cryokin.isac.alignment import angular_curves, correlation_operand
 
-# A turned average is the same if turning it changes the signal by no more than twice
-# what noise does, ...
-NOISE = 2.0
+# A turned average is the same if turning it changes the signal by no more than so many
+# times what noise does: what images were aligned to adds up their noise, too, ...
+NOISE = 4.0
 # ... but never if the signals correlate by less than this at an angle, ...
 SAME = 0.8
 # ... or, for a ring, which has no angle to be found, at any angle.
