@@ -24,7 +24,7 @@ from cryokin.isac.classes import Class, held
 from cryokin.isac.options import IsacOptions
 from cryokin.isac.particles import Particles
 from cryokin.isac.sac import Run, align_group, nearest, sac
-from cryokin.isac.views import agreement
+from cryokin.isac.views import agreement, is_central
 from cryokin.parallel import Team
 from cryokin.random import stream
 
@@ -224,6 +224,9 @@ def _confirmed(
 ) -> list[Class]:
     """Let particles that are left join, and keep what repeated alignments place alike.
 
+    By view, a class of which the runs agree on too few members, or that shows nothing
+    in the middle any more, is none.
+
     Parameters
     ----------
     shares : ndarray, shape (n,)
@@ -236,6 +239,7 @@ def _confirmed(
     """
     if not classes:
         return []
+    by_view = options.match_by == "view"
     position = particles.positions()
     groups = [position[c.members] for c in classes]
     is_member = np.isin(particles.ids, held(classes))
@@ -260,19 +264,25 @@ def _confirmed(
             options.sac,
             stream(options.rand_seed, *address, attempt, k),
         )
-        return Class(
-            particles.ids[members[stable]],
-            take(aligned, stable),
-            errors[stable],
-            shares[members[stable]],
-        )
+        if len(stable) < options.thld_grp:
+            return None
+        members, aligned = members[stable], take(aligned, stable)
+        made = Class(particles.ids[members], aligned, errors[stable], shares[members])
+        if by_view and (
+            made.reproduction < options.thld_rep / 2
+            or not is_central(
+                particles.average(members, aligned), len(members), particles.basis
+            )
+        ):
+            return None
+        return made
 
     found = team.map(realign, [(k, 0) for k in range(len(classes))])
     poor = [k for k, c in enumerate(found) if c is None or _size(c) < len(alone[k])]
     again = team.map(realign, [(k, 1) for k in poor])
     for k, second in zip(poor, again, strict=True):
         found[k] = max(found[k], second, key=_size)
-    kept = [c for c in found if c is not None and _size(c) >= options.thld_grp]
+    kept = [c for c in found if c is not None]
     return sorted(kept, key=lambda c: (-len(c.members), int(c.members[0])))
 
 

@@ -10,21 +10,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cryokin.image.geometry import Alignment, compose, take
+from cryokin.image.polar import Float32, PolarBasis
 from cryokin.isac.compare import likeness
 from cryokin.isac.particles import Particles
 from cryokin.isac.sac import Run, labels_of
 from cryokin.isac.symmetry import pose_error, signal_power, symmetry_of
 from cryokin.parallel import Team
 
-# Least correlation of the signals of two averages that show the same view. Averages of
-# particles have a best partner in another run at about 1, those of noise at 0.6.
+# Least correlation of the signals of two averages in which a particle is seen the same
+# way; neighbours among the views of a particle correlate by more.
 SAME_VIEW = 0.8
+# Least correlation of an average with the one that is most alike in another run. Those
+# of particles have a twin at about 1, those of noise at 0.6, of smoothed noise at 0.85.
+TWIN = 0.9
 # Where the power of an average is centred, in radii from the middle of the disc. That
 # of particles is in the middle (below 0.2), that of a neighbour's edge is not.
 OFF_CENTRE = 0.3
@@ -36,9 +42,9 @@ def agreement(
     """Count for each particle of each run the other runs that agree with it.
 
     A run agrees on a particle if the particle is stable in both, in classes whose
-    averages show the same view, and lies on both alike: with a pixel error below
-    ``thld_err`` between the two, once the one average is laid on the other. What shows
-    nothing in the middle is no view of a particle.
+    averages show the same view and each have a twin in the other run, and lies on both
+    alike: with a pixel error below ``thld_err`` between the two, once the one average
+    is laid on the other. What shows nothing in the middle is no view of a particle.
 
     Parameters
     ----------
@@ -63,48 +69,93 @@ def agreement(
         for k in range(len(runs[second].members))
     ]
 
-    def agreeing(item: tuple[int, int, int]) -> NDArray[np.intp]:
+    def compared(item: tuple[int, int, int]) -> _Compared:
         first, second, k = item
         both = np.flatnonzero((labels[second] == k) & (labels[first] >= 0))
         if not len(both):
-            return both
+            return _Compared(both, both, np.empty(0), np.empty(0))
         pair = runs[first], runs[second]
         others, which = np.unique(labels[first, both], return_inverse=True)
         shared = np.bincount(
             parts[first][(parts[second] == k) & (parts[first] >= 0)],
             minlength=len(pair[0].members),
         )
-        same, onto = _same_views(particles, pair, others, k, shared)
+        alike, onto = _likeness(particles, pair, others, k, shared)
         there = compose(take(pair[0].alignment, both), take(onto, which))
         average = pair[1].references[..., k]
         symmetry = symmetry_of(average, len(pair[1].averaged[k]))
         here = take(pair[1].alignment, both)
         error = pose_error(there, here, particles.basis.radius, symmetry)
-        return both[same[which] & (error < thld_err)]
+        return _Compared(both, others[which], alike[which], error)
 
+    found = dict(zip(items, team.map(compared, items), strict=True))
+    # How like a class is to the class of another run that is most like it.
+    twin = {
+        (r, other): np.full(len(run.members), -np.inf)
+        for r, run in enumerate(runs)
+        for other in range(len(runs))
+    }
+    for (first, second, k), one in found.items():
+        np.maximum.at(twin[first, second], one.classes, one.alike)
+        twin[second, first][k] = one.alike.max(initial=-np.inf)
     counts = np.zeros((len(runs), n), np.intp)
-    for (first, second, _), found in zip(items, team.map(agreeing, items), strict=True):
-        counts[first, found] += 1
-        counts[second, found] += 1
+    for (first, second, k), one in found.items():
+        agreed = (one.alike >= SAME_VIEW) & (one.error < thld_err)
+        agreed &= twin[first, second][one.classes] >= TWIN
+        agreed &= twin[second, first][k] >= TWIN
+        counts[first, one.particles[agreed]] += 1
+        counts[second, one.particles[agreed]] += 1
     return counts
+
+
+class _Compared(NamedTuple):
+    """Particles that are in one class of a run and, stable, in some of another.
+
+    Attributes
+    ----------
+    particles, classes : ndarray of int, shape (k,)
+        The particles, and their classes in the other run.
+    alike : ndarray, shape (k,)
+        Correlation of the signals of the two averages.
+    error : ndarray, shape (k,)
+        Pixel error between the poses [pixel].
+    """
+
+    particles: NDArray[np.intp]
+    classes: NDArray[np.intp]
+    alike: NDArray[np.floating]
+    error: NDArray[np.float64]
 
 
 def _central(team: Team, particles: Particles, run: Run) -> Run:
     """Return a run without the members of classes that show nothing in the middle."""
-    box = 2 * particles.basis.radius + 3
-    analysis = particles.basis.analysis(box)
 
     def members(k: int) -> NDArray[np.intp]:
-        average = run.references[..., k]
-        power = float(np.sum(average**2))
-        signal = signal_power(power, len(run.averaged[k]))
-        image = particles.basis.image(average, analysis)
-        off = centre_of_power(image) * power / max(signal, 1e-12)
-        return run.members[k][
-            : None if off < OFF_CENTRE * particles.basis.radius else 0
-        ]
+        average, size = run.references[..., k], len(run.averaged[k])
+        central = is_central(average, size, particles.basis)
+        return run.members[k] if central else run.members[k][:0]
 
     return replace(run, members=team.map(members, range(len(run.members))))
+
+
+def is_central(average: Float32, n: int, basis: PolarBasis) -> bool:
+    """Tell whether an average of n images shows something in the middle.
+
+    Parameters
+    ----------
+    average : ndarray, shape (2, orders, 2, radii)
+    n : int
+    basis : PolarBasis
+    """
+    power = float(np.sum(average**2))
+    image = basis.image(average, _analysis(basis))
+    off = centre_of_power(image) * power / max(signal_power(power, n), 1e-12)
+    return off < OFF_CENTRE * basis.radius
+
+
+@lru_cache(maxsize=2)
+def _analysis(basis: PolarBasis) -> tuple[NDArray[np.bool_], Float32]:
+    return basis.analysis(2 * basis.radius + 3)
 
 
 def centre_of_power(image: NDArray[np.floating]) -> float:
@@ -122,14 +173,14 @@ def centre_of_power(image: NDArray[np.floating]) -> float:
     return float(np.hypot(square.sum(0) @ axis, square.sum(1) @ axis) / total)
 
 
-def _same_views(
+def _likeness(
     particles: Particles,
     runs: tuple[Run, Run],
     others: NDArray[np.intp],
     k: int,
     shared: NDArray[np.intp],
-) -> tuple[NDArray[np.bool_], Alignment]:
-    """Tell which classes of the first run show the view of class k of the second.
+) -> tuple[NDArray[np.floating], Alignment]:
+    """Return how like classes of the first run are to class k of the second.
 
     What two averages have in common is the signal and, of each image that is part of
     both, its noise; the latter, and what noise adds to the length of each, are taken
@@ -137,7 +188,7 @@ def _same_views(
 
     Returns
     -------
-    whether each of ``others`` does, and how it is laid on class k
+    the correlation of each of ``others``, and how it is laid on class k
     """
     averages = runs[0].references[..., others]
     target = runs[1].references[..., k]
@@ -149,4 +200,4 @@ def _same_views(
     signal = signal_power(float(np.sum(target**2)), size)
     scale = np.sqrt(np.maximum(signals * signal, 0))
     noise = shared[others] / (sizes * size) * (1 - np.minimum(scale, 1))
-    return products - noise >= SAME_VIEW * np.where(scale > 0, scale, np.inf), onto
+    return (products - noise) / np.where(scale > 0, scale, np.inf), onto
