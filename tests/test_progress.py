@@ -226,3 +226,20 @@ def test_a_watch_tells_only_of_runs_that_are_at_work(tmp_path, monkeypatch):
     kept = json.loads((place.folder / "progress.json").read_text())
     assert (kept["state"], kept["text"]) == ("stopped", told[0])
     assert not (tmp_path / "results/other").exists()
+
+
+def test_warnings_of_the_import_are_told_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place = Place(tmp_path / "results/it", method="cpca")
+    told = []
+    watch = Watch({"it": place.options}, dict, lambda path: Counts(N, 20), told.append)
+    watch.start()
+    imported = {"n": N, "box": 20, "warnings": ["nothing was sampled."]}
+    place.write("import/import.json", imported)
+    os.utime(place.folder / "import/import.json")
+    place.write("logs/pytom_import.log", "")
+    os.utime(place.folder / "logs/pytom_import.log")
+    for _ in range(2):
+        watch._look("it")
+    watch.stop()
+    assert told.count("it: warning: nothing was sampled.") == 1

@@ -331,6 +331,7 @@ class Watch:
         self._ranks: Mapping[str, int] = {}
         self._tell = tell or (lambda line: print(line, file=sys.stderr, flush=True))
         self._counts: dict[str, Counts] = {}
+        self._warned: set[str] = set()
         self._last: dict[str, Progress] = {}
         self._since: dict[tuple[str, str], float] = {}
         self._end = threading.Event()
@@ -370,6 +371,8 @@ class Watch:
             return
         if run not in self._counts:
             self._counts[run] = self._counted(run, results)
+        if run not in self._warned:
+            self._warn(run, results / "import/import.json")
         now = self._now(run, results, last and failed is None)
         if failed is not None and now.state != "done":
             now = _with(now, "stopped", f"{run}: {failed} ({now.step})")
@@ -381,6 +384,14 @@ class Watch:
             self._tell(now.text)
         if now != before:
             _keep(results / "progress.json", now)
+
+    def _warn(self, run: str, imported: Path) -> None:
+        """Tell once what the import of this call found odd in the particles."""
+        if not imported.exists() or imported.stat().st_mtime < self._began - 1:
+            return
+        self._warned.add(run)
+        for warning in read_json(imported).get("warnings", ()):
+            self._tell(f"{run}: warning: {warning}")
 
     def _counted(self, run: str, results: Path) -> Counts:
         """Return the particles of a run, from its import if that is done."""

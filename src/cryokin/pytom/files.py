@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,21 @@ ARRAYS = ("consensus", "whitening", "amounts", "errors", "strength")
 
 
 def load_import(folder: str | os.PathLike[str]) -> Subtomograms:
-    """Read the table that a run works on."""
+    """Read the particles that a run works on; others of the list are left out."""
     info = read_json(Path(folder) / "import.json")
-    return tables.load(Path(folder) / "particles", info["box"], info["pixel_size"])
+    found = tables.load(
+        Path(folder) / "particles",
+        info["box"],
+        info["pixel_size"],
+        info.get("weight_scale", 1.0),
+    )
+    copies = info.get("copies", [])
+    data = list(range(len(found)))
+    for first, *others in copies:
+        for i in others:
+            data[i] = first
+    found = replace(found, copies=tuple(data) if copies else ())
+    return found.without([entry["id"] for entry in info.get("excluded", [])])
 
 
 def make_mask(
@@ -388,6 +400,7 @@ def class_average(
     team: Team,
 ) -> ClassAverage:
     """Return the unbinned average of a class."""
+    sides = halves_of(particles, members)
     if by_pytom:
         setting = compat.Setting(
             particles.read,
@@ -399,11 +412,11 @@ def class_average(
             particles.box // 2,
         )
         volume = compat.class_average(setting, members, team)
-        halves = [
-            compat.class_average(setting, members[half::2], team)
+        ids = [
+            [i for i, h in zip(members, sides, strict=True) if h == half]
             for half in (0, 1)
-            if members[half::2]
         ]
+        halves = [compat.class_average(setting, half, team) for half in ids if half]
     else:
         parts = averages.sums(
             particles.read,
@@ -412,6 +425,7 @@ def class_average(
             particles.shifts,
             particles.wedges,
             team=team,
+            sides=sides,
         )
         volume = averages.average(parts[0] + parts[1])
         halves = [averages.average(part) for part in parts if part.n]
@@ -419,6 +433,16 @@ def class_average(
     if len(halves) == 2:
         curve = fsc(halves[0], halves[1], mask)
     return ClassAverage(volume, curve, len(members))
+
+
+def halves_of(particles: Subtomograms, members: Sequence[int]) -> list[int]:
+    """Return the half, 0 or 1, of every member of a class.
+
+    They take turns; copies of one particle, whose noise is the same, are in one half.
+    """
+    data = particles.copies or range(len(particles))
+    turn: dict[int, int] = {}
+    return [turn.setdefault(data[i], len(turn)) % 2 for i in members]
 
 
 def write_results(
@@ -441,7 +465,8 @@ def write_results(
     particles : Subtomograms
         At the poses at which they are averaged.
     labels : ndarray of int, shape (n,)
-        Classes from 0; -1: unaccounted.
+        Classes from 0; -1: unaccounted. Particles that were left out on import are
+        unaccounted, too.
     options : mapping
         ``average``, ``mask`` and ``compat`` of the run.
     team : Team
@@ -480,8 +505,11 @@ def write_results(
                     "resolution": round(at_half, 4) if one.n > 1 else None,
                 }
             )
-    table = particles.classified(labels)
+    table = particles.classified(labels).whole()
     table.write(folder / "classified")
+    whole = np.full(len(table), -1)
+    whole[particles.ids] = labels
+    labels = whole
     write_text(folder / "classes.csv", classes_csv(labels))
     write_json(
         folder / "classes.json",
