@@ -154,6 +154,7 @@ def test_a_run_leaves_blank_particles_unaccounted(root, tmp_path):
         "mask": {"sphere": {"radius": 6, "edge": 1}},
         "binning": 1,
         "compat": "none",
+        "method": "cpca",
         "average": "class",
     }
     command = [
@@ -183,3 +184,18 @@ def test_a_run_leaves_blank_particles_unaccounted(root, tmp_path):
     mask = masks.sphere((16,) * 3, 6, 1)
     alone = class_average(whole, members, mask, False, Team()).volume
     np.testing.assert_array_equal(read_em(tmp_path / "out" / EM), alone)
+
+
+def test_by_pytom_s_rules_who_has_no_class_is_left_out(listed):
+    table = listed([noise(i) for i in range(4)])
+    labels = ("0", None, "1", "-1")
+    given = tuple(
+        p.classified(label) for p, label in zip(table.particles, labels, strict=True)
+    )
+    table = replace(table, particles=given)
+    assert look(table).excluded == []
+    excluded = look(table, by_class=True).excluded
+    assert [entry["id"] for entry in excluded] == [1, 3]
+    assert "no Class" in excluded[0]["reason"]
+    none = replace(table, particles=tuple(p.classified(None) for p in given))
+    assert look(none, by_class=True).excluded == []

@@ -55,7 +55,7 @@ def main() -> None:
             info["weight_scale"],
         ).with_wedges(angles)
     mask = make_mask(options["mask"], table.box, options["binning"])
-    found = look(table)
+    found = look(table, options["compat"] == "pytom" and options["method"] != "cpca")
     n = len(table) - len(found.excluded)
     check_number(arguments.particles, n, found, arguments.nclass)
     if inverted(mask):

@@ -151,7 +151,7 @@ class Particle:
     score: Score = field(default_factory=Score)
     label: str | None = "0"
 
-    def classified(self, label: str, score: float | None = None) -> Particle:
+    def classified(self, label: str | None, score: float | None = None) -> Particle:
         """Return the particle with another class and, if given, another score."""
         if score is None:
             return replace(self, label=label)

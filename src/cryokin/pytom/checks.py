@@ -25,6 +25,7 @@ from cryokin.volume.wedge import Wedge, from_particle
 FLAT = 1e-6  # range of a volume over its largest value, below which it holds nothing
 FILLED = 0.1  # share of a box of one and the same value that is told
 ALL_FILLED = 0.9  # share of the particles of which it is not: they were masked
+NO_CLASS = "it has no Class, where others have one, and the rules are PyTom's"
 PER_TOMOGRAM = 16  # particles that show what a tomogram sampled
 TOMOGRAMS = 100  # that are looked at
 LOWEST = 3  # Fourier pixel; further in, a wedge is narrower than a coefficient
@@ -57,8 +58,20 @@ class Findings:
     warnings: list[str] = field(default_factory=list)
 
 
-def look(particles: Subtomograms) -> Findings:
-    """Read all particles once, and compare them with their list."""
+def look(particles: Subtomograms, by_class: bool = False) -> Findings:
+    """Read all particles once, and compare them with their list.
+
+    Parameters
+    ----------
+    particles : Subtomograms
+        As read.
+    by_class : bool, optional
+        Whether particles without a class are left out where others have one, as PyTom
+        does.
+    """
+    classless = np.zeros(len(particles), bool)
+    if by_class and (particles.labels >= 0).any():
+        classless = particles.labels < 0
     found = Findings(warnings=list(particles.notes))
     shown = _shown(particles)
     powers = Powers(particles.box)
@@ -66,7 +79,7 @@ def look(particles: Subtomograms) -> Findings:
     filled = []
     for i, particle in enumerate(particles.particles):
         volume = read_volume(particle.file)
-        reason = unusable(volume, particle.shift)
+        reason = unusable(volume, particle.shift) or NO_CLASS * bool(classless[i])
         if reason:
             entry = {"id": i, "image": particle.file, "reason": reason}
             found.excluded.append(entry)
