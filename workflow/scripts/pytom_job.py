@@ -52,7 +52,7 @@ def refused(job: Mapping[str, Any], by_pytom: bool) -> Iterator[str]:
     if job["unknown"]:
         yield job["unknown"][0]
     if by_pytom:
-        yield from different(job)
+        yield from by_pytom_alone(job)
 
 
 def different(job: Mapping[str, Any]) -> Iterator[str]:
@@ -63,6 +63,13 @@ def different(job: Mapping[str, Any]) -> Iterator[str]:
         yield f"Bandpass Smooth {job['smooth']:g}"
     if not job["mask_is_sphere"]:
         yield "a mask that is no sphere (isSphere), turned with the particles,"
+
+
+def by_pytom_alone(job: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what PyTom's own rules, as a run has them, cannot do."""
+    yield from different(job)
+    if job.get("criterion") == "ThresholdAcceptance":
+        yield "ThresholdAcceptance under --compat pytom"
 
 
 def band(job: Mapping[str, Any], path: Path) -> tuple[float, float]:
@@ -108,7 +115,7 @@ def run_of(job: Mapping[str, Any], path: Path, listed: Path, compat: str) -> Any
         "temperature_step": job["temperature_step"],
         "temperature_unit": UNITS[job["temperature_type"]],
         "local_iterations": max(job["local_iterations"], 1),
-        "criterion": CRITERIA[job["criterion"]],
+        "criterion": "pytom" if compat == "pytom" else CRITERIA[job["criterion"]],
         "allow_class_collapse": job["allow_class_collapse"],
     }
 
