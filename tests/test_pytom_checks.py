@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from cryokin.errors import InputError
 from cryokin.files import read_json
 from cryokin.io.em import read_em, write_em
 from cryokin.io.pytom_xml import (
@@ -20,9 +21,18 @@ from cryokin.io.star import read_star
 from cryokin.io.subtomograms import read_subtomograms
 from cryokin.parallel import Team
 from cryokin.pytom.checks import inverted, look
-from cryokin.pytom.files import class_average, halves_of, load_import, write_results
+from cryokin.pytom.files import (
+    class_average,
+    contrast_warnings,
+    halves_of,
+    inverted_contrast,
+    load_import,
+    make_mask,
+    write_results,
+)
 from cryokin.simulate.volumes import VolumeRecipe, simulate_volumes, write_volume_set
 from cryokin.volume import masks
+from cryokin.volume.bands import band, rows
 from cryokin.volume.filters import filtered, frequencies
 from cryokin.volume.wedge import TiltWedge
 
@@ -199,3 +209,32 @@ def test_by_pytom_s_rules_who_has_no_class_is_left_out(listed):
     assert "no Class" in excluded[0]["reason"]
     none = replace(table, particles=tuple(p.classified(None) for p in given))
     assert look(none, by_class=True).excluded == []
+
+
+@pytest.mark.parametrize("n", [0, 3])
+def test_particles_of_inverted_contrast_are_told(tmp_path, n):
+    made = simulate_volumes(VolumeRecipe(n_particles=16, box=16, pixel_size=14, snr=1))
+    made.volumes[:n] *= -1
+    write_volume_set(tmp_path, made)
+    table = read_subtomograms(tmp_path / "particles.star", wedge_angles=(30, 30))
+    mask = masks.sphere((16,) * 3, 6, 2)
+    where = band((16,) * 3, 7)
+    poses = (table.rotations, table.shifts)
+    given = rows(table.read, *poses, table.wedges, mask, where)
+    found = inverted_contrast(given)
+    assert found.tolist() == list(range(n))
+    warnings = contrast_warnings(table, found)
+    assert [w[:20] for w in warnings] == ["3 of 16 particles se"] * bool(n)
+
+
+@pytest.mark.parametrize(("low", "is_right"), [(-1e-6, True), (-0.5, False)])
+def test_masks_may_be_rounded_below_0(tmp_path, low, is_right):
+    mask = masks.sphere((BOX,) * 3, 6, 2)
+    mask[0] = low
+    write_em(tmp_path / "mask.em", mask)
+    if is_right:
+        made = make_mask(str(tmp_path / "mask.em"), BOX, 1)
+        assert (made.min(), made.max()) == (0, 1)
+    else:
+        with pytest.raises(InputError, match=r"values from -0\.5 to 1"):
+            make_mask(str(tmp_path / "mask.em"), BOX, 1)

@@ -59,6 +59,9 @@ STEPS = {
     "pytom_report": "report",
 }
 
+#: Files that hold warnings.
+WARNING = ("import/import.json", "prepared/prepared.json")
+
 #: What the last such line of a job's log says of how far it is.
 DETAILS = (
     (re.compile(r"^iteration (\d+) of (\d+)", re.M), "iteration {0} of {1} done"),
@@ -331,7 +334,7 @@ class Watch:
         self._ranks: Mapping[str, int] = {}
         self._tell = tell or (lambda line: print(line, file=sys.stderr, flush=True))
         self._counts: dict[str, Counts] = {}
-        self._warned: set[str] = set()
+        self._warned: set[Path] = set()
         self._last: dict[str, Progress] = {}
         self._since: dict[tuple[str, str], float] = {}
         self._end = threading.Event()
@@ -371,8 +374,8 @@ class Watch:
             return
         if run not in self._counts:
             self._counts[run] = self._counted(run, results)
-        if run not in self._warned:
-            self._warn(run, results / "import/import.json")
+        for told in WARNING:
+            self._warn(run, results / told)
         now = self._now(run, results, last and failed is None)
         if failed is not None and now.state != "done":
             now = _with(now, "stopped", f"{run}: {failed} ({now.step})")
@@ -385,12 +388,14 @@ class Watch:
         if now != before:
             _keep(results / "progress.json", now)
 
-    def _warn(self, run: str, imported: Path) -> None:
-        """Tell once what the import of this call found odd in the particles."""
-        if not imported.exists() or imported.stat().st_mtime < self._began - 1:
+    def _warn(self, run: str, found: Path) -> None:
+        """Tell once what a job of this call found odd in the particles."""
+        if found in self._warned or not found.exists():
             return
-        self._warned.add(run)
-        for warning in read_json(imported).get("warnings", ()):
+        if found.stat().st_mtime < self._began - 1:
+            return
+        self._warned.add(found)
+        for warning in read_json(found).get("warnings", ()):
             self._tell(f"{run}: warning: {warning}")
 
     def _counted(self, run: str, results: Path) -> Counts:
