@@ -211,6 +211,18 @@ def test_by_pytom_s_rules_who_has_no_class_is_left_out(listed):
     assert look(none, by_class=True).excluded == []
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("compat", ["none", "pytom"])
+def test_a_class_without_two_halves_has_no_resolution(listed, tmp_path, compat):
+    """Of one particle, or of copies of one."""
+    table = replace(listed([noise(i) for i in (0, 1, 2, 2)]), copies=(0, 1, 2, 2))
+    options = {"mask": {"sphere": {"radius": 6, "edge": 1}}, "average": "class"}
+    labels = np.array([0, 1, 2, 2])
+    write_results(tmp_path, table, labels, options | {"compat": compat}, Team())
+    entries = read_json(tmp_path / "classes.json")["classes"]
+    assert [(e["n"], e["resolution"]) for e in entries] == [(1, None)] * 2 + [(2, None)]
+
+
 @pytest.mark.parametrize("n", [0, 3])
 def test_particles_of_inverted_contrast_are_told(tmp_path, n):
     made = simulate_volumes(VolumeRecipe(n_particles=16, box=16, pixel_size=14, snr=1))

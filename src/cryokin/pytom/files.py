@@ -426,7 +426,7 @@ class ClassAverage:
     volume : ndarray, shape (box, box, box)
         The average.
     fsc : ndarray, shape (box // 2,)
-        Of the even and the odd members.
+        Of two halves of the members; 0 where there is one half alone.
     n : int
         Number of members.
     """
@@ -537,7 +537,10 @@ def write_results(
         for c, one in found.items():
             name = f"{options['average']}_{c}"
             write_both(place / name, one.volume, particles.pixel_size)
-            at_half = resolution(one.fsc, particles.pixel_size or 1.0)
+            # Two halves have 1 in the first shell; one half has no resolution.
+            at_half = None
+            if one.fsc[0] > 0:
+                at_half = round(resolution(one.fsc, particles.pixel_size or 1.0), 4)
             entries.append(
                 {
                     "class": c,
@@ -546,7 +549,7 @@ def write_results(
                     "em": f"class_averages/{name}.em",
                     "mrc": f"class_averages/{name}.mrc",
                     "fsc": one.fsc.round(6).tolist(),
-                    "resolution": round(at_half, 4) if one.n > 1 else None,
+                    "resolution": at_half,
                 }
             )
     table = particles.classified(labels).whole()
