@@ -145,6 +145,14 @@ def test_tags_are_found_in_any_width(folder):
     assert table.particles[0].file.endswith("particle_00003.em")
 
 
+def test_particles_of_a_refined_table_are_in_the_working_folder(folder):
+    results = folder / "results"
+    results.mkdir()
+    (folder / "crop.tbl").rename(results / "refined.tbl")
+    table = read_subtomograms(results / "refined.tbl", folder)
+    assert table.particles[1].file == str(folder / "particle_000011.em")
+
+
 def test_columns_that_are_not_used_may_hold_anything(folder):
     write_table(folder / "crop.tbl", [{"tag": 3, "ymintilt": np.nan}])
     assert len(read_subtomograms(folder / "crop.tbl")) == 1

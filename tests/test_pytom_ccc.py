@@ -213,6 +213,16 @@ def test_a_matrix_is_written_as_pytom_writes_it(shared, tmp_path):
     assert (tmp_path / "correlation_matrix.csv").read_text() == path.read_text()
 
 
+def test_a_matrix_says_what_it_is_of_and_is_read_all_the_same(tmp_path):
+    matrix = np.array([[1, 0.25], [0.25, 1]])
+    ccc.write_matrix(tmp_path / "m.csv", matrix, "correlations of residuals")
+    text = (tmp_path / "m.csv").read_text()
+    assert text.startswith("# correlations of residuals\n1.0")
+    np.testing.assert_array_equal(ccc.read_matrix(tmp_path / "m.csv", 2), matrix)
+    read = np.genfromtxt(tmp_path / "m.csv", delimiter=",")
+    np.testing.assert_array_equal(read, matrix)
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

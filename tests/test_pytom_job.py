@@ -65,6 +65,14 @@ def test_the_band_ends_inside_the_box(convert, high, binning, box, lowpass):
     assert told == ""
 
 
+@pytest.mark.parametrize(
+    "told", ['Type="PointSymmetry" NFold="6"', 'NumberSymmetries="6" Psi="0.0"']
+)
+def test_symmetry_of_a_job_is_that_of_the_run(convert, told):
+    run, _ = convert(('Type="PointSymmetry" NFold="1"', told))
+    assert run["symmetry"] == "C6"
+
+
 def test_particles_of_a_job_in_a_folder_of_its_own_are_found(convert, tmp_path):
     run, _ = convert(name="jobs/class.xml")
     assert run["lowpass"] == 10
@@ -86,11 +94,12 @@ def test_classes_of_the_list_are_started_from(convert):
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ('NFold="1"', 'NFold="6"', "symmetry of 6 is not supported"),
+        ('NFold="1"', 'NFold="6" Z2="30"', "not along z is not supported"),
+        ('NFold="1"', 'NFold="2.5"', "symmetry of 2.5 is not supported"),
         (
             'Type="PointSymmetry" NFold="1"',
-            'NumberSymmetries="6"',
-            "symmetry of 6 is not supported",
+            'NumberSymmetries="6" Theta="90"',
+            "not along z is not supported",
         ),
         ('"PointSymmetry"', '"HelicalSymmetry"', "HelicalSymmetry is not supported"),
         ("<Bandpass", "<Prerotation/><Bandpass", "Prerotation is not supported"),

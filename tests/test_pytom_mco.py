@@ -5,7 +5,7 @@ from cryokin.errors import InputError
 from cryokin.parallel import Team
 from cryokin.pytom import mco
 from cryokin.pytom.pose_errors import correct
-from cryokin.pytom.runs import best_course, course
+from cryokin.pytom.runs import best_course, course, starts
 from simulated import simulate
 
 EXMX = {"iterations": 20, "end_threshold": 0.0, "leave_one_out": True}
@@ -161,3 +161,16 @@ def test_classes_of_some_particles_are_a_start_for_all(model, particles):
     best, _ = best_course([went], 2)
     assert (best.labels[0] == -1).tolist() == (some == -1).tolist()
     assert mco.adjusted_rand_index(best.labels[-1], truth) > 0.8
+
+
+def test_several_classes_of_the_list_are_one_start():
+    options = {"start_from": "cpca", "starts": 3, "nclass": 2, "rand_seed": 0}
+    of_cpca, several = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])
+    found = starts(options, 4, of_cpca, several)
+    assert len(found) == 4
+    np.testing.assert_array_equal(found[0], of_cpca)
+    np.testing.assert_array_equal(found[-1], several)
+    of_one = starts(options, 4, of_cpca, np.zeros(4, int))
+    assert [sorted(one) for one in of_one] == [[0, 0, 1, 1]] * 4
+    too_many = starts(options, 4, of_cpca, np.arange(4))
+    np.testing.assert_array_equal(too_many, of_one)

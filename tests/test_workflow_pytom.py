@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import mrcfile
@@ -40,6 +41,7 @@ RUNS = {
     },
     "annealed": OPTIONS | {"method": "mco_ac", "starts": 1, "temperature_step": 0.5},
 }
+METHOD = {"maximised": "mco_exmx", "annealed": "mco_ac"}
 MPI_RULES = (
     *("pytom_prepare", "ccc_matrix", "mco_exmx_starts", "mco_ac_round"),
     *("mco_exmx", "pytom_reproducible", "hierarchical_merge", "pytom_class_averages"),
@@ -131,6 +133,41 @@ def test_all_files_of_the_manual_are_there(place):
     }
     for run, files in names.items():
         assert [f for f in files if not (place.results(run=run) / f).exists()] == []
+
+
+@pytest.mark.parametrize(
+    ("run", "folder"), [("maximised", "iterations"), ("annealed", "annealing")]
+)
+def test_scores_stand_in_the_lists(place, run, folder):
+    """And those of the last iteration against every class, as the lists of PyTom."""
+    results = place.results(run=run)
+    final = read_particle_list(results / "classified.xml")
+    own = np.array([p.score.value for p in final])
+    assert np.ptp(own) > 0
+    np.testing.assert_array_equal(np.load(results / METHOD[run] / "scores.npy"), own)
+    last = max((p for p in (results / folder).iterdir() if p.is_dir()), key=by_number)
+    ended = read_particle_list(last / "classifiedParticles.xml")
+    lists = {p.stem[13:]: result_scores(p) for p in last.glob("AlignmentList*.xml")}
+    for i, particle in enumerate(ended):
+        assert particle.score.value == lists[particle.label][i]
+        if run == "maximised":
+            best = max(lists, key=lambda c: lists[c][i])
+            assert lists[best][i] == particle.score.value
+
+
+def by_number(path):
+    return int(path.name)
+
+
+def result_scores(path):
+    """Return the scores of the results of an alignment list."""
+    results = ET.parse(path).getroot().iterfind("Result")
+    return [float(result.find("Score").get("Value")) for result in results]
+
+
+def test_the_matrix_says_what_it_is_of(place):
+    text = (place.results(run="components") / "correlation_matrix.csv").read_text()
+    assert text.startswith("# correlations of residuals")
 
 
 def test_the_components_tell_of_pose_errors_and_of_masking_once(place):

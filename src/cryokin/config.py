@@ -428,6 +428,11 @@ def _check_subtomograms(run: dict[str, Any], where: str) -> None:
             "must be null under compat: pytom, which knows one mask",
         ),
         (
+            run["focus_mask"] is None or run["symmetry"] in (None, "C1"),
+            "focus_mask",
+            "must be null with symmetry, which what differs in one place has not",
+        ),
+        (
             rounds <= MOST_ROUNDS,
             "temperature_step",
             f"must be at least temperature / {MOST_ROUNDS}, the most rounds there are",

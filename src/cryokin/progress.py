@@ -60,7 +60,10 @@ STEPS = {
 }
 
 #: Files that hold warnings.
-WARNING = ("import/import.json", "prepared/prepared.json")
+WARNING = (
+    *("import/import.json", "prepared/prepared.json"),
+    *("exmx.json", "annealing.json"),
+)
 
 #: What the last such line of a job's log says of how far it is.
 DETAILS = (

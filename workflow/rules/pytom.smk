@@ -18,7 +18,7 @@ RESULTS_3D = ("classes.csv", "classes.json", "classified.xml", "classified.star"
 # What the rows of a run depend on.
 BAND_OPTIONS = (
     *("mask", "focus_mask", "lowpass", "highpass", "binning", "compat"),
-    *("pose_errors", "pose_refinement"),
+    *("pose_errors", "pose_refinement", "symmetry"),
 )
 MCO_OPTIONS = (
     *("nclass", "score", "leave_one_out", "start_from", "starts"),
@@ -29,8 +29,8 @@ ANNEALING_OPTIONS = (
     *("criterion", "allow_class_collapse"),
 )
 EXMX_COMPAT_OPTIONS = ("iterations", "end_threshold", "rand_seed")
-COMPAT_OPTIONS = ("mask", "lowpass", "highpass", "binning", "compat")
-AVERAGE_OPTIONS = ("mask", "compat", "average")
+COMPAT_OPTIONS = ("mask", "lowpass", "highpass", "binning", "compat", "symmetry")
+AVERAGE_OPTIONS = ("mask", "compat", "average", "symmetry")
 
 
 def mask_file(wildcards):
@@ -290,7 +290,8 @@ rule eigen_projection:
         runtime=minutes(60, 60),
     params:
         options=options(
-            *("neig", "compat", "pose_errors"), *("mask", "focus_mask", "binning")
+            *("neig", "compat", "pose_errors", "symmetry"),
+            *("mask", "focus_mask", "binning"),
         ),
         imported="results/{run}/import",
         prepared="results/{run}/prepared",
@@ -372,6 +373,7 @@ rule mco_exmx:
         mask=mask_file,
     output:
         labels="results/{run}/mco_exmx/labels.npy",
+        scores="results/{run}/mco_exmx/scores.npy",
         report="results/{run}/exmx.json",
         iterations=directory("results/{run}/iterations"),
     log:
@@ -389,7 +391,10 @@ rule mco_exmx:
         mem_mb=memory(800, 2, 1),
         runtime=minutes(240, 60),
     params:
-        options=options("nclass", *COMPAT_OPTIONS, *EXMX_COMPAT_OPTIONS),
+        options=options(
+            *("nclass", "score", "leave_one_out"),
+            *(*COMPAT_OPTIONS, *EXMX_COMPAT_OPTIONS),
+        ),
         imported="results/{run}/import",
         prepared="results/{run}/prepared",
     message:
@@ -398,7 +403,7 @@ rule mco_exmx:
         f"{MPI_SCRIPT}/pytom_mco_exmx.py --imported {{params.imported}}"
         " --prepared {params.prepared} --courses {input.starts}"
         " --options {params.options:q} --folder {output.iterations} --labels {output.labels}"
-        " --report {output.report} --ranks {resources.tasks} > {log} 2>&1"
+        " --scores {output.scores} --report {output.report} --ranks {resources.tasks} > {log} 2>&1"
 
 
 rule mco_ac_round:
@@ -447,6 +452,7 @@ rule mco_ac:
         rounds=annealing_rounds,
     output:
         labels="results/{run}/mco_ac/labels.npy",
+        scores="results/{run}/mco_ac/scores.npy",
         report="results/{run}/annealing.json",
         annealing=directory("results/{run}/annealing"),
     log:
@@ -469,7 +475,7 @@ rule mco_ac:
         f"{SCRIPT}/pytom_mco_ac.py --imported {{params.imported}}"
         " --poses {input.poses} --rounds {input.rounds} --options {params.options:q}"
         " --folder {output.annealing} --labels {output.labels}"
-        " --report {output.report} > {log} 2>&1"
+        " --scores {output.scores} --report {output.report} > {log} 2>&1"
 
 
 rule pytom_reproducible:

@@ -43,8 +43,10 @@ def refused(job: Mapping[str, Any], by_pytom: bool) -> Iterator[str]:
     """Yield what the job asks for and no run can do."""
     if job["symmetry_type"] == "HelicalSymmetry":
         yield "HelicalSymmetry"
-    elif job["symmetry"] != 1:
+    elif job["symmetry"] not in range(1, 100):
         yield f"symmetry of {job['symmetry']:g}"
+    elif job["symmetry"] > 1 and (job["symmetry_z2"] or job["symmetry_x"]):
+        yield "an axis of symmetry that is not along z"
     if job["frm_alignment"]:
         yield "FRMAlignment"
     if job["adaptive_resolution"]:
@@ -100,6 +102,8 @@ def run_of(job: Mapping[str, Any], path: Path, listed: Path, compat: str) -> Any
         if compat == "pytom" or len({p.label for p in job["particles"]}) > 1
         else "cpca",
     }
+    if job["symmetry"] > 1:
+        run["symmetry"] = f"C{job['symmetry']:g}"
     if job["pixel_size"] > 0:
         run["pixel_size"] = job["pixel_size"]
     if job["method"] == "mco_exmx":

@@ -68,6 +68,7 @@ def main() -> None:
         make_mask(options["mask"], particles.box, 1),
         options["compat"] == "pytom",
         Team(),
+        options["symmetry"],
     )
     write_both(folder / "filteredIniRef", average.volume, particles.pixel_size)
     rows = [f"{places[i] + 1},{labels[i]}\n" for i in chosen]

@@ -38,7 +38,7 @@ SUFFIXES = (".em", ".mrc")
 
 
 def read_table(
-    path: Path, with_wedges: bool = True
+    path: Path, with_wedges: bool = True, search: Path | None = None
 ) -> tuple[list[Particle], pd.DataFrame, float | None]:
     """Read a table.
 
@@ -47,11 +47,14 @@ def read_table(
     path : Path
     with_wedges : bool, optional
         Whether the columns of the tilt range count; else, all was sampled.
+    search : Path, optional
+        Where the subtomograms are if they are not beside the table, as those of a
+        refined table; default: the working folder.
 
     Returns
     -------
     particles : list of Particle
-        With file names relative to the folder of the table.
+        With file names relative to the folder of the table or to ``search``.
     columns : DataFrame
         All columns, as text, under Dynamo's names behind ``dynamo``.
     pixel_size : float or None
@@ -86,7 +89,7 @@ def read_table(
             for place in [table.columns.get_loc(name) + 1]
         }
     )
-    there = files_by_tag(path.parent)
+    there = files_by_tag(path.parent) or files_by_tag(search or Path.cwd())
     wedges: list[Wedge] = [SingleTiltWedge()] * len(table)
     if with_wedges and "ftype" in table:
         wedges = _wedges(path, table)

@@ -317,11 +317,11 @@ def read_job(path: str | os.PathLike[str]) -> dict[str, Any]:
         "highest_frequency": number(bandpass, "HighestFrequency", 1.0, FREQUENCY),
         "smooth": number(bandpass, "Smooth", 0.0),
         "score": score.get("Type", "FLCFScore") if score is not None else "FLCFScore",
-        # NumberSymmetries is the older name of NFold.
+        # NumberSymmetries, Psi and Theta are the older names.
         "symmetry": number(symmetry, "NFold", number(symmetry, "NumberSymmetries", 1)),
         "symmetry_type": "" if symmetry is None else symmetry.get("Type", ""),
-        "symmetry_z2": number(symmetry, "Z2", 0.0),
-        "symmetry_x": number(symmetry, "X", 0.0),
+        "symmetry_z2": number(symmetry, "Z2", number(symmetry, "Psi", 0.0)),
+        "symmetry_x": number(symmetry, "X", number(symmetry, "Theta", 0.0)),
         "pixel_size": number(sample, "PixelSize", 0.0),
         "particle_diameter": number(sample, "ParticleDiameter", 0.0),
         "adaptive_resolution": _truth(description.get("AdaptiveResolution", "False")),

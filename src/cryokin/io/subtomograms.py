@@ -223,14 +223,20 @@ class Subtomograms:
         star = self.star | {"particles": table}
         return replace(self, particles=particles, star=star)
 
-    def classified(self, labels: NDArray[np.integer]) -> Subtomograms:
+    def classified(
+        self,
+        labels: NDArray[np.integer],
+        scores: NDArray[np.floating] | None = None,
+    ) -> Subtomograms:
         """Return the particles in other classes (from 0; -1: unaccounted).
 
-        The STAR table counts classes from 1, and has -1 for unaccounted particles.
+        The STAR table counts classes from 1, and has -1 for unaccounted particles. The
+        lists have the scores, where these are given.
         """
+        values = [None] * len(self) if scores is None else scores.tolist()
         particles = tuple(
-            p.classified(str(int(c)))
-            for p, c in zip(self.particles, labels, strict=True)
+            p.classified(str(int(c)), score)
+            for p, c, score in zip(self.particles, labels, values, strict=True)
         )
         table = as_table(self.star["particles"]).copy()
         table["rlnClassNumber"] = [str(c + 1 if c >= 0 else -1) for c in labels]
@@ -413,7 +419,9 @@ def read_subtomograms(
     if source.suffix.lower() == ".xml":
         particles = pytom_xml.read_particle_list(source)
     elif source.suffix.lower() == ".tbl":
-        particles, more, listed = dynamo.read_table(source, wedge_angles is None)
+        particles, more, listed = dynamo.read_table(
+            source, wedge_angles is None, folders[0]
+        )
     else:
         particles, star, listed = _from_star(
             source, pixel_size, folders, wedge_angles, notes

@@ -222,6 +222,7 @@ def compute(
     part: Callable[[slice, slice], NDArray[np.float64]],
     inputs: str,
     team: Team,
+    of: str = "",
 ) -> None:
     """Compute a symmetric matrix into an HDF5 file, tile by tile.
 
@@ -245,6 +246,8 @@ def compute(
         taken.
     team : Team
         Shares the tiles; the result does not depend on it.
+    of : str, optional
+        What is correlated, for the attribute ``of`` of the data set.
     """
     everything = Path(path).with_name("ccc_tiles")
     folder = everything / inputs
@@ -269,6 +272,7 @@ def compute(
     if team.leads:
         with atomic(path) as partial, h5py.File(partial, "w") as out:
             whole = out.create_dataset("correlation", (n, n), np.float64)
+            whole.attrs["of"] = of
             for (i, j), file in zip(places, files, strict=True):
                 _put(whole, i, j, np.load(file))
         shutil.rmtree(everything, ignore_errors=True)
@@ -326,13 +330,23 @@ def _weighted_correlation(
 
 
 def write_matrix(
-    path: str | os.PathLike[str], matrix: NDArray[np.floating] | h5py.Dataset
+    path: str | os.PathLike[str],
+    matrix: NDArray[np.floating] | h5py.Dataset,
+    of: str = "",
 ) -> None:
     """Write a matrix in the layout of ``correlation_matrix.csv``, atomically.
 
-    An HDF5 data set is read row by row.
+    Parameters
+    ----------
+    path : path-like
+    matrix : ndarray or HDF5 data set, shape (n, n)
+        A data set is read row by row.
+    of : str, optional
+        What is correlated, for a first line behind #, which NumPy reads over.
     """
     with atomic(path) as partial, open(partial, "w") as out:
+        if of:
+            out.write(f"# {of}\n")
         for start in range(0, len(matrix), ROWS):
             np.savetxt(out, matrix[start : start + ROWS], delimiter=",")
 

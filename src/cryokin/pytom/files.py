@@ -32,6 +32,7 @@ from cryokin.volume import averages, masks
 from cryokin.volume.bands import Band, Rows, band, rows
 from cryokin.volume.fsc import fsc, resolution
 from cryokin.volume.resample import binned_size, fourier_crop
+from cryokin.volume.symmetry import operations
 
 ROUNDING = 1e-3  # of a mask below 0, over its largest value, that filters leave
 CERTAIN = 5.0  # standard errors of noise below 0 that make a contrast negative
@@ -182,11 +183,15 @@ def prepare(
     by_pytom = options["compat"] == "pytom"
     read = reader(particles, binning)
     residuals = folder / "residuals.npy"
+    # PyTom's own rules know symmetry in averages alone.
+    turns = operations(None if by_pytom else options["symmetry"])
+    symmetric = len(turns) > 1
 
     def make(
         rotations: NDArray[np.float64],
         shifts: NDArray[np.float64],
         pre_masked: bool = True,
+        symmetric: bool = False,
     ) -> Rows:
         return rows(
             read,
@@ -200,6 +205,7 @@ def prepare(
             pre_masked or not by_pytom,
             team,
             (folder / "rows.npy", folder / "weights.npy"),
+            turns if symmetric else None,
         )
 
     rotations, shifts = particles.rotations, particles.shifts / binning
@@ -230,10 +236,14 @@ def prepare(
         look(made)
         corrected = correct(made, project, team, residuals)
         spread = np.sqrt(np.mean(corrected.amounts**2, axis=0, keepdims=True))
+    if symmetric:
+        # Poses are errors of single particles, so these come last.
+        made = make(rotations, shifts, symmetric=True)
+        corrected = correct(made, project, team, residuals)
     if narrow is not None:
         corrected = focus(corrected, narrow, team, residuals)
     if by_pytom or options.get("exact", False):
-        made = make(rotations, shifts, pre_masked=False)
+        made = make(rotations, shifts, False, symmetric)
     elif narrow is not None:
         made = focus_rows(made, narrow, team, folder / "rows.npy")
     return Prepared(made, corrected, rotations, shifts * binning, spread, inverted)
@@ -388,7 +398,7 @@ def masking_on_sample(
     prepared : Prepared
         Their poses and band.
     options : mapping
-        ``mask``, ``focus_mask`` and ``binning`` of the run.
+        ``mask``, ``focus_mask``, ``binning`` and ``symmetry`` of the run.
     """
     n = min(SAMPLE, len(particles))
     ids = np.arange(n) * len(particles) // n
@@ -402,6 +412,7 @@ def masking_on_sample(
             few.wedges,
             where,
             prepared.rows.band,
+            symmetry=operations(options["symmetry"]),
         )
         for where in (mask, None)
     )
@@ -415,6 +426,12 @@ def save_labels(path: str | os.PathLike[str], labels: NDArray[np.integer]) -> No
     """Write the class of every particle, from 0; -1: unaccounted."""
     with atomic(path) as partial:
         np.save(partial, np.asarray(labels, np.int64))
+
+
+def save_scores(path: str | os.PathLike[str], scores: NDArray[np.floating]) -> None:
+    """Write the score of every particle in its class."""
+    with atomic(path) as partial:
+        np.save(partial, np.asarray(scores, np.float64))
 
 
 @dataclass(frozen=True)
@@ -442,8 +459,10 @@ def class_average(
     mask: NDArray[np.floating],
     by_pytom: bool,
     team: Team,
+    symmetry: str | None = None,
 ) -> ClassAverage:
     """Return the unbinned average of a class."""
+    turns = operations(symmetry)
     sides = halves_of(particles, members)
     if by_pytom:
         setting = compat.Setting(
@@ -454,6 +473,7 @@ def class_average(
             mask,
             0,
             particles.box // 2,
+            symmetry=turns,
         )
         volume = compat.class_average(setting, members, team)
         ids = [
@@ -470,6 +490,7 @@ def class_average(
             particles.wedges,
             team=team,
             sides=sides,
+            symmetry=turns,
         )
         volume = averages.average(parts[0] + parts[1])
         halves = [averages.average(part) for part in parts if part.n]
@@ -496,6 +517,7 @@ def write_results(
     options: Mapping[str, Any],
     team: Team,
     names: Sequence[str] | None = None,
+    scores: NDArray[np.floating] | None = None,
 ) -> None:
     """Average the classes and write the lists and tables of a classification.
 
@@ -512,11 +534,13 @@ def write_results(
         Classes from 0; -1: unaccounted. Particles that were left out on import are
         unaccounted, too.
     options : mapping
-        ``average``, ``mask`` and ``compat`` of the run.
+        ``average``, ``mask``, ``compat`` and ``symmetry`` of the run.
     team : Team
         Shares the members of a class.
     names : sequence of str, optional
         Names of the classes; default: their numbers.
+    scores : ndarray, shape (n,), optional
+        Of the particles in their classes, for the list.
     """
     folder = Path(folder)
     mask = make_mask(options["mask"], particles.box, 1)
@@ -527,6 +551,7 @@ def write_results(
             mask,
             options["compat"] == "pytom",
             team,
+            options.get("symmetry"),
         )
         for c in np.unique(labels[labels >= 0])
     }
@@ -552,7 +577,7 @@ def write_results(
                     "resolution": at_half,
                 }
             )
-    table = particles.classified(labels).whole()
+    table = particles.classified(labels, scores).whole()
     table.write(folder / "classified")
     whole = np.full(len(table), -1)
     whole[particles.ids] = labels
