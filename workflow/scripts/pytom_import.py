@@ -52,7 +52,7 @@ def main() -> None:
             arguments.particles.with_suffix(""),
             info["box"],
             options["pixel_size"] or info["pixel_size"],
-            info["weight_scale"],
+            info.get("weight_scale", 1.0),
         ).with_wedges(angles)
     mask = make_mask(options["mask"], table.box, options["binning"])
     found = look(table, options["compat"] == "pytom" and options["method"] != "cpca")

@@ -77,7 +77,12 @@ def by_pytom_alone(job: Mapping[str, Any]) -> Iterator[str]:
 def band(job: Mapping[str, Any], path: Path) -> tuple[float, float]:
     """Return the ends of the band [Fourier pixel], the upper one inside the box."""
     low, high = job["lowest_frequency"], job["highest_frequency"]
-    first = find(path, job["particles"][0].file, "particle")
+    try:
+        first = find(path, job["particles"][0].file, "particle")
+    except InputError:
+        if high <= 1:
+            raise
+        return low, high  # the particles may be elsewhere
     size = binned_size(read_size(first)[0][-1], job["binning"])
     if high <= 1:  # fractions of the box
         low, high = low * size, high * size
