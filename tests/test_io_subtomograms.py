@@ -7,7 +7,7 @@ from cryokin.io.em import write_em
 from cryokin.io.pytom_xml import Particle, SingleTiltWedge, write_particle_list
 from cryokin.io.star import read_star, write_star
 from cryokin.io.subtomograms import load, read_subtomograms
-from cryokin.io.volumes import read_volume
+from cryokin.io.volumes import read_size, read_volume
 from cryokin.volume.filters import frequencies
 
 BOX = 8
@@ -116,3 +116,17 @@ def test_voxels_must_be_finite(tmp_path, value):
     write_em(tmp_path / "v.em", volume, 5.0)
     with pytest.raises(InputError, match="1 of 64 voxels are not finite"):
         read_volume(tmp_path / "v.em")
+
+
+@pytest.mark.parametrize("axes", [(1, 2, 3), (3, 2, 1), (2, 1, 3), (2, 3, 1)])
+def test_axes_of_a_volume_are_those_of_the_header(tmp_path, axes):
+    """A file whose columns, rows and sections run along any of x, y, z."""
+    volume = np.random.default_rng(0).normal(size=(4, 5, 6)).astype(np.float32)
+    with mrcfile.new(tmp_path / "v.mrc") as mrc:
+        # Sections, rows, columns of the file, from (z, y, x).
+        mrc.set_data(
+            np.ascontiguousarray(volume.transpose([3 - a for a in axes[::-1]]))
+        )
+        mrc.header.mapc, mrc.header.mapr, mrc.header.maps = axes
+    np.testing.assert_array_equal(read_volume(tmp_path / "v.mrc"), volume)
+    assert read_size(tmp_path / "v.mrc")[0] == (4, 5, 6)

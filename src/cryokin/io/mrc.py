@@ -47,6 +47,8 @@ class StackHeader:
     is_volume : bool
         The header marks the data as a volume of equal sides. Many programs mark
         stacks so as well; only the name can tell then.
+    axes : tuple of int
+        Which of x, y, z (1, 2, 3) runs along sections, rows and columns of the file.
     """
 
     shape: tuple[int, int, int]
@@ -54,6 +56,7 @@ class StackHeader:
     pixel_size: float | None
     offset: int
     is_volume: bool
+    axes: tuple[int, int, int] = (3, 2, 1)
 
 
 def read_stack_header(path: str | os.PathLike[str]) -> StackHeader:
@@ -98,6 +101,7 @@ def read_stack_header(path: str | os.PathLike[str]) -> StackHeader:
         pixel_size=step if np.isfinite(step) and step > 0 and step != 1 else None,
         offset=offset,
         is_volume=int(header["ispg"]) == 1 and n == ny == nx > 1,
+        axes=_axes(header),
     )
 
 
@@ -142,6 +146,13 @@ def _raw_header(path: str | os.PathLike[str]) -> Any:
         f"{path}: no MRC stack (its first {len(raw)} bytes are no header of one); give"
         " another file."
     )
+
+
+def _axes(header: Any) -> tuple[int, int, int]:
+    """Return the axes of sections, rows and columns; z, y, x where none are told."""
+    told = tuple(int(header[name]) for name in ("maps", "mapr", "mapc"))
+    z, y, x = told if sorted(told) == [1, 2, 3] else (3, 2, 1)
+    return z, y, x
 
 
 def _unsigned(header: Any) -> bool:

@@ -60,8 +60,9 @@ class _MrcStack:
         axes = read_stack_header(path).axes
         if axes[0] != 3:
             raise InputError(
-                f"{path}: its header says that images lie along axis {'xyz'[axes[0] - 1]},"
-                " not z; write the stack anew with the axes in the order x, y, z."
+                f"{path}: its header says that images lie along axis"
+                f" {'xyz'[axes[0] - 1]}, not z; write the stack anew with the axes in"
+                " the order x, y, z."
             )
         images = open_stack(path)
         self._images = images if axes == (3, 2, 1) else images.swapaxes(1, 2)
