@@ -200,8 +200,6 @@ def test_a_failure_names_the_rule_and_its_log():
     assert failure(log) == (
         "stopped: rule isac_shrink failed, see results/demo/logs/isac_shrink.log"
     )
-    estimate = log.replace("isac_shrink", "estimate_run")
-    assert failure(estimate + log) == failure(log)
     assert failure("Exiting") == "stopped"
 
 

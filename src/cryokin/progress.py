@@ -6,6 +6,7 @@ process that runs the workflow, prints what is new and keeps ``progress.json``.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -289,8 +290,6 @@ def time_left(seconds: float) -> str:
 def failure(log: str) -> str:
     """Return what failed, by the log of Snakemake: the first rule and its log.
 
-    An estimate fails for what the import refuses, too, which says more.
-
     Parameters
     ----------
     log : str
@@ -299,7 +298,7 @@ def failure(log: str) -> str:
     rules = list(re.finditer(r"^\s*Error in rule (\w+)", log, re.M))
     if not rules:
         return "stopped"
-    rule = next((found for found in rules if found[1] != "estimate_run"), rules[0])
+    rule = rules[0]
     told = re.search(r"^\s*log: (\S+)", log[rule.end() :], re.M)
     where = f", see {told[1]}" if told else ""
     return f"stopped: rule {rule[1]} failed{where}"
@@ -358,11 +357,12 @@ class Watch:
                 self._look(run)
 
     def _look(self, run: str, failed: str | None = None, last: bool = False) -> None:
-        """Look at one run; what is not known yet, or just being written, waits."""
-        try:
+        """Look at one run; what is not known yet, or just being written, waits.
+
+        Whatever a file is that nobody has read yet: to look must end no run.
+        """
+        with contextlib.suppress(Exception):
             self._see(run, failed, last)
-        except (OSError, ValueError, KeyError):
-            return
 
     def _see(self, run: str, failed: str | None, last: bool) -> None:
         results = Path("results", run)
