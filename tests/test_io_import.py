@@ -39,7 +39,8 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_import_writes_table_source_and_info(root, folder):
+def test_import_writes_table_source_and_info(root, folder, monkeypatch):
+    monkeypatch.chdir(folder)
     done = run(root, folder, "--radius", "7", "--img-per-grp", "2")
     assert done.returncode == 0, done.stderr
     info = json.loads((folder / "out/p.json").read_text())

@@ -1,5 +1,6 @@
 """The image source that MPI steps read from."""
 
+import os
 import pickle
 
 import numpy as np
@@ -97,6 +98,19 @@ def test_a_stack_that_changed_is_refused(source, tmp_path):
 
 def test_names_count_from_one():
     assert image_name("/d/a.mrcs", 0) == "000001@/d/a.mrcs"
+
+
+def test_a_stack_that_changed_since_the_import_is_refused(source, tmp_path):
+    """Alignments of other images would be applied to it, and nobody be told."""
+    source.save(tmp_path / "images.npz")
+    ImageSource.load(tmp_path / "images.npz")
+    later = os.path.getmtime(tmp_path / "images.npz") + 60
+    os.utime(tmp_path / "a.mrcs", (later, later))
+    with pytest.raises(InputError, match=r"a\.mrcs: the stack was changed after"):
+        ImageSource.load(tmp_path / "images.npz")
+    (tmp_path / "a.mrcs").unlink()
+    with pytest.raises(InputError, match=r"a\.mrcs: the stack .* bring it back"):
+        ImageSource.load(tmp_path / "images.npz")
 
 
 def with_axes(path, images, axes):

@@ -293,11 +293,11 @@ def failure(log: str) -> str:
     Parameters
     ----------
     log : str
-        All that Snakemake wrote.
+        All that Snakemake wrote, or "interrupted" and what to do.
     """
     rules = list(re.finditer(r"^\s*Error in rule (\w+)", log, re.M))
     if not rules:
-        return "stopped"
+        return log if log.startswith("interrupted") else "stopped"
     rule = rules[0]
     told = re.search(r"^\s*log: (\S+)", log[rule.end() :], re.M)
     where = f", see {told[1]}" if told else ""
@@ -330,6 +330,7 @@ class Watch:
         self._ranks: Mapping[str, int] = {}
         self._tell = tell or (lambda line: print(line, file=sys.stderr, flush=True))
         self._counts: dict[str, Counts] = {}
+        self._noted: set[str] = set()
         self._last: dict[str, Progress] = {}
         self._since: dict[tuple[str, str], float] = {}
         self._end = threading.Event()
@@ -370,8 +371,9 @@ class Watch:
             return
         if run not in self._counts:
             self._counts[run] = self._counted(run, results)
+        self._tell_notes(run, results / "import/import.json")
         now = self._now(run, results, last and failed is None)
-        if failed is not None and now.state != "done":
+        if failed is not None and (now.state != "done" or f"results/{run}/" in failed):
             now = _with(now, "stopped", f"{run}: {failed} ({now.step})")
         elif last and now.state != "done":
             now = _with(now, "done", f"{run}: done as far as asked, next: {now.step}")
@@ -381,6 +383,16 @@ class Watch:
             self._tell(now.text)
         if now != before:
             _keep(results / "progress.json", now)
+
+    def _tell_notes(self, run: str, imported: Path) -> None:
+        """Tell, once, what an import of this call found that the user should know."""
+        if run in self._noted or not imported.exists():
+            return
+        if imported.stat().st_mtime < self._began - 1:
+            return  # of an earlier call, which told them
+        for sentence in read_json(imported).get("notes", ()):
+            self._tell(f"{run}: note: {sentence}")
+        self._noted.add(run)
 
     def _counted(self, run: str, results: Path) -> Counts:
         """Return the particles of a run, from its import if that is done."""

@@ -1,15 +1,20 @@
 import fcntl
+import functools
 import json
+import logging
 import math
 import os
 import shlex
+import signal
 import tempfile
+import threading
 import time
 import uuid
 
 from cryokin import leftovers
 from cryokin.config import reference
 from cryokin.files import check_sizes, end_the_future, read_json
+from cryokin.io.behind import files_behind, state_of
 from cryokin.pytom.schedule import number_of_starts, schedule
 
 
@@ -36,6 +41,7 @@ MPI_SCRIPT = f"{RANKS} {ONE_THREAD} python -m mpi4py {SCRIPTS}"
 SCRIPT = f"python {SCRIPTS}"
 
 
+INTERRUPTS = []  # what told Snakemake to end, as long as it lasts
 SUBTOMOGRAM_METHODS = ("cpca", "mco_exmx", "mco_ac")
 
 
@@ -137,6 +143,20 @@ def check_files():
             )
 
 
+def tell_interrupts():
+    """Have Ctrl-C told in a sentence, not as a failure of the jobs that it ends."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupted(number, frame):
+        INTERRUPTS.append(number)
+        if callable(before):
+            before(number, frame)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, interrupted)
+        logger.addFilter(lambda told: not INTERRUPTS or told.levelno < logging.ERROR)
+
+
 def hold_folder():
     """Refuse to work in a folder where another call of Snakemake is at work.
 
@@ -163,13 +183,77 @@ def hold_folder():
     os.pwrite(held, os.environ[leftovers.CALL].encode(), 0)
 
 
+def check_call():
+    """Refuse ways to call Snakemake that cannot work here."""
+    if said("--batch"):
+        sys.exit(
+            "error: --batch cannot be used: how many rounds and generations a run has is"
+            " known only as it goes on; leave it out, or name the runs one by one."
+        )
+
+
+def said(*options):
+    """Whether the command line has one of some options; Snakemake tells it too late."""
+    words = {word.partition("=")[0] for word in sys.argv[1:]}
+    return bool(words & set(options))
+
+
 def check_results():
     """Stop with one sentence if a result is not as long as it was written."""
     try:
         for run in RUNS:
             check_sizes(f"results/{run}")
     except InputError as error:
-        raise WorkflowError(str(error))
+        sys.exit(f"error: {error}")
+
+
+def check_options():
+    """Stop if a run was made with other options, and Snakemake does not know it.
+
+    It keeps them in .snakemake, and takes what it has no record of for up to date; the
+    estimate keeps them, too.
+    """
+    forced = said("--forcerun", "-R", "--forceall", "-F", "--force", "-f")
+    if forced or existing(".snakemake/metadata") and os.listdir(".snakemake/metadata"):
+        return
+    for run, now in RUNS.items():
+        for path in existing(f"results/{run}/estimate.json"):
+            before = read_json(path)["options"]
+            other = [key for key in now if before.get(key, now[key]) != now[key]]
+            if other and existing(f"results/{run}/import"):
+                key = other[0]
+                sys.exit(
+                    f"error: results/{run} was made with {key} = {before[key]}, which is"
+                    f" {now[key]} now, and the folder .snakemake, by which that is noticed,"
+                    f" is gone; set it back, or remove results/{run}, or say --forcerun"
+                    " with the first rule that depends on it."
+                )
+
+
+@functools.cache
+def state_of_images(run):
+    """What the images behind the table of a run are, by their sizes and times.
+
+    A parameter of the import: when they change, it is done again, and all that follows.
+    Images that are gone are taken to be as they were, so that nothing is made again
+    that cannot be.
+    """
+    particles = RUNS[run]["particles"]
+    # What the workflow makes itself is made again with its table.
+    if reference(particles) or particles in DEMO_PARTICLES + DEMO_SUBTOMOGRAMS:
+        return ""
+    try:
+        return state_of(files_behind(particles))
+    except (InputError, OSError) as error:
+        for noted in map(Path, existing(f"results/{run}/import/.images")):
+            if workflow.is_main_process:
+                logger.warning(f"{run}: {error} Results are kept as they are.")
+            return noted.read_text()
+        return ""
+
+
+#: Behind the command of an import: keeps what the images were.
+NOTE_IMAGES = " && printf %s {params.images:q} > results/{wildcards.run}/import/.images"
 
 
 def check_clocks():
@@ -300,7 +384,8 @@ def rounds(run, number):
             run=run, folder=f"{number:04d}", round=f"{round_number:04d}"
         ).output
         classes.append(output.classes)
-        if read_json(output.state)["stop"]:
+        # With --touch, what is not there yet is not made either.
+        if not os.path.exists(output.state) or read_json(output.state)["stop"]:
             break
     return classes
 
@@ -323,7 +408,7 @@ def generations(run):
         status = checkpoints.isac_account.get(
             run=run, folder=f"{number:04d}", generation=number
         ).output.status
-        if read_json(status)["stop"]:
+        if not os.path.exists(status) or read_json(status)["stop"]:
             break
 
 
@@ -335,13 +420,31 @@ def of_generations(name):
     ]
 
 
-def last_rounds(wildcards):
-    """The last round of every generation.
+def results_2d(wildcards):
+    """All files of the runs for images, so that one that is lost is made again.
 
-    A finished file says nothing of what a raised max_round or n_generations adds; a
-    target that asks for these goes on.
+    The last round of every generation is among them: a finished file says nothing of
+    what a raised max_round or n_generations adds.
     """
-    return [rounds(run, number)[-1] for run in RUNS_2D for number in generations(run)]
+    of_run = [rules.isac_import, rules.isac_prealign, rules.isac_shrink]
+    of_run += [rules.isac_class_averages, rules.isac_report]
+    of_generation = [rules.isac_candidates, rules.isac_reproducible, rules.isac_account]
+    wanted = []
+    for run in RUNS_2D:
+        flip = [rules.isac_phase_flip] * RUNS[run]["CTF"]
+        wanted += outputs(of_run + flip, run=run)
+        for number in generations(run):
+            place = dict(run=run, folder=f"{number:04d}", generation=number)
+            wanted += outputs(of_generation, **place)
+            for k in range(len(rounds(run, number))):
+                place["round"] = f"{k + 1:04d}"
+                wanted += outputs([rules.isac_candidates_round], **place)
+    return wanted
+
+
+def outputs(of, **wildcards):
+    """The outputs of some rules, as plain names."""
+    return [str(path).format(**wildcards) for rule in of for path in rule.output]
 
 
 def last_rounds_of_first_generation(wildcards):

@@ -167,12 +167,14 @@ rule pytom_import:
         options=options("pixel_size", "wedge", "mask", "binning"),
         other=import_of_other,
         folder="results/{run}/import",
+        images=lambda w: state_of_images(w.run),
     message:
         "{wildcards.run}: reading {input.particles}"
     shell:
         f"{SCRIPT}/pytom_import.py --particles {{input.particles:q}} {{params.other}}"
         " --options {params.options:q} --nclass {resources.nclass}"
         " --folder {params.folder} > {log} 2>&1"
+        f"{NOTE_IMAGES}"
 
 
 rule pytom_prepare:
@@ -235,7 +237,9 @@ rule ccc_matrix:
         options=options("mask", "focus_mask", "binning", "compat", "pose_errors"),
         imported="results/{run}/import",
         prepared="results/{run}/prepared",
-        given=lambda w, input: f"--given {input.given}" if input.given else "",
+        given=lambda w, input: (
+            f"--given {shlex.quote(str(input.given))}" if input.given else ""
+        ),
     message:
         "{wildcards.run}: correlating all pairs on {resources.tasks} ranks"
     shell:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from cryokin.errors import InputError, exit_on_input_error
-from cryokin.files import write_json
+from cryokin.files import portable, write_json
 from cryokin.io.particles import (
     canonical,
     check_images,
@@ -14,7 +14,6 @@ from cryokin.io.particles import (
     image_box,
     image_source,
     notes,
-    portable,
     read_particles,
     write_particles,
 )
@@ -85,7 +84,7 @@ def main() -> None:
             "box": box,
             "pixel_size": table.pixel_size,
             "has_ctf": has_ctf(table),
-            "source": portable(args.particles, Path.cwd()),
+            "source": portable(args.particles),
             "sha256": sha256(args.particles),
             "excluded": excluded,
             "notes": told,

@@ -4,20 +4,20 @@ import argparse
 import os
 import webbrowser
 from pathlib import Path
-
-import yaml
+from typing import Any
 
 from cryokin.errors import InputError, exit_on_input_error
 from cryokin.provenance import sha256
 from cryokin.report.server import SelectionServer, page_data
+from cryokin.yaml_files import read_yaml
 
 
 def selection_file(config: Path, run: str) -> str:
     """Return where the selection of a run stands, as its configuration may say."""
-    runs = {}
-    if config.is_file():
-        runs = (yaml.safe_load(config.read_text(encoding="utf-8")) or {}).get("runs")
-    return (runs or {}).get(run, {}).get("selection") or f"config/selection/{run}.yaml"
+    found: Any = read_yaml(config) if config.is_file() else None
+    for key in ("runs", run, "selection"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else f"config/selection/{run}.yaml"
 
 
 def table_of_classes(results: Path) -> Path:

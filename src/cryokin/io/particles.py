@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from cryokin.errors import InputError
+from cryokin.files import portable
 from cryokin.io.cryosparc import cryosparc_particles
 from cryokin.io.eman_hdf import is_hdf
 from cryokin.io.eman_particles import Convention, eman_particles
@@ -461,13 +462,6 @@ def canonical(table: ParticleTable, box: int) -> ParticleTable:
         if column not in optics:
             optics[column] = value
     return replace(table, particles=particles, optics=optics)
-
-
-def portable(path: str | os.PathLike[str], folder: Path) -> str:
-    """Return the name of a file as seen from a folder that it is in, else absolute."""
-    absolute, top = os.path.abspath(path), os.path.abspath(folder)
-    inside = os.path.commonpath([absolute, top]) == top
-    return os.path.relpath(absolute, top) if inside else absolute
 
 
 def named(stack: Path, folders: Sequence[Path]) -> str:

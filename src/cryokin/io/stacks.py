@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,9 @@ CTF_FIELDS = (
     "phase_shift",
 )
 """Units: A, A, degree, kV, mm, fraction, degree."""
+
+#: What the clocks of two machines may be apart [s].
+CLOCKS = 2.0
 
 CTF_DTYPE = np.dtype([(field, np.float64) for field in CTF_FIELDS])
 
@@ -198,8 +201,16 @@ class ImageSource:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ImageSource:
-        """Read what `save` wrote."""
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        InputError
+            If a stack is gone, or was changed since: what was found out of the images
+            would be used for others.
+        """
         with np.load(path, allow_pickle=False) as stored:
+            _check_unchanged(map(str, stored["files"]), os.path.getmtime(path))
             ctf = None
             if "defocus_u" in stored:
                 ctf = np.zeros(len(stored["file_index"]), CTF_DTYPE)
@@ -319,6 +330,24 @@ def square_side(stack: Stack, index: int, name: str) -> int:
 def image_name(path: str | os.PathLike[str], index: int) -> str:
     """Return RELION's name of an image: number from 1, ``@``, file."""
     return f"{index + 1:06d}@{os.fspath(path)}"
+
+
+def _check_unchanged(files: Iterable[str], imported: float) -> None:
+    """Refuse stacks that are gone or younger than the import (seconds of the epoch)."""
+    for file in files:
+        try:
+            changed = os.path.getmtime(file)
+        except OSError as error:
+            raise InputError(
+                f"{file}: the stack that particles were imported from cannot be read"
+                f" ({error.strerror}); bring it back, or change particles in the"
+                " config."
+            ) from None
+        if changed > imported + CLOCKS:
+            raise InputError(
+                f"{file}: the stack was changed after its particles were imported; say"
+                " the same command again with --forcerun isac_import."
+            )
 
 
 def _by_file(

@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-
 from cryokin.errors import InputError
 from cryokin.selection import check_selection, parse_selection, write_selection
+from cryokin.yaml_files import load_yaml
 
 HOST = "127.0.0.1"
 OWN_NAMES = (HOST, "localhost")
@@ -95,10 +94,7 @@ class SelectionServer(ThreadingHTTPServer):
         InputError
             If it is no selection of classes that the run has.
         """
-        try:
-            content = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise InputError("the selection is no YAML; load the page again.") from None
+        content = load_yaml(text, "the selection")
         selection = parse_selection(content, "the selection")
         shown = page_data(self.page.read_text(encoding="utf-8"))
         known = [entry["k"] for entry in shown.get("classes", ())]
