@@ -77,6 +77,7 @@ rule all:
     default_target: True
     input:
         expand("results/{run}/estimate.json", run=RUNS),
+        lost_parts,
         results_2d,
         expand("results/{run}/report/index.html", run=RUNS),
         results_3d,

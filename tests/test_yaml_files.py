@@ -13,7 +13,10 @@ BOMB = "\n".join(
     + [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
 )
 REFUSED = {
-    "a key twice": ("keep: [1]\nrun: a\nkeep: [2]\n", "a.yaml, line 3, column 1: .*keep"),
+    "a key twice": (
+        "keep: [1]\nrun: a\nkeep: [2]\n",
+        "a.yaml, line 3, column 1: .*keep",
+    ),
     "a key twice below": ("runs:\n  a: {x: 1}\n  a: {x: 2}\n", "line 3, column 3"),
     "a key twice in flow": ("{a: 1, b: 2, a: 3}", "the key a stands twice"),
     "no end": ("keep: [1, 2\nrun: demo\n", "line 2, column 4"),
@@ -56,7 +59,11 @@ def test_plain_values_are_those_of_yaml(text):
 
 
 def test_files_that_are_no_text_are_refused(tmp_path):
-    for name, content in (("a", b"\xff\xfea: 1"), ("b", b"\x00\x01"), ("c", b"a: \xe4")):
+    for name, content in (
+        ("a", b"\xff\xfea: 1"),
+        ("b", b"\x00\x01"),
+        ("c", b"a: \xe4"),
+    ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=f"{name}"):
             read_yaml(tmp_path / name)

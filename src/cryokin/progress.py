@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cryokin.costs import CASES, JobWork
+from cryokin.errors import InputError
 from cryokin.estimate import jobs_of
 from cryokin.files import read_json
 from cryokin.io.counts import Counts
@@ -370,7 +371,17 @@ class Watch:
         if not self._at_work(results):
             return
         if run not in self._counts:
-            self._counts[run] = self._counted(run, results)
+            try:
+                self._counts[run] = self._counted(run, results)
+            except InputError:
+                # What cannot be counted cannot be imported, either.
+                if failed is not None:
+                    step = STEPS["isac_import"]
+                    text = f"{run}: {failed} ({step})"
+                    at = Progress(run, "stopped", step, None, None, None, 0, None, text)
+                    _keep(results / "progress.json", at)
+                    self._tell(text)
+                return
         self._tell_notes(run, results / "import/import.json")
         now = self._now(run, results, last and failed is None)
         if failed is not None and (now.state != "done" or f"results/{run}/" in failed):

@@ -376,6 +376,11 @@ def round_before(wildcards):
     return [f"{folder}/round_{int(wildcards.round) - 1:04d}/state.json"]
 
 
+def untouched(path):
+    """Whether a file stays away because Snakemake only touches those that are there."""
+    return said("--touch", "-t") and not os.path.exists(path)
+
+
 def rounds(run, number):
     """The candidates of a generation's rounds, asking each round if it was the last."""
     classes = []
@@ -384,8 +389,7 @@ def rounds(run, number):
             run=run, folder=f"{number:04d}", round=f"{round_number:04d}"
         ).output
         classes.append(output.classes)
-        # With --touch, what is not there yet is not made either.
-        if not os.path.exists(output.state) or read_json(output.state)["stop"]:
+        if untouched(output.state) or read_json(output.state)["stop"]:
             break
     return classes
 
@@ -408,7 +412,7 @@ def generations(run):
         status = checkpoints.isac_account.get(
             run=run, folder=f"{number:04d}", generation=number
         ).output.status
-        if not os.path.exists(status) or read_json(status)["stop"]:
+        if untouched(status) or read_json(status)["stop"]:
             break
 
 
@@ -440,6 +444,28 @@ def results_2d(wildcards):
                 place["round"] = f"{k + 1:04d}"
                 wanted += outputs([rules.isac_candidates_round], **place)
     return wanted
+
+
+def lost_parts(wildcards):
+    """Files of rounds and generations that are gone while others of the job are there.
+
+    Snakemake takes a checkpoint for done when its first file is there.
+    """
+    lost = []
+    for run in RUNS_2D:
+        for path in sorted(Path("results", run).glob("generation_[0-9]*")):
+            folder = path.name.removeprefix("generation_")
+            made = [(rules.isac_account, dict(generation=int(folder)))]
+            for inner in sorted(path.glob("round_[0-9]*")):
+                number = inner.name.removeprefix("round_")
+                if int(number) <= RUNS[run]["max_round"]:
+                    made.append((rules.isac_candidates_round, dict(round=number)))
+            for rule, place in made:
+                files = outputs([rule], run=run, folder=folder, **place)
+                there = existing(*files)
+                if 0 < int(folder) <= RUNS[run]["n_generations"] and there:
+                    lost += [name for name in files if name not in there]
+    return lost
 
 
 def outputs(of, **wildcards):
