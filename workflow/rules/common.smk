@@ -58,12 +58,23 @@ def only(runs):
 RUNS_2D, RUNS_3D = runs_of("isac"), runs_of(*SUBTOMOGRAM_METHODS)
 
 
+def numbers_to(limit, form):
+    """A pattern of the numbers from 1 to a limit, written in some form."""
+    return only([form.format(number) for number in range(1, limit + 1)])
+
+
+def limit(key):
+    """The largest value that an option has in any run for images."""
+    return max((RUNS[run][key] for run in RUNS_2D), default=0)
+
+
 wildcard_constraints:
     run=only(RUNS),
-    # Generations and rounds count from 1; 0000 holds what the first starts from.
-    folder=r"(?!0000)\d{4}",
-    generation=r"[1-9]\d*",
-    round=r"(?!0000)\d{4}",
+    # Generations and rounds count from 1; 0000 holds what the first starts from. Beyond
+    # the limits of the runs there is nothing to be made.
+    folder=numbers_to(limit("n_generations"), "{:04d}"),
+    generation=numbers_to(limit("n_generations"), "{:d}"),
+    round=numbers_to(limit("max_round"), "{:04d}"),
 
 
 def existing(*paths):
@@ -85,8 +96,8 @@ def is_selected(run):
 def selection_needed(wildcards):
     """The user's selection of a run, or nothing where the run selects by rule."""
     if not is_selected(wildcards.run):
-        raise WorkflowError(
-            f"{wildcards.run}: nothing says which classes are kept; save a selection in"
+        sys.exit(
+            f"error: {wildcards.run}: nothing says which classes are kept; save a selection in"
             f" the report as config/selection/{wildcards.run}.yaml, or set"
             f" runs.{wildcards.run}.select in the config."
         )
@@ -165,21 +176,34 @@ def hold_folder():
     call left at work is ended first.
     """
     try:
-        held = os.open(".snakemake/in_use", os.O_RDWR | os.O_CREAT)
+        # A link would lead to a file that is somebody else's to write.
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        held = os.open(".snakemake/in_use", flags)
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise WorkflowError(
             f"{os.getcwd()}: another snakemake is at work in this folder; wait until"
             " it ends, or give this one a folder of its own by --directory."
         )
-    before = os.pread(held, 100, 0).decode()
-    if before and (ended := leftovers.end_processes(before)):
+    except OSError as error:
+        raise WorkflowError(
+            f"{os.getcwd()}/.snakemake/in_use: {error.strerror}; it must be a file of"
+            " yours: remove it."
+        )
+    file = os.fstat(held)
+    # In a copy of the folder it is another file, and the call is not this one's.
+    place = f".{leftovers.host()}.{file.st_dev}.{file.st_ino}"
+    before = os.pread(held, 200, 0).decode(errors="replace")
+    if before.endswith(place) and (ended := leftovers.end_processes(before)):
         logger.info(f"Ended {ended} processes of a call that was killed.")
     if jobs := leftovers.jobs_in("."):
         logger.info(f"Cancelling jobs of a call that was killed: {' '.join(jobs)}")
         if not leftovers.end_jobs(jobs):
             raise WorkflowError(f"These jobs do not end: {' '.join(jobs)}; try later.")
-    os.environ[leftovers.CALL] = str(uuid.uuid4())
+    for run in RUNS:
+        leftovers.remove_partial(f"results/{run}")
+    os.environ[leftovers.CALL] = f"{uuid.uuid4()}{place}"
+    os.ftruncate(held, 0)
     os.pwrite(held, os.environ[leftovers.CALL].encode(), 0)
 
 
@@ -398,8 +422,8 @@ def rounds_of_generation(wildcards):
     """The candidates of the rounds of the generation that a file's name tells."""
     number = int(wildcards.generation)
     if int(wildcards.folder) != number:
-        raise WorkflowError(
-            f"generation_{wildcards.folder} holds no file of generation {number}; ask"
+        sys.exit(
+            f"error: generation_{wildcards.folder} holds no file of generation {number}; ask"
             f" for generation_{number:04d} instead."
         )
     return rounds(wildcards.run, number)

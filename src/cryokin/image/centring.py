@@ -125,10 +125,11 @@ def find_centre(image: Image, method: int, radius: float) -> NDArray[np.float64]
     ----------
     image : ndarray, shape (box, box)
     method : int
-        1 phase centre of gravity; 2 correlation with a Gaussian of 2 pixel; 3 with a
-        ring (Gaussian of 7 pixel less one of 2); 4 with the mask; 5 with the image's
-        own rotational average, repeated; 6 centre of gravity above mean + sigma; 7 fit
-        of the mask to the smoothed area above mean + sigma. Any other: none.
+        1 phase centre of gravity; 2 correlation with a Gaussian of half the radius; 3
+        with a ring (Gaussian of 7 pixel less one of 2); 4 with the mask, highest in its
+        middle; 5 with the image's own rotational average, repeated; 6 centre of gravity
+        above mean + sigma; 7 fit of the mask to the smoothed area above mean + sigma.
+        Any other: none.
     radius : float
         Radius of the mask [pixel].
 
