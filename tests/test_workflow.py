@@ -868,6 +868,76 @@ def test_images_are_inputs(place, particles):
     assert "Nothing to be done" in text
 
 
+HOSTILE = (
+    "a$(touch PWNED)`touch PWNED`;touch PWNED;&touch PWNED&|touch PWNED>PWNED",
+    """it's "quoted" '$(touch PWNED)' "$(touch PWNED)" \\$(touch PWNED)' """,
+)
+STUB = """#!/bin/sh
+for word in "$@"; do printf '%s\\0' "$word"; done >> "$ARGUMENTS"
+"""
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_name_of_a_file_is_a_command(place, tmp_path, name):
+    """In every place that takes one; the commands run with programs that do nothing."""
+    work = place.folder / f"hostile_{HOSTILE.index(name)}"
+    work.mkdir()
+    shutil.copytree(place.folder / "work/results", work / "results")
+    shutil.copytree(place.folder / "work/.snakemake", work / ".snakemake")
+    given = {
+        key: f"{key}{name}{suffix}"
+        for key, suffix in (
+            *(("particles", ".star"), ("selection", ".yaml"), ("tilted", ".star")),
+            *(("mask", ".em"), ("focus_mask", ".em"), ("ccc", ".csv")),
+        )
+    }
+    for file in given.values():
+        (work / file).touch()
+    flat = {key: given[key] for key in ("selection", "tilted")}
+    cubes = {key: given[key] for key in ("particles", "mask", "focus_mask", "ccc")}
+    cubes |= {"selection": given["selection"], "wedge": {"angles": [30, 30]}}
+    tiny = OPTIONS | {"particles": str(place.particles)} | flat
+    place.write(
+        "hostile.yaml",
+        {
+            "tiny": tiny,
+            "other": OPTIONS | {"particles": given["particles"]},
+            "cubes": {"method": "cpca", "lowpass": 5, "nclass": 2} | cubes,
+        },
+    )
+    targets = [
+        *(
+            "results/tiny/selected/isacselect.txt",
+            "results/tiny/rct/class_0001/tilted.txt",
+        ),
+        *("results/other/import/import.json", "results/other/estimate.json"),
+        *("results/cubes/selected/filtered_pl.xml", "results/cubes/estimate.json"),
+    ]
+    text = place.run(
+        "--dry-run", "--printshellcmds", *targets, config="hostile.yaml", work=work.name
+    )
+    commands = re.findall(r"^Shell command: (.*CRYOKIN.*)$", text, re.M)
+    assert len(commands) >= 8
+    for program in ("python", "mpiexec", "env"):
+        (tmp_path / program).write_text(STUB)
+        (tmp_path / program).chmod(0o755)
+    environment = {
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "CRYOKIN": "none",
+        "ARGUMENTS": str(tmp_path / "arguments"),
+    }
+    for command in commands:
+        for output in re.findall(r"> (results/\S+)", command):
+            (work / output).parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["bash", "-c", command], cwd=work, env=environment, check=False)
+    assert list(place.folder.rglob("*PWNED")) == []
+    words = (tmp_path / "arguments").read_text().split("\0")
+    options = [json.loads(word) for word in words if word.startswith("{")]
+    for key, file in given.items():
+        inside = any(option.get(key) == file for option in options)
+        assert inside or file in words, key
+
+
 def test_options_that_snakemake_forgot_are_compared(place):
     config = place.configure("other.yaml", img_per_grp=21)
     records = place.folder / "work/.snakemake/metadata"
