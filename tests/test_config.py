@@ -367,11 +367,59 @@ class TestSubtomograms:
              " and groups."),
             ({"reproducible": {"runs": 1}}, 'runs.a.reproducible = {"runs": 1} cannot'
              " be used, it must be e.g. {runs: 4} or null."),
+            ({"mask": {"sphere": {"radius": 9, "edge": float("nan")}}}, "runs.a.mask ="
+             ' {"sphere": {"radius": 9, "edge": NaN}} cannot be used, it must be the'
+             " path of a file or e.g. {sphere: {radius: 12, edge: 3}}."),
+            ({"merge": {"height": float("nan")}}, 'runs.a.merge = {"height": NaN}'
+             " cannot be used, it must be e.g. {number: 3} or e.g. {height: 0.2} or"
+             " e.g. {groups: {a: [0, 2], b: [1]}} or null."),
+            ({"average": "class\n"}, 'runs.a.average = "class\\n" cannot be used, it'
+             " must be the path of a file."),
+            ({"exact": True, "pose_errors": "project"}, 'runs.a.pose_errors ='
+             ' "project" cannot be used, it must be keep with exact: true, which'
+             " correlates the particles themselves."),
+            ({"compat": "pytom", "clustering": "mixture"}, 'runs.a.clustering ='
+             ' "mixture" cannot be used, it must be "kmeans" under compat: pytom, or be'
+             " left out."),
+            ({"compat": "pytom", "pose_refinement": 2}, "runs.a.pose_refinement = 2"
+             " cannot be used, it must be 0 under compat: pytom, or be left out."),
         ],
     )  # fmt: skip
     def test_refusals_say_what_to_do(self, options, expected):
         run = SMALLEST_3D | {"method": "cpca"} | options
         assert sentence(load, run) == expected
+
+    @pytest.mark.parametrize(
+        ("method", "key", "value", "taken"),
+        [
+            ("mco_exmx", "score", "likelihood", "correlation"),
+            ("mco_exmx", "leave_one_out", True, False),
+            ("mco_exmx", "starts", 20, 1),
+            ("mco_exmx", "start_from", "cpca", "labels"),
+            ("mco_ac", "start_from", "cpca", "random"),
+            ("mco_ac", "criterion", "threshold", "pytom"),
+        ],
+    )
+    def test_what_pytom_s_rules_would_ignore_is_refused(
+        self, method, key, value, taken
+    ):
+        run = SMALLEST_3D | {"method": method, key: value}
+        assert load(run)[key] == value
+        words = sentence(load, run | {"compat": "pytom"})
+        assert words.startswith(f"runs.a.{key} = ")
+        assert load(run | {"compat": "pytom", key: taken})[key] == taken
+
+    def test_exact_correlations_keep_the_pose_errors(self):
+        run = SMALLEST_3D | {"method": "cpca", "exact": True}
+        assert load(run)["pose_errors"] == "keep"
+        assert load(run | {"exact": False})["pose_errors"] == "project"
+
+    @pytest.mark.parametrize("step", [1e-9, 1e-300, 5e-5])
+    def test_rounds_of_annealing_are_bounded(self, step):
+        run = SMALLEST_3D | {"method": "mco_ac", "temperature_step": step}
+        assert "at least temperature / 1000" in sentence(load, run)
+        run = SMALLEST_3D | {"method": "mco_ac", "temperature": 1e20}
+        assert "at least temperature / 1000" in sentence(load, run)
 
     def test_a_sphere_has_an_edge(self):
         run = load(SMALLEST_3D | {"method": "cpca"})

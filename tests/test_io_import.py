@@ -54,7 +54,7 @@ def test_import_writes_table_source_and_info(root, folder, monkeypatch):
         "excluded": [
             {"id": 3, "image": f"000004@{folder}/s.mrcs", "reason": "constant"}
         ],
-        "notes": [],
+        "warnings": [],
     }
     table = read_particles(folder / "out/p.star")
     assert table.particles["rlnImageName"][8] == "000009@s.mrcs"  # seen from here

@@ -229,22 +229,21 @@ def test_a_watch_tells_only_of_runs_that_are_at_work(tmp_path, monkeypatch):
     assert not (tmp_path / "results/other").exists()
 
 
-def test_what_the_import_found_is_told_once(tmp_path, monkeypatch):
+def test_warnings_of_the_import_are_told_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    place = Place(tmp_path / "results/it")
+    place = Place(tmp_path / "results/it", method="cpca")
     told = []
-    watch = Watch({"it": place.options}, dict, lambda run: Counts(N, 64), told.append)
+    watch = Watch({"it": place.options}, dict, lambda path: Counts(N, 20), told.append)
     watch.start()
-    place.prepare()
-    (place.folder / "logs").mkdir()
-    (place.folder / "logs/isac_import.log").touch()
-    (place.folder / "import/import.json").write_text(
-        json.dumps({"n": N, "box": 64, "notes": ["20 images are the same"]})
-    )
-    watch._look("it")
-    watch._look("it")
+    imported = {"n": N, "box": 20, "warnings": ["nothing was sampled."]}
+    place.write("import/import.json", imported)
+    os.utime(place.folder / "import/import.json")
+    place.write("logs/pytom_import.log", "")
+    os.utime(place.folder / "logs/pytom_import.log")
+    for _ in range(2):
+        watch._look("it")
     watch.stop()
-    assert told.count("it: note: 20 images are the same") == 1
+    assert told.count("it: warning: nothing was sampled.") == 1
 
 
 def test_a_run_whose_last_job_failed_is_not_called_done(tmp_path, monkeypatch):

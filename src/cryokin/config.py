@@ -38,6 +38,20 @@ PARTICLE_SUFFIXES = (
     ".cs",
 )
 
+#: What PyTom's own rules take for options that they do not know.
+BY_PYTOM: dict[str, tuple[Any, ...]] = {
+    "score": ("correlation",),
+    "leave_one_out": (False,),
+    "clustering": ("kmeans",),
+    "criterion": ("pytom",),
+    "exact": (True,),
+    "pose_errors": ("keep",),
+    "pose_refinement": (0,),
+}
+
+#: Most rounds of annealing; each is a job.
+MOST_ROUNDS = 1000
+
 #: Particles of another run, as `particles` names them: the run, and which of its own.
 REFERENCE = re.compile(
     r"run:([A-Za-z0-9_-]+)/(unaccounted|selected|class/(?:0|[1-9]\d*))"
@@ -171,6 +185,8 @@ def _load_run(
     _refuse_unknown(run, options, f"{where}.", f"option of method {method}")
     values = {key: _value(run, key, option, where) for key, option in options.items()}
     _CHECKS[method](values, where)
+    if method != "isac":
+        _check_without_effect(run, values, where)
     return values
 
 
@@ -461,6 +477,7 @@ def _check_subtomograms(run: dict[str, Any], where: str) -> None:
     if run["merge"] is not None:
         _check_merge(run, where)
     # PyTom's own way knows no start from CPCA.
+    rounds = run.get("temperature", 0.0) / run.get("temperature_step", 1.0)
     random = run["method"] != "cpca" and (
         run["start_from"] == "random"
         or (run["start_from"] == "cpca" and run["compat"] == "pytom")
@@ -481,10 +498,42 @@ def _check_subtomograms(run: dict[str, Any], where: str) -> None:
             "focus_mask",
             "must be null under compat: pytom, which knows one mask",
         ),
+        (
+            rounds <= MOST_ROUNDS,
+            "temperature_step",
+            f"must be at least temperature / {MOST_ROUNDS}, the most rounds there are",
+        ),
     ):
         if not fits:
             raise InputError(
                 f"{where}.{key} = {_shown(run[key])} cannot be used, it {sentence}."
+            )
+
+
+def _check_without_effect(
+    given: Mapping[str, Any], run: dict[str, Any], where: str
+) -> None:
+    """Raise `InputError` for an option that is given and would change nothing."""
+    if run.get("exact") and run["compat"] == "none":
+        if given.get("pose_errors") == "project":
+            raise InputError(
+                f"{where}.pose_errors = {_shown('project')} cannot be used, it must be"
+                " keep with exact: true, which correlates the particles themselves."
+            )
+        run["pose_errors"] = "keep"
+    if run["compat"] == "none":
+        return
+    taken = dict(BY_PYTOM)
+    if run["method"] == "mco_exmx":
+        taken |= {"start_from": ("labels",), "starts": (1,)}
+    if run["method"] == "mco_ac":
+        taken |= {"start_from": ("labels", "random")}
+    for key, values in taken.items():
+        if key in given and key in run and run[key] not in values:
+            raise InputError(
+                f"{where}.{key} = {_shown(run[key])} cannot be used, it must be"
+                f" {' or '.join(map(_shown, values))} under compat: pytom, or be left"
+                " out."
             )
 
 

@@ -61,6 +61,9 @@ STEPS = {
     "pytom_report": "report",
 }
 
+#: Files that hold warnings.
+WARNING = ("import/import.json", "prepared/prepared.json")
+
 #: What the last such line of a job's log says of how far it is.
 DETAILS = (
     (re.compile(r"^iteration (\d+) of (\d+)", re.M), "iteration {0} of {1} done"),
@@ -331,7 +334,7 @@ class Watch:
         self._ranks: Mapping[str, int] = {}
         self._tell = tell or (lambda line: print(line, file=sys.stderr, flush=True))
         self._counts: dict[str, Counts] = {}
-        self._noted: set[str] = set()
+        self._warned: set[Path] = set()
         self._last: dict[str, Progress] = {}
         self._since: dict[tuple[str, str], float] = {}
         self._end = threading.Event()
@@ -382,7 +385,8 @@ class Watch:
                     _keep(results / "progress.json", at)
                     self._tell(text)
                 return
-        self._tell_notes(run, results / "import/import.json")
+        for told in WARNING:
+            self._warn(run, results / told)
         now = self._now(run, results, last and failed is None)
         if failed is not None and (now.state != "done" or f"results/{run}/" in failed):
             now = _with(now, "stopped", f"{run}: {failed} ({now.step})")
@@ -395,15 +399,15 @@ class Watch:
         if now != before:
             _keep(results / "progress.json", now)
 
-    def _tell_notes(self, run: str, imported: Path) -> None:
-        """Tell, once, what an import of this call found that the user should know."""
-        if run in self._noted or not imported.exists():
+    def _warn(self, run: str, found: Path) -> None:
+        """Tell once what a job of this call found odd in the particles."""
+        if found in self._warned or not found.exists():
             return
-        if imported.stat().st_mtime < self._began - 1:
-            return  # of an earlier call, which told them
-        for sentence in read_json(imported).get("notes", ()):
-            self._tell(f"{run}: note: {sentence}")
-        self._noted.add(run)
+        if found.stat().st_mtime < self._began - 1:
+            return
+        self._warned.add(found)
+        for warning in read_json(found).get("warnings", ()):
+            self._tell(f"{run}: warning: {warning}")
 
     def _counted(self, run: str, results: Path) -> Counts:
         """Return the particles of a run, from its import if that is done."""

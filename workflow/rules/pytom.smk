@@ -164,7 +164,7 @@ rule pytom_import:
         # For a check alone: as a parameter, another number would make all again.
         nclass=lambda w: RUNS[w.run]["nclass"],
     params:
-        options=options("pixel_size", "wedge", "mask", "binning"),
+        options=options("method", "compat", "pixel_size", "wedge", "mask", "binning"),
         other=import_of_other,
         folder="results/{run}/import",
         images=lambda w: state_of_images(w.run),

@@ -87,10 +87,11 @@ def main() -> None:
             "source": portable(args.particles),
             "sha256": sha256(args.particles),
             "excluded": excluded,
-            "notes": told,
+            "warnings": told,
         },
     )
-    print(*(f"note: {sentence}" for sentence in told), sep="\n")
+    for sentence in told:
+        print(f"warning: {sentence}")
     print(f"{table.n} particles of {box} x {box} pixel, {len(excluded)} excluded")
 
 

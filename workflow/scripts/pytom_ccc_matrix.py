@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from cryokin.errors import exit_on_input_error
 from cryokin.files import atomic
@@ -34,7 +35,10 @@ def main() -> None:
     rows, corrected = prepared.rows, prepared.corrected
     if arguments.given:
         if team.leads:
-            matrix = ccc.read_matrix(arguments.given, len(rows))
+            # A matrix of the whole list has those that were left out, too.
+            used = load_import(arguments.imported)
+            matrix = ccc.read_matrix(arguments.given, len(used.whole()))
+            matrix = matrix[np.ix_(used.ids, used.ids)]
             with atomic(arguments.hdf) as partial, h5py.File(partial, "w") as out:
                 out["correlation"] = matrix
         return

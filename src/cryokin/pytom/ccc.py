@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from cryokin.errors import InputError
 from cryokin.files import atomic
+from cryokin.io.quantities import CORRELATION
 from cryokin.parallel import Team
 from cryokin.volume.bands import Band, Rows
 from cryokin.volume.resample import fourier_crop
@@ -29,6 +30,7 @@ from cryokin.volume.resample import fourier_crop
 TILE = 1024  # particles of a side of a tile of matrix products
 EXACT_TILE = 16  # particles of a side of a tile of transforms
 EXACT_FILE = 128  # particles of a side of a tile of transforms that is kept as a file
+ASYMMETRY = 1e-3  # of a matrix that rounding explains
 ROWS = 64  # of a matrix, read at a time
 NO_ENERGY = 1e-12  # relative to a particle's energy: the two have nothing in common
 
@@ -343,7 +345,7 @@ def read_matrix(
     Raises
     ------
     InputError
-        If it is not a square matrix of numbers, or not one of ``n_particles``.
+        If it is not a square matrix of correlations, or not one of ``n_particles``.
     """
     try:
         values = np.loadtxt(path, delimiter=",", ndmin=2)
@@ -358,9 +360,15 @@ def read_matrix(
             f"{path}: {values.shape[0]} x {values.shape[1]} correlations do not fit"
             f" {n} particles; give the matrix that was computed from this list."
         )
-    if not np.isfinite(values).all():
-        raise InputError(
-            f"{path}: {np.count_nonzero(~np.isfinite(values))} correlations are not"
-            " finite; compute the matrix again."
-        )
+    for wrong, expected in (
+        (~CORRELATION.holds(values), str(CORRELATION)),
+        (np.abs(values - values.T) > ASYMMETRY, "a symmetric matrix"),
+    ):
+        if wrong.any():
+            i, j = (int(place[0]) for place in np.nonzero(wrong))
+            raise InputError(
+                f"{path}: line {i + 1}, column {j + 1} is {values[i, j]:g}, and the"
+                f" other way round {values[j, i]:g} ({np.count_nonzero(wrong)} such"
+                f" values), expected {expected}; compute the matrix again."
+            )
     return (values + values.T) / 2

@@ -16,7 +16,7 @@ import scipy.fft
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cryokin.io.pytom_xml import Particle, split_by_class
+from cryokin.io.pytom_xml import UNACCOUNTED, Particle, split_by_class
 from cryokin.parallel import Team
 from cryokin.volume.averages import FLOOR
 from cryokin.volume.filters import bandpass_weight, filtered, frequencies, lowpass
@@ -251,10 +251,11 @@ def initial_lists(
     """Return the particles as PyTom starts with them, and their ids.
 
     A list of one class, or of none, is spread over ``nclass`` classes at random; one
-    with more classes is taken as it is. Sorted by class, as text.
+    with more classes is taken as it is. Sorted by class, as text. Where some particles
+    have a class, those without are in no list.
     """
-    members = split_by_class(particles)
-    whole = list(particles)
+    whole = [p.classified(None) if p.label == UNACCOUNTED else p for p in particles]
+    members = split_by_class(whole)
     if len(members) == 0 or (
         len(members) == 1 and len(next(iter(members.values()))) == len(whole)
     ):

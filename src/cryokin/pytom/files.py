@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,14 @@ from cryokin.parallel import Team
 from cryokin.pytom import ccc, compat
 from cryokin.pytom.cpca import components
 from cryokin.pytom.focus import focus, focus_rows
-from cryokin.pytom.pose_errors import Corrected, correct, refine
+from cryokin.pytom.pose_errors import Corrected, consensus, correct, refine
 from cryokin.volume import averages, masks
 from cryokin.volume.bands import Band, Rows, band, rows
 from cryokin.volume.fsc import fsc, resolution
 from cryokin.volume.resample import binned_size, fourier_crop
 
+ROUNDING = 1e-3  # of a mask below 0, over its largest value, that filters leave
+CERTAIN = 5.0  # standard errors of noise below 0 that make a contrast negative
 SPECTRUM = 64  # eigenvalues that show pose errors
 SPECTRUM_OF = 2000  # particles at most that these are computed from
 SAMPLE = 32  # particles that show what masking once does to their correlations
@@ -40,9 +42,21 @@ ARRAYS = ("consensus", "whitening", "amounts", "errors", "strength")
 
 
 def load_import(folder: str | os.PathLike[str]) -> Subtomograms:
-    """Read the table that a run works on."""
+    """Read the particles that a run works on; others of the list are left out."""
     info = read_json(Path(folder) / "import.json")
-    return tables.load(Path(folder) / "particles", info["box"], info["pixel_size"])
+    found = tables.load(
+        Path(folder) / "particles",
+        info["box"],
+        info["pixel_size"],
+        info.get("weight_scale", 1.0),
+    )
+    copies = info.get("copies", [])
+    data = list(range(len(found)))
+    for first, *others in copies:
+        for i in others:
+            data[i] = first
+    found = replace(found, copies=tuple(data) if copies else ())
+    return found.without([entry["id"] for entry in info.get("excluded", [])])
 
 
 def make_mask(
@@ -86,12 +100,13 @@ def make_mask(
             f"{mask}: the mask has {' x '.join(map(str, weight.shape[::-1]))} voxels,"
             f" but the subtomograms {box} x {box} x {box}; give a mask of their box."
         )
-    if weight.min() < 0 or weight.max() <= 0:
+    if weight.min() < -ROUNDING * weight.max() or weight.max() <= 0:
         raise InputError(
             f"{mask}: the mask has values from {weight.min():g} to {weight.max():g},"
-            " expected 0 outside and up to 1 inside; make another mask."
+            " expected 0 outside and up to 1 inside; make another mask, as float32 if"
+            " a program wrote bytes."
         )
-    weight = weight / weight.max()
+    weight = np.maximum(weight, 0) / weight.max()
     return np.clip(fourier_crop(weight, size), 0, 1) if size != box else weight
 
 
@@ -124,6 +139,8 @@ class Prepared:
         Poses, refined if the run asked for it [voxel of the unbinned box].
     spread : ndarray, shape (n_steps + 1, 7)
         Root mean square of the fitted pose errors, before each step and at the end.
+    inverted : ndarray of int
+        Particles of inverted contrast; known when they are prepared.
     """
 
     rows: Rows
@@ -131,6 +148,7 @@ class Prepared:
     rotations: NDArray[np.float64]
     shifts: NDArray[np.float64]
     spread: NDArray[np.float64]
+    inverted: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, np.intp))
 
 
 def prepare(
@@ -190,8 +208,12 @@ def prepare(
     if options["focus_mask"] is not None:
         narrow = narrowest_mask(options, particles.box)
 
+    inverted = np.zeros(0, np.intp)
+
     def look(given: Rows) -> None:
+        nonlocal inverted
         if team.leads:
+            inverted = inverted_contrast(given)
             shown = spectrum_before(given, narrow) if project else np.zeros(0)
             np.save(folder / "spectrum_before.npy", shown)
         team.barrier()
@@ -214,7 +236,7 @@ def prepare(
         made = make(rotations, shifts, pre_masked=False)
     elif narrow is not None:
         made = focus_rows(made, narrow, team, folder / "rows.npy")
-    return Prepared(made, corrected, rotations, shifts * binning, spread)
+    return Prepared(made, corrected, rotations, shifts * binning, spread, inverted)
 
 
 def spectrum_before(
@@ -247,7 +269,40 @@ def spectrum_before(
     return values * (n / len(ids))
 
 
-def save_prepared(folder: Path, prepared: Prepared, voxel: float | None) -> None:
+def inverted_contrast(given: Rows) -> NDArray[np.intp]:
+    """Return particles whose contrast is that of the others inverted.
+
+    The consensus is in them with a negative factor, by more than noise explains.
+    """
+    found = []
+    common, _ = consensus(given)
+    for i, (x, w) in enumerate(zip(given.x, given.w, strict=True)):
+        seen = w * common
+        power = np.vdot(given.band.multiplicity, np.abs(seen) ** 2)
+        product = np.vdot(given.band.multiplicity, (x * seen.conj()).real)
+        sampled = given.band.multiplicity[w != 0].sum()
+        rest = np.vdot(given.band.multiplicity, np.abs(x - seen) ** 2)
+        # Noise of a part of the box is in fewer independent coefficients.
+        noise = rest / max(sampled, 1) / given.occupancy
+        if product < -CERTAIN * np.sqrt(noise * power):
+            found.append(i)
+    return np.array(found, np.intp)
+
+
+def contrast_warnings(particles: Subtomograms, inverted: NDArray[np.intp]) -> list[str]:
+    """Return a sentence if some particles have the contrast of others inverted."""
+    if len(inverted) == 0:
+        return []
+    first = particles.particles[inverted[0]]
+    return [
+        f"{len(inverted)} of {len(particles)} particles seem to have the contrast of"
+        f" the others inverted, such as {first.file}: bring all to one contrast."
+    ]
+
+
+def save_prepared(
+    folder: Path, prepared: Prepared, voxel: float | None, warnings: Sequence[str] = ()
+) -> None:
     """Write what `prepare` did not write yet to its folder.
 
     ``voxel`` is the edge of one of the (binned) voxels [angstrom].
@@ -274,6 +329,7 @@ def save_prepared(folder: Path, prepared: Prepared, voxel: float | None) -> None
             "coefficients": len(frequencies),
             "voxel": voxel,
             "pose_errors": prepared.spread.tolist(),
+            "warnings": list(warnings),
         },
     )
 
@@ -370,7 +426,7 @@ class ClassAverage:
     volume : ndarray, shape (box, box, box)
         The average.
     fsc : ndarray, shape (box // 2,)
-        Of the even and the odd members.
+        Of two halves of the members; 0 where there is one half alone.
     n : int
         Number of members.
     """
@@ -388,6 +444,7 @@ def class_average(
     team: Team,
 ) -> ClassAverage:
     """Return the unbinned average of a class."""
+    sides = halves_of(particles, members)
     if by_pytom:
         setting = compat.Setting(
             particles.read,
@@ -399,11 +456,11 @@ def class_average(
             particles.box // 2,
         )
         volume = compat.class_average(setting, members, team)
-        halves = [
-            compat.class_average(setting, members[half::2], team)
+        ids = [
+            [i for i, h in zip(members, sides, strict=True) if h == half]
             for half in (0, 1)
-            if members[half::2]
         ]
+        halves = [compat.class_average(setting, half, team) for half in ids if half]
     else:
         parts = averages.sums(
             particles.read,
@@ -412,6 +469,7 @@ def class_average(
             particles.shifts,
             particles.wedges,
             team=team,
+            sides=sides,
         )
         volume = averages.average(parts[0] + parts[1])
         halves = [averages.average(part) for part in parts if part.n]
@@ -419,6 +477,16 @@ def class_average(
     if len(halves) == 2:
         curve = fsc(halves[0], halves[1], mask)
     return ClassAverage(volume, curve, len(members))
+
+
+def halves_of(particles: Subtomograms, members: Sequence[int]) -> list[int]:
+    """Return the half, 0 or 1, of every member of a class.
+
+    They take turns; copies of one particle, whose noise is the same, are in one half.
+    """
+    data = particles.copies or range(len(particles))
+    turn: dict[int, int] = {}
+    return [turn.setdefault(data[i], len(turn)) % 2 for i in members]
 
 
 def write_results(
@@ -441,7 +509,8 @@ def write_results(
     particles : Subtomograms
         At the poses at which they are averaged.
     labels : ndarray of int, shape (n,)
-        Classes from 0; -1: unaccounted.
+        Classes from 0; -1: unaccounted. Particles that were left out on import are
+        unaccounted, too.
     options : mapping
         ``average``, ``mask`` and ``compat`` of the run.
     team : Team
@@ -468,7 +537,10 @@ def write_results(
         for c, one in found.items():
             name = f"{options['average']}_{c}"
             write_both(place / name, one.volume, particles.pixel_size)
-            at_half = resolution(one.fsc, particles.pixel_size or 1.0)
+            # Two halves have 1 in the first shell; one half has no resolution.
+            at_half = None
+            if one.fsc[0] > 0:
+                at_half = round(resolution(one.fsc, particles.pixel_size or 1.0), 4)
             entries.append(
                 {
                     "class": c,
@@ -477,11 +549,14 @@ def write_results(
                     "em": f"class_averages/{name}.em",
                     "mrc": f"class_averages/{name}.mrc",
                     "fsc": one.fsc.round(6).tolist(),
-                    "resolution": round(at_half, 4) if one.n > 1 else None,
+                    "resolution": at_half,
                 }
             )
-    table = particles.classified(labels)
+    table = particles.classified(labels).whole()
     table.write(folder / "classified")
+    whole = np.full(len(table), -1)
+    whole[particles.ids] = labels
+    labels = whole
     write_text(folder / "classes.csv", classes_csv(labels))
     write_json(
         folder / "classes.json",

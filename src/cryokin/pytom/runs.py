@@ -81,6 +81,7 @@ def starts(
                 f"start_from: labels = the list has {found} classes, more than nclass ="
                 f" {nclass}; raise nclass in the config."
             )
+        # Of one class alone, no start can tell which of several it is.
         if found > 1:
             return [of_list]
         return [random_start(n, nclass, seed, 0)]
@@ -153,7 +154,7 @@ def best_course(
     start, agreement = with_best(objectives, [one.labels[-1] for one in courses])
     best = courses[start]
     number = rank_by_size(best.labels[-1], nclass)
-    best = Course(number[best.labels], best.objective, best.changed)
+    best = Course(renumbered(best.labels, number), best.objective, best.changed)
     report = {
         "start": start,
         "starts": len(courses),
@@ -170,6 +171,11 @@ def best_course(
         ],
     }
     return best, report
+
+
+def renumbered(labels: NDArray[np.intp], number: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return labels with the new number of every class; -1 stays -1."""
+    return np.where(labels >= 0, number[labels], -1)
 
 
 def rank_by_size(labels: NDArray[np.intp], nclass: int) -> NDArray[np.intp]:
@@ -266,7 +272,7 @@ def run_compat(
         )
         if found.changed <= options["end_threshold"]:
             break
-    labels = np.empty(len(particles), np.intp)
+    labels = np.full(len(particles), -1)
     labels[order] = in_order
     report = {
         "start": 0,
@@ -480,7 +486,8 @@ def write_annealing(
     best = best_chain(rounds[-1])
     final = np.asarray(rounds[-1][best]["best_labels"])
     number = rank_by_size(final, nclass)
-    listed = particles.classified(number[rounds[0][best]["start"]]).particles
+    start = renumbered(np.asarray(rounds[0][best]["start"]), number)
+    listed = particles.classified(start).particles
     write_particle_list(folder / "RandomisedParticleList.xml", listed)
     steps = [*(-np.diff(temperatures)), temperatures[-1]]
     for r, chains in enumerate(rounds):

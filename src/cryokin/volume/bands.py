@@ -19,10 +19,9 @@ from cryokin.errors import InputError
 from cryokin.parallel import Team, in_blocks
 from cryokin.volume.filters import bandpass_weight, frequencies
 from cryokin.volume.resample import Kernel, align, centred
-from cryokin.volume.wedge import Wedge, common_frame_weight
+from cryokin.volume.wedge import WEAKEST_CTF, Wedge, common_frame_weight
 
 BLOCK = 32  # particles per piece of work; a constant, so that ranks do not matter
-WEAKEST_CTF = 0.05  # coefficients under a weaker CTF hold noise alone and are dropped
 
 
 @dataclass(frozen=True)
