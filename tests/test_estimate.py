@@ -189,6 +189,7 @@ UNUSUAL = {
     "a quoted name with a blank": QUOTED,
     "a comment behind the block": STAR.replace("data_particles", "data_particles # x"),
     "an empty block before": "data_\n\n" + STAR,
+    "a block without a name": "data_\nloop_\n_rlnImageName #1\n1@stack.mrcs\n",
     "images beside particles": STAR + "\ndata_images\n_rlnImageName 9@x.mrcs\n",
     "a byte order mark": "\ufeff" + STAR,
     "large letters": STAR.replace("data_particles", "data_Particles"),

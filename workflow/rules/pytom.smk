@@ -133,9 +133,19 @@ def classes_to_select(wildcards):
 
 
 def results_3d(wildcards):
-    """What belongs to the runs for subtomograms, by their methods and options."""
-    wanted = expand("results/{run}/classes.csv", run=RUNS_3D)
+    """All files of the runs for subtomograms, so that one that is lost is made again."""
+    of_run = [rules.pytom_import, rules.pytom_prepare]
+    of_run += [rules.pytom_class_averages, rules.pytom_report]
+    of_method = {
+        "cpca": [rules.ccc_matrix, rules.eigen_projection, rules.kmeans],
+        "mco_exmx": [rules.mco_exmx],
+        "mco_ac": [rules.mco_ac],
+    }
+    wanted = []
     for run in RUNS_3D:
+        wanted += outputs(of_run + of_method[RUNS[run]["method"]], run=run)
+        if RUNS[run]["reproducible"]:
+            wanted += outputs([rules.pytom_reproducible], run=run)
         if RUNS[run].get("ccc_csv"):
             wanted.append(f"results/{run}/correlation_matrix.csv")
         if RUNS[run]["merge"]:

@@ -117,7 +117,8 @@ def read_column(
     InputError
         As `read_star`, as far as the lines of the block go.
     """
-    name = find_block({name for (_, name), _, _ in _lines(path) if name}, blocks)
+    there = {name for (_, name), _, _ in _lines(path) if name is not None}
+    name = find_block(there, blocks)
     columns: list[str] = []
     for (_, block), number, line in _lines(path):
         if block is None or block != name or line.startswith("data_"):
