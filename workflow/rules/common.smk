@@ -1,3 +1,4 @@
+import contextlib
 import fcntl
 import functools
 import json
@@ -208,7 +209,16 @@ def hold_folder():
 
 
 def check_call():
-    """Refuse ways to call Snakemake that cannot work here."""
+    """Refuse ways to call Snakemake, and places to do it, that cannot work."""
+    if os.path.exists("results") and not os.path.isdir("results"):
+        sys.exit(
+            f"error: {os.path.abspath('results')}: is no folder, and results go there;"
+            " give it another name, or give another folder by --directory."
+        )
+    try:
+        check_disk()
+    except WorkflowError as error:
+        sys.exit(f"error: {error}")
     if said("--batch"):
         sys.exit(
             "error: --batch cannot be used: how many rounds and generations a run has is"
@@ -255,6 +265,12 @@ def check_options():
 
 
 @functools.cache
+def images_of(run):
+    """The files that hold the images of a run."""
+    return files_behind(RUNS[run]["particles"])
+
+
+@functools.cache
 def state_of_images(run):
     """What the images behind the table of a run are, by their sizes and times.
 
@@ -267,7 +283,7 @@ def state_of_images(run):
     if reference(particles) or particles in DEMO_PARTICLES + DEMO_SUBTOMOGRAMS:
         return ""
     try:
-        return state_of(files_behind(particles))
+        return state_of(images_of(run))
     except (InputError, OSError) as error:
         for noted in map(Path, existing(f"results/{run}/import/.images")):
             if workflow.is_main_process:
@@ -283,7 +299,11 @@ NOTE_IMAGES = " && printf %s {params.images:q} > results/{wildcards.run}/import/
 def check_clocks():
     """Have no file of the future: Snakemake would fail whatever is made of it."""
     for run in RUNS:
-        for key, path in given_files(run).items():
+        given = list(given_files(run).items())
+        if "particles" in dict(given):
+            with contextlib.suppress(InputError, OSError):
+                given += [("particles", path) for path in images_of(run)]
+        for key, path in given:
             ahead = os.path.getmtime(path) - time.time() if os.path.exists(path) else 0
             if ahead > 0:
                 raise WorkflowError(
