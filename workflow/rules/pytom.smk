@@ -136,16 +136,15 @@ def results_3d(wildcards):
     """All files of the runs for subtomograms, so that one that is lost is made again."""
     of_run = [rules.pytom_import, rules.pytom_prepare]
     of_run += [rules.pytom_class_averages, rules.pytom_report]
-    of_method = {
-        "cpca": [rules.ccc_matrix, rules.eigen_projection, rules.kmeans],
-        "mco_exmx": [rules.mco_exmx],
-        "mco_ac": [rules.mco_ac],
-    }
+    by_method = dict(cpca="kmeans", mco_exmx="mco_exmx", mco_ac="mco_ac")
     wanted = []
     for run in RUNS_3D:
-        wanted += outputs(of_run + of_method[RUNS[run]["method"]], run=run)
+        method = RUNS[run]["method"]
+        of_classes = getattr(rules, by_method[method])
         if RUNS[run]["reproducible"]:
-            wanted += outputs([rules.pytom_reproducible], run=run)
+            of_classes = rules.pytom_reproducible
+        of_components = [rules.ccc_matrix, rules.eigen_projection] * (method == "cpca")
+        wanted += outputs([*of_run, of_classes, *of_components], run=run)
         if RUNS[run].get("ccc_csv"):
             wanted.append(f"results/{run}/correlation_matrix.csv")
         if RUNS[run]["merge"]:
