@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cryokin.config import PARTICLE_SUFFIXES, load_runs, reference, working_box
+from cryokin.config import (
+    PARTICLE_SUFFIXES,
+    check_config_files,
+    draw_seeds,
+    load_runs,
+    reference,
+    working_box,
+)
 from cryokin.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,7 +37,7 @@ MANUAL = {
 }
 
 # Options that sxisac has not.
-OWN = {"thld_rep", "select", "selection", "tilted"}
+OWN = {"ctf_convention", "thld_rep", "select", "selection", "tilted"}
 
 
 def load(run=None, /, **options):
@@ -411,7 +418,7 @@ class TestSubtomograms:
     def test_rounds_of_annealing_are_bounded(self, step):
         run = SMALLEST_3D | {"method": "mco_ac", "temperature_step": step}
         assert "at least temperature / 1000" in sentence(load, run)
-        run = SMALLEST_3D | {"method": "mco_ac", "temperature": 1e300}
+        run = SMALLEST_3D | {"method": "mco_ac", "temperature": 1e20}
         assert "at least temperature / 1000" in sentence(load, run)
 
     def test_a_sphere_has_an_edge(self):
@@ -425,3 +432,63 @@ def test_the_core_does_not_need_the_workflow():
         "assert not {'jsonschema', 'snakemake'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("radius", 10**400),
+        ("radius", "9" * 5000),
+        ("thld_err", 1e300),
+        ("thld_err", float("nan")),
+        ("rand_seed", 10**40),
+        ("select", {"resolution": float("nan")}),
+        ("select", {"size": 10**400}),
+        ("selection", "a\nb.yaml"),
+        ("particles", "a\n.star"),
+    ],
+)
+def test_values_beyond_all_measure_are_refused_in_a_sentence(key, value):
+    with pytest.raises(InputError, match=rf"my\.yaml: runs\.a\.{key} = ") as caught:
+        load(**{key: value})
+    assert len(str(caught.value)) < 400
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["p{run}.star", "{0}/p.star", "a}.star"])
+def test_a_path_is_no_pattern(name):
+    """Snakemake would put the name of the run into it, and read another file."""
+    with pytest.raises(InputError, match="for a wildcard"):
+        load(particles=name)
+    with pytest.raises(InputError, match="for a wildcard"):
+        load(tilted={"particles": name, "match": "myPair"})
+
+
+def test_a_path_means_the_same_however_it_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("set/p.star", "./set/../set/p.star", str(tmp_path / "set/p.star")):
+        assert load(particles=name)["particles"] == "set/p.star"
+    assert load(particles="/elsewhere/p.star")["particles"] == "/elsewhere/p.star"
+    assert load(particles="-p.star")["particles"] == str(tmp_path / "-p.star")
+
+
+def test_a_seed_is_drawn_once(tmp_path):
+    runs = {"a": load(rand_seed=None), "b": load(rand_seed="null"), "c": load()}
+    draw_seeds(runs, tmp_path)
+    seeds = [runs[run]["rand_seed"] for run in "abc"]
+    assert seeds[2] == 0
+    assert seeds[0] != seeds[1]
+    again = {"a": load(rand_seed=None)}
+    draw_seeds(again, tmp_path)
+    assert again["a"]["rand_seed"] == seeds[0]
+    (tmp_path / "a/rand_seed.txt").write_text("soon")
+    with pytest.raises(InputError, match=r"rand_seed\.txt: holds 'soon'"):
+        draw_seeds({"a": load(rand_seed=None)}, tmp_path)
+
+
+def test_a_configuration_with_a_key_twice_is_refused(tmp_path):
+    (tmp_path / "my.yaml").write_text(
+        "runs: {a: {radius: 1}}\nruns: {b: {radius: 2}}\n"
+    )
+    with pytest.raises(InputError, match=r"my\.yaml, line 2.* runs stands twice"):
+        check_config_files([tmp_path / "my.yaml"])

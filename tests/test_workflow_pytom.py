@@ -389,3 +389,31 @@ def test_an_old_job_becomes_a_run(root, shared, tmp_path):
     assert run["method"] == "mco_ac"
     assert (run["lowpass"], run["temperature"], run["nclass"]) == (12, 2, 2)
     assert len(read_particle_list(run["particles"])) > 0
+
+
+def test_lost_results_and_changed_volumes_are_made_again(place):
+    """Each of its own: the file goes away, a dry run says what would be made."""
+    results = place.results(run="components")
+    assert place.planned() == {}
+    for name, rule in (
+        ("classes.csv", "pytom_class_averages"),
+        ("class_averages", "pytom_class_averages"),
+        ("correlation_matrix.h5", "ccc_matrix"),
+        ("coefficients.npy", "eigen_projection"),
+        ("import/particles.xml", "pytom_import"),
+        ("reproducible.json", "pytom_reproducible"),
+        ("report/index.html", "pytom_report"),
+    ):
+        (results / name).rename(place.folder / "kept")
+        try:
+            assert rule in place.planned(), name
+        finally:
+            (place.folder / "kept").rename(results / name)
+    volume = next((place.folder / "set").rglob("*.mrc"), None) or next(
+        (place.folder / "set").rglob("*.em")
+    )
+    known = volume.stat()
+    os.utime(volume, (known.st_atime, known.st_mtime + 5))
+    assert place.planned()["pytom_import"] == len(RUNS)
+    os.utime(volume, ns=(known.st_atime_ns, known.st_mtime_ns))
+    assert place.planned() == {}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import os
 import re
+import secrets
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,17 @@ from typing import Any
 import yaml
 
 from cryokin.errors import InputError
+from cryokin.files import portable, write_text
+from cryokin.yaml_files import read_yaml
 
 #: Endings of the tables of subtomograms that `particles` may name.
 SUBTOMOGRAM_SUFFIXES = (".xml", ".star", ".tbl")
 
 #: Width of a sphere's edge where none is given [voxel].
 EDGE = 3.0
+
+#: No option is as large; Python's integers may be too large for any float.
+LARGEST = 10**30
 
 #: Endings of the files that `particles` may name.
 PARTICLE_SUFFIXES = (
@@ -185,6 +190,47 @@ def _load_run(
     return values
 
 
+def check_config_files(paths: Iterable[str | os.PathLike[str]]) -> None:
+    """Raise `InputError` for configurations that do not mean what they seem to.
+
+    What Snakemake reads takes the last of two equal keys, and aliases that refer to
+    themselves.
+
+    Parameters
+    ----------
+    paths : iterable of path-like
+        Files in YAML, or in JSON, which is YAML.
+    """
+    for path in paths:
+        read_yaml(path)
+
+
+def draw_seeds(
+    runs: Mapping[str, dict[str, Any]], results: str | os.PathLike[str] = "results"
+) -> None:
+    """Give a run whose ``rand_seed`` is null a random one, the same at every call.
+
+    It is kept in ``<results>/<run>/rand_seed.txt``.
+
+    Raises
+    ------
+    InputError
+        If that file holds no seed.
+    """
+    for run, options in runs.items():
+        if options["rand_seed"] is None:
+            path = Path(results, run, "rand_seed.txt")
+            if not path.exists():
+                write_text(path, f"{secrets.randbelow(2**31)}\n")
+            text = path.read_text().strip()
+            if not text.isdecimal() or len(text) > 30:
+                raise InputError(
+                    f"{path}: holds {text[:40]!r}, expected the seed of the run, a"
+                    " whole number; remove it, to draw another."
+                )
+            options["rand_seed"] = int(text)
+
+
 def _refuse_unknown(
     given: Mapping[Any, Any], known: Iterable[str], where: str, kind: str
 ) -> None:
@@ -228,14 +274,15 @@ def _value(
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether no number in a value is nan or infinite, and no text has line breaks."""
+    """Whether all numbers in a value are finite and of a size, all text one line."""
     if isinstance(value, Mapping):
-        return all(map(_is_plain, value.values()))
+        return all(_is_plain(part) for pair in value.items() for part in pair)
     if isinstance(value, list):
         return all(map(_is_plain, value))
     if isinstance(value, str):
-        return not re.search(r"[\x00-\x1f\x7f]", value)
-    return not isinstance(value, float) or math.isfinite(value)
+        return value.isprintable()
+    # A comparison with nan is false.
+    return not isinstance(value, int | float) or abs(value) <= LARGEST
 
 
 def _as_type(value: Any, option: Mapping[str, Any]) -> Any:
@@ -246,7 +293,9 @@ def _as_type(value: Any, option: Mapping[str, Any]) -> Any:
         value = _number_or_word(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
-    if kind == "integer" and math.isfinite(value) and value == int(value):
+    if not abs(value) <= LARGEST:
+        return value
+    if kind == "integer" and value == int(value):
         return int(value)
     return float(value) if kind == "number" else value
 
@@ -297,8 +346,30 @@ def _allowed(option: Mapping[str, Any]) -> str:
 
 def _shown(value: Any) -> str:
     """Return a value as it would be written, cut where it is long."""
-    text = json.dumps(value, default=str, ensure_ascii=False)
+    try:
+        text = json.dumps(value, default=str, ensure_ascii=False)
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        return "a number of thousands of digits"
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _file(path: str, where: str) -> str:
+    """Return the path of a file, the same however it is written.
+
+    Raises
+    ------
+    InputError
+        If Snakemake would take a part of it for a wildcard.
+    """
+    if re.search(r"[{}]", path):
+        raise InputError(
+            f"{where} = {_shown(path)} cannot be used, Snakemake takes {{ and }} in the"
+            " name of a file for a wildcard; give the file or its folder another name,"
+            " or a link without them."
+        )
+    name = portable(os.path.expanduser(path))
+    # The scripts would take it for an option.
+    return os.path.abspath(name) if name.startswith("-") else name
 
 
 def _check_isac(run: dict[str, Any], where: str) -> None:
@@ -310,7 +381,7 @@ def _check_isac(run: dict[str, Any], where: str) -> None:
         run["tilted"] = {"particles": run["tilted"], "match": None}
     for values, key in ((run, "selection"), (run["tilted"] or {}, "particles")):
         if isinstance(values.get(key), str):
-            values[key] = os.path.normpath(os.path.expanduser(values[key]))
+            values[key] = _file(values[key], f"{where}.{key}")
     box, reach = working_box(run["target_nx"], run["xr"]), max(run["xr"], run["yr"])
     smallest = 2 * (run["target_radius"] + reach + 1)
     for fits, key, sentence in (
@@ -366,7 +437,7 @@ def _check_particles(run: dict[str, Any], where: str) -> None:
             f"{what} cannot be read, its name must end in one of"
             f" {', '.join(PARTICLE_SUFFIXES)}."
         )
-    run["particles"] = os.path.normpath(os.path.expanduser(particles))
+    run["particles"] = _file(particles, f"{where}.particles")
 
 
 def _is_reference(particles: str, where: str) -> bool:
@@ -392,8 +463,8 @@ def _check_subtomograms(run: dict[str, Any], where: str) -> None:
             f" in one of {', '.join(SUBTOMOGRAM_SUFFIXES)}."
         )
     for key in ("particles", "mask", "focus_mask", "ccc", "selection"):
-        if isinstance(run.get(key), str):
-            run[key] = os.path.normpath(os.path.expanduser(run[key]))
+        if isinstance(run.get(key), str) and not run[key].startswith("run:"):
+            run[key] = _file(run[key], f"{where}.{key}")
     for key in ("mask", "focus_mask"):
         if isinstance(run[key], Mapping):
             given = {"edge": EDGE} | run[key]["sphere"]

@@ -133,9 +133,18 @@ def classes_to_select(wildcards):
 
 
 def results_3d(wildcards):
-    """What belongs to the runs for subtomograms, by their methods and options."""
-    wanted = expand("results/{run}/classes.csv", run=RUNS_3D)
+    """All files of the runs for subtomograms, so that one that is lost is made again."""
+    of_run = [rules.pytom_import, rules.pytom_prepare]
+    of_run += [rules.pytom_class_averages, rules.pytom_report]
+    by_method = dict(cpca="kmeans", mco_exmx="mco_exmx", mco_ac="mco_ac")
+    wanted = []
     for run in RUNS_3D:
+        method = RUNS[run]["method"]
+        of_classes = getattr(rules, by_method[method])
+        if RUNS[run]["reproducible"]:
+            of_classes = rules.pytom_reproducible
+        of_components = [rules.ccc_matrix, rules.eigen_projection] * (method == "cpca")
+        wanted += outputs([*of_run, of_classes, *of_components], run=run)
         if RUNS[run].get("ccc_csv"):
             wanted.append(f"results/{run}/correlation_matrix.csv")
         if RUNS[run]["merge"]:
@@ -167,12 +176,14 @@ rule pytom_import:
         options=options("method", "compat", "pixel_size", "wedge", "mask", "binning"),
         other=import_of_other,
         folder="results/{run}/import",
+        images=lambda w: state_of_images(w.run),
     message:
         "{wildcards.run}: reading {input.particles}"
     shell:
         f"{SCRIPT}/pytom_import.py --particles {{input.particles:q}} {{params.other}}"
         " --options {params.options:q} --nclass {resources.nclass}"
         " --folder {params.folder} > {log} 2>&1"
+        f"{NOTE_IMAGES}"
 
 
 rule pytom_prepare:
@@ -235,7 +246,9 @@ rule ccc_matrix:
         options=options("mask", "focus_mask", "binning", "compat", "pose_errors"),
         imported="results/{run}/import",
         prepared="results/{run}/prepared",
-        given=lambda w, input: f"--given {input.given}" if input.given else "",
+        given=lambda w, input: (
+            f"--given {shlex.quote(str(input.given))}" if input.given else ""
+        ),
     message:
         "{wildcards.run}: correlating all pairs on {resources.tasks} ranks"
     shell:

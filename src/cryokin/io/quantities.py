@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from cryokin.errors import InputError
@@ -66,6 +65,9 @@ VOLTAGE = Quantity("acceleration voltage", "kV", 50, 1000)
 SPHERICAL_ABERRATION = Quantity("spherical aberration", "mm", -10, 10)
 AMPLITUDE_CONTRAST = Quantity("amplitude contrast", "(a fraction)", 0, 1)
 DEFOCUS = Quantity("defocus", "A", -500_000, 500_000)
+DEFOCUS_MICROMETRE = Quantity("defocus", "micrometre", -50, 50)
+# EMAN2 has a phase shift of up to half a turn in it.
+CONTRAST_PERCENT = Quantity("amplitude contrast", "per cent", -200, 200)
 PHASE_SHIFT = Quantity("phase shift", "degree", -360, 360)
 PIXEL_SIZE = Quantity("pixel size", "A", 0, 1000, above_low=True)
 DETECTOR_PIXEL = Quantity("pixel of the detector", "micrometre", 0, 1e4, above_low=True)
@@ -81,7 +83,7 @@ SHIFT_A = Quantity("shift", "A", -100_000, 100_000)
 POSITION = Quantity("coordinate", "pixel", -1e7, 1e7)
 IMAGE_NUMBER = Quantity("number of an image, from 1", "", 1, 2**31 - 1, whole=True)
 IMAGE_INDEX = Quantity("number of an image, from 0", "", 0, 2**31 - 2, whole=True)
-BOX = Quantity("image size", "pixel", 1, 2**15, whole=True)
+BOX = Quantity("image size", "pixel", 1, 2**13, whole=True)
 SIGN = Quantity("sign", "", -1, 1)
 CORRELATION = Quantity("correlation", "", -1.001, 1.001)
 
@@ -155,7 +157,10 @@ def numbers(
     """
     known = quantity or OF_COLUMN.get(column)
     array = np.asarray(values, dtype=object)
-    found = pd.to_numeric(pd.Series(array), errors="coerce").to_numpy(np.float64)
+    try:
+        found = array.astype(np.float64)
+    except (TypeError, ValueError, OverflowError):
+        found = np.array([_as_float(value) for value in array])
     right = np.isfinite(found) if known is None else known.holds(found)
     wrong = np.flatnonzero(~right)
     if len(wrong):
@@ -192,10 +197,7 @@ def number(
     InputError
         If it is no number, not finite or out of range.
     """
-    try:
-        found = float(value)
-    except (TypeError, ValueError, OverflowError):
-        found = np.nan
+    found = _as_float(value)
     one = np.array([found])
     right = np.isfinite(one) if quantity is None else quantity.holds(one)
     if not right[0]:
@@ -204,6 +206,14 @@ def number(
             f" {quantity or 'a finite number'}; correct it there."
         )
     return found
+
+
+def _as_float(value: Any) -> float:
+    """Return a value as a number; nan if it is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return float("nan")
 
 
 def _shown(value: Any) -> str:
