@@ -3,7 +3,7 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from cryokin.config import load_runs
+from cryokin.config import check_config_files, draw_seeds, load_runs
 from cryokin.errors import InputError
 from cryokin.io.counts import count_particles
 from cryokin.progress import Watch
@@ -18,11 +18,13 @@ if not workflow.overwrite_configfiles:
 
 
 try:
+    check_config_files(workflow.configfiles)
     RUNS = load_runs(
         config,
         Path(workflow.basedir, "workflow/schemas/config.schema.yaml"),
         source=", ".join(map(str, workflow.configfiles)),
     )
+    draw_seeds(RUNS)
 except InputError as error:
     sys.exit(f"error: {error}")
 
@@ -42,6 +44,13 @@ include: "workflow/rules/rct.smk"
 
 
 check_files()
+# Also where nothing is to be done, and no job starts: a result that was cut off, or made
+# with other options that Snakemake has forgotten, would be taken for up to date.
+if workflow.is_main_process:
+    check_call()
+    check_results()
+    check_options()
+    tell_interrupts()
 # Says where the runs are while they go on; the file that it keeps is of no rule.
 PROGRESS = Watch(RUNS, ranks_of_rules, lambda run: count_particles(particles_of(run)))
 
@@ -49,7 +58,6 @@ PROGRESS = Watch(RUNS, ranks_of_rules, lambda run: count_particles(particles_of(
 onstart:
     hold_folder()
     check_disk()
-    check_results()
     check_clocks()
     PROGRESS.start()
 
@@ -60,7 +68,8 @@ onsuccess:
 
 onerror:
     # Snakemake 9 gives the names of its logs as a list.
-    PROGRESS.stop("".join(Path(name).read_text(errors="replace") for name in log))
+    told = "".join(Path(name).read_text(errors="replace") for name in log)
+    PROGRESS.stop("interrupted; the same command goes on" if INTERRUPTS else told)
     check_disk()
 
 
@@ -68,7 +77,8 @@ rule all:
     default_target: True
     input:
         expand("results/{run}/estimate.json", run=RUNS),
-        last_rounds,
+        lost_parts,
+        results_2d,
         expand("results/{run}/report/index.html", run=RUNS),
         results_3d,
         selected_particles,

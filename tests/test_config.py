@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cryokin.config import PARTICLE_SUFFIXES, load_runs, reference, working_box
+from cryokin.config import (
+    PARTICLE_SUFFIXES,
+    check_config_files,
+    draw_seeds,
+    load_runs,
+    reference,
+    working_box,
+)
 from cryokin.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,7 +37,10 @@ MANUAL = {
 }
 
 # Options that sxisac has not.
-OWN = {"thld_rep", "match_by", "last_assignment", "select", "selection", "tilted"}
+OWN = {
+    *("ctf_convention", "thld_rep", "match_by", "last_assignment"),
+    *("select", "selection", "tilted"),
+}
 
 
 def load(run=None, /, **options):
@@ -360,11 +370,59 @@ class TestSubtomograms:
              " and groups."),
             ({"reproducible": {"runs": 1}}, 'runs.a.reproducible = {"runs": 1} cannot'
              " be used, it must be e.g. {runs: 4} or null."),
+            ({"mask": {"sphere": {"radius": 9, "edge": float("nan")}}}, "runs.a.mask ="
+             ' {"sphere": {"radius": 9, "edge": NaN}} cannot be used, it must be the'
+             " path of a file or e.g. {sphere: {radius: 12, edge: 3}}."),
+            ({"merge": {"height": float("nan")}}, 'runs.a.merge = {"height": NaN}'
+             " cannot be used, it must be e.g. {number: 3} or e.g. {height: 0.2} or"
+             " e.g. {groups: {a: [0, 2], b: [1]}} or null."),
+            ({"average": "class\n"}, 'runs.a.average = "class\\n" cannot be used, it'
+             " must be the path of a file."),
+            ({"exact": True, "pose_errors": "project"}, 'runs.a.pose_errors ='
+             ' "project" cannot be used, it must be keep with exact: true, which'
+             " correlates the particles themselves."),
+            ({"compat": "pytom", "clustering": "mixture"}, 'runs.a.clustering ='
+             ' "mixture" cannot be used, it must be "kmeans" under compat: pytom, or be'
+             " left out."),
+            ({"compat": "pytom", "pose_refinement": 2}, "runs.a.pose_refinement = 2"
+             " cannot be used, it must be 0 under compat: pytom, or be left out."),
         ],
     )  # fmt: skip
     def test_refusals_say_what_to_do(self, options, expected):
         run = SMALLEST_3D | {"method": "cpca"} | options
         assert sentence(load, run) == expected
+
+    @pytest.mark.parametrize(
+        ("method", "key", "value", "taken"),
+        [
+            ("mco_exmx", "score", "likelihood", "correlation"),
+            ("mco_exmx", "leave_one_out", True, False),
+            ("mco_exmx", "starts", 20, 1),
+            ("mco_exmx", "start_from", "cpca", "labels"),
+            ("mco_ac", "start_from", "cpca", "random"),
+            ("mco_ac", "criterion", "threshold", "pytom"),
+        ],
+    )
+    def test_what_pytom_s_rules_would_ignore_is_refused(
+        self, method, key, value, taken
+    ):
+        run = SMALLEST_3D | {"method": method, key: value}
+        assert load(run)[key] == value
+        words = sentence(load, run | {"compat": "pytom"})
+        assert words.startswith(f"runs.a.{key} = ")
+        assert load(run | {"compat": "pytom", key: taken})[key] == taken
+
+    def test_exact_correlations_keep_the_pose_errors(self):
+        run = SMALLEST_3D | {"method": "cpca", "exact": True}
+        assert load(run)["pose_errors"] == "keep"
+        assert load(run | {"exact": False})["pose_errors"] == "project"
+
+    @pytest.mark.parametrize("step", [1e-9, 1e-300, 5e-5])
+    def test_rounds_of_annealing_are_bounded(self, step):
+        run = SMALLEST_3D | {"method": "mco_ac", "temperature_step": step}
+        assert "at least temperature / 1000" in sentence(load, run)
+        run = SMALLEST_3D | {"method": "mco_ac", "temperature": 1e20}
+        assert "at least temperature / 1000" in sentence(load, run)
 
     def test_a_sphere_has_an_edge(self):
         run = load(SMALLEST_3D | {"method": "cpca"})
@@ -377,3 +435,63 @@ def test_the_core_does_not_need_the_workflow():
         "assert not {'jsonschema', 'snakemake'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("radius", 10**400),
+        ("radius", "9" * 5000),
+        ("thld_err", 1e300),
+        ("thld_err", float("nan")),
+        ("rand_seed", 10**40),
+        ("select", {"resolution": float("nan")}),
+        ("select", {"size": 10**400}),
+        ("selection", "a\nb.yaml"),
+        ("particles", "a\n.star"),
+    ],
+)
+def test_values_beyond_all_measure_are_refused_in_a_sentence(key, value):
+    with pytest.raises(InputError, match=rf"my\.yaml: runs\.a\.{key} = ") as caught:
+        load(**{key: value})
+    assert len(str(caught.value)) < 400
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["p{run}.star", "{0}/p.star", "a}.star"])
+def test_a_path_is_no_pattern(name):
+    """Snakemake would put the name of the run into it, and read another file."""
+    with pytest.raises(InputError, match="for a wildcard"):
+        load(particles=name)
+    with pytest.raises(InputError, match="for a wildcard"):
+        load(tilted={"particles": name, "match": "myPair"})
+
+
+def test_a_path_means_the_same_however_it_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("set/p.star", "./set/../set/p.star", str(tmp_path / "set/p.star")):
+        assert load(particles=name)["particles"] == "set/p.star"
+    assert load(particles="/elsewhere/p.star")["particles"] == "/elsewhere/p.star"
+    assert load(particles="-p.star")["particles"] == str(tmp_path / "-p.star")
+
+
+def test_a_seed_is_drawn_once(tmp_path):
+    runs = {"a": load(rand_seed=None), "b": load(rand_seed="null"), "c": load()}
+    draw_seeds(runs, tmp_path)
+    seeds = [runs[run]["rand_seed"] for run in "abc"]
+    assert seeds[2] == 0
+    assert seeds[0] != seeds[1]
+    again = {"a": load(rand_seed=None)}
+    draw_seeds(again, tmp_path)
+    assert again["a"]["rand_seed"] == seeds[0]
+    (tmp_path / "a/rand_seed.txt").write_text("soon")
+    with pytest.raises(InputError, match=r"rand_seed\.txt: holds 'soon'"):
+        draw_seeds({"a": load(rand_seed=None)}, tmp_path)
+
+
+def test_a_configuration_with_a_key_twice_is_refused(tmp_path):
+    (tmp_path / "my.yaml").write_text(
+        "runs: {a: {radius: 1}}\nruns: {b: {radius: 2}}\n"
+    )
+    with pytest.raises(InputError, match=r"my\.yaml, line 2.* runs stands twice"):
+        check_config_files([tmp_path / "my.yaml"])

@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from cryokin.io.counts import Counts, count_particles
 from cryokin.io.em import write_em
 from cryokin.io.eman_hdf import write_images
 from cryokin.io.mrc import write_stack
+from cryokin.io.particles import check_images, read_particles
 from cryokin.io.pytom_xml import Particle, write_particle_list
 from cryokin.isac import sac as sac_module
 from cryokin.isac.work import Known, Told, cutoffs
@@ -169,15 +172,89 @@ def test_particles_are_counted_in_every_dialect(tmp_path, monkeypatch):
     (folder / "particles.star").write_text(STAR)
     write_em(folder / "volume.em", np.zeros((18, 18, 18), np.float32))
     write_particle_list(folder / "list.xml", [Particle("volume.em")] * 3)
-    table = np.zeros(3, [("uid", "u8"), ("blob/shape", "u4", (2,))])
-    table["blob/shape"] = 18
+    table = np.zeros(3, [("blob/path", "S20"), ("blob/idx", "u4")])
+    table["blob/path"] = b"stack.mrcs"
     with open(folder / "table.cs", "wb") as file:
         np.save(file, table)
-    (folder / "crop.tbl").write_text("4 1 1 0.5 0 0\n5 1 1 0 0 0\n7 1 1 0 0 0\n")
+    rows = (" ".join([tag, "1", "1", *["0"] * 32]) for tag in "457")
+    (folder / "crop.tbl").write_text("\n".join(rows) + "\n")
     write_em(folder / "particle_000004.em", np.zeros((18, 18, 18), np.float32))
     for path in sorted(folder.iterdir()):
         if path.suffix != ".em":
             assert count_particles(path) == (3, 18), path
+
+
+QUOTED = STAR.replace("1@stack", '"1@my stack').replace(".mrcs\n", '.mrcs"\n', 1)
+UNUSUAL = {
+    "a quoted name with a blank": QUOTED,
+    "a comment behind the block": STAR.replace("data_particles", "data_particles # x"),
+    "an empty block before": "data_\n\n" + STAR,
+    "a block without a name": "data_\nloop_\n_rlnImageName #1\n1@stack.mrcs\n",
+    "images beside particles": STAR + "\ndata_images\n_rlnImageName 9@x.mrcs\n",
+    "a byte order mark": "\ufeff" + STAR,
+    "large letters": STAR.replace("data_particles", "data_Particles"),
+    "pairs": "data_particles\n_rlnImageName 1@stack.mrcs\n_rlnCoordinateX 1.0\n",
+    "no number": STAR.replace("1@stack", "stack"),
+    "a mark of the format": STAR.replace("stack.mrcs", "stack.mrc:mrcs"),
+}
+
+
+@pytest.mark.parametrize("what", UNUSUAL)
+def test_the_estimate_counts_what_the_import_reads(tmp_path, monkeypatch, what):
+    """In a folder whose name has blanks, too."""
+    folder = tmp_path / "my folder"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    images = np.random.default_rng(0).normal(size=(3, 18, 18)).astype(np.float32)
+    for name in ("stack.mrcs", "my stack.mrcs", "stack.mrc"):
+        write_stack(folder / name, images, 2.0)
+    (folder / "p.star").write_text(UNUSUAL[what], encoding="utf-8")
+    table = read_particles("p.star")
+    assert count_particles("p.star") == (table.n, check_images(table).box)
+
+
+LISTS = {
+    "a line break": '<ParticleList><Particle\n Filename="v.em"/></ParticleList>',
+    "blanks": '<ParticleList><Particle Filename = "v.em" /></ParticleList>',
+    "an entity": '<ParticleList><Particle Filename="a&amp;b.em"/></ParticleList>',
+    "a comment": (
+        '<ParticleList><!-- <Particle Filename="w.em"/> -->'
+        '<Particle Filename="v.em"/></ParticleList>'
+    ),
+}
+
+
+@pytest.mark.parametrize("what", LISTS)
+def test_particles_of_any_list_are_counted(tmp_path, monkeypatch, what):
+    monkeypatch.chdir(tmp_path)
+    for name in ("v.em", "a&b.em"):
+        write_em(tmp_path / name, np.zeros((18, 18, 18), np.float32))
+    for encoding in ("utf-8", "utf-16"):
+        head = f'<?xml version="1.0" encoding="{encoding}"?>\n'
+        (tmp_path / "l.xml").write_text(head + LISTS[what], encoding=encoding)
+        assert count_particles(tmp_path / "l.xml") == (1, 18)
+
+
+@pytest.mark.parametrize("name", ["none.star", "broken.cs", "page.hdf", "list.xml"])
+def test_an_estimate_ends_no_run(tmp_path, name):
+    """What cannot be used is for the import to say."""
+    if name != "none.star":
+        (tmp_path / name).write_text("<!DOCTYPE html>\n<html>")
+    script = [sys.executable, ROOT / "workflow/scripts/estimate_run.py", "--run", "it"]
+    given = ["--options", json.dumps(METHODS["isac"]), "--particles", name]
+    made = ["--estimate", "estimate.json"]
+    subprocess.run([*script, *given, *made], cwd=tmp_path, check=True)
+    with pytest.raises(InputError, match=name):
+        load_estimate(tmp_path / "estimate.json")
+    assert usage(tmp_path) == []
+    show = ROOT / "workflow/scripts/estimate_show.py"
+    shown = subprocess.run(
+        [sys.executable, show, "--estimates", tmp_path / "estimate.json"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "no estimate: " in shown.stdout
 
 
 def test_what_cannot_be_counted_is_told_in_a_sentence(tmp_path):

@@ -163,12 +163,59 @@ def test_a_file_that_was_broken_off_is_named_before_anything_starts(place, name)
         done.text
     )
     assert "delete it and say the same command again" in done.text
-    assert jobs(done.text).keys() >= {"isac_candidates_round"}
+    assert jobs(done.text) == {}
     assert not (place.folder / work / ROUND).exists()
     path.unlink()
     place.run(TINY, work=work)
     assert_as_undisturbed(place, work)
     assert size_note(path).read_text() == str(path.stat().st_size)
+
+
+def test_what_a_killed_job_was_about_to_write_is_removed(place):
+    work = place.begin("partial")
+    results = place.results(work)
+    left = [
+        results / ".phase_flipped.123.part.mrcs",
+        results / "generation_0001/.classes.77.part.npz",
+    ]
+    kept = [results / ".note.part", results / "my.12.part.txt"]
+    for path in (*left, *kept):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    place.run(TINY, work=work)
+    assert not any(path.exists() for path in left)
+    assert all(path.exists() for path in kept)
+
+
+def test_a_copy_of_a_folder_ends_nothing_in_the_original(place, tmp_path):
+    """Nor is a link followed that somebody has put in the place of the mark."""
+    work = place.begin("copied")
+    place.run("results/tiny/estimate.json", work=work)
+    mark = place.folder / work / ".snakemake/in_use"
+    call = mark.read_text()
+    sleeper = subprocess.Popen(["sleep", "60"], env=os.environ | {CALL: call})
+    try:
+        shutil.copytree(place.folder / work, place.folder / "copy")
+        (place.folder / "copy/results/tiny/estimate.json").unlink()
+        text = place.run("results/tiny/estimate.json", work="copy")
+        assert "Ended" not in text
+        assert sleeper.poll() is None
+        (place.folder / work / "results/tiny/estimate.json").unlink()
+        text = place.run("results/tiny/estimate.json", work=work)
+        assert "Ended 1 processes" in text
+        assert sleeper.wait(10) == -signal.SIGKILL
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    mark.unlink()
+    mark.symlink_to(victim)
+    (place.folder / work / "results/tiny/estimate.json").unlink()
+    done = place.snakemake("results/tiny/estimate.json", work=work)
+    assert done.returncode == 1
+    assert "in_use: Too many levels of symbolic links; it must be a file" in done.text
+    assert victim.read_text() == "mine"
 
 
 def test_clocks_that_differ_make_nothing_again(place):
@@ -184,12 +231,13 @@ def test_clocks_that_differ_make_nothing_again(place):
     assert_as_undisturbed(place, work)
 
 
-def test_particles_of_the_future_are_refused(place, tmp_path):
+@pytest.mark.parametrize("name", ["particles.star", "particles.mrcs"])
+def test_particles_of_the_future_are_refused(place, tmp_path, name):
     """Snakemake would take all that is made of them for outdated at once, and fail."""
     for path in place.particles.parent.iterdir():
         shutil.copy(path, tmp_path)
     particles = tmp_path / place.particles.name
-    os.utime(particles, (time.time() + 900,) * 2)
+    os.utime(tmp_path / name, (time.time() + 900,) * 2)
     config = place.configure("future.yaml", particles=str(particles))
     done = place.snakemake(config=config, work="future")
     assert done.returncode == 1

@@ -11,7 +11,8 @@ from cryokin.volume.resample import align, place
 BOX = 16
 COLUMNS = 35
 NUMBER = {"tag": 1, "dx": 4, "dy": 5, "dz": 6, "tdrot": 7, "tilt": 8, "narot": 9}
-NUMBER |= {"ftype": 13, "ymintilt": 14, "ymaxtilt": 15, "tomo": 20, "x": 24, "ref": 34}
+NUMBER |= {"ftype": 13, "ymintilt": 14, "ymaxtilt": 15, "xmintilt": 16, "xmaxtilt": 17}
+NUMBER |= {"tomo": 20, "x": 24, "ref": 34}
 
 
 def write_table(path, rows, columns=COLUMNS):
@@ -91,8 +92,12 @@ def test_all_columns_go_along(folder):
     ("rows", "columns", "sentence"),
     [
         ([{"tag": 3}], 6, "tdrot, tilt, narot are missing"),
-        ([{"tag": 3, "tilt": np.nan}], COLUMNS, "is no number"),
-        ([{"tag": 3, "ftype": 2}], COLUMNS, r"ftype = 2 of particle 3 \(allowed: 0"),
+        ([{"tag": 3, "tilt": np.nan}], COLUMNS, "tilt .column 8. of particle 0 is nan"),
+        ([{"tag": 3, "tomo": np.nan}], COLUMNS, "tomo .column 20. of particle 0 is"),
+        ([{"tag": 3, "ftype": 4}], COLUMNS, r"ftype = 4 of particle 0 \(known: 0"),
+        ([{"tag": 3, "ftype": np.inf}], COLUMNS, "ftype .column 13. of particle 0"),
+        ([{"tag": 3, "ftype": 1}], COLUMNS, "from 0 to 0 degrees .ymintilt"),
+        ([{"tag": 3, "ftype": 1, "ymintilt": -500}], COLUMNS, "ymintilt of particle 0"),
         ([{"tag": 4}], COLUMNS, "particle_000004.em is not there"),
         ([], COLUMNS, "give a Dynamo table"),
     ],
@@ -101,3 +106,60 @@ def test_refusals(folder, rows, columns, sentence):
     write_table(folder / "crop.tbl", rows, columns)
     with pytest.raises(InputError, match=sentence):
         read_subtomograms(folder / "crop.tbl")
+
+
+def sampled(normal):
+    """Whether a plane of frequencies that a tilt brings across the beam is sampled."""
+    steps = np.linspace(-1, 1, 9)
+    first = np.cross(normal, [0.3, 0.5, 0.8])
+    second = np.cross(normal, first)
+    k = 5 * (steps[:, None, None] * first + steps[:, None] * second)
+    return lambda wedge: bool((wedge.weight(k, (BOX,) * 3) > 0.5).all())
+
+
+@pytest.mark.parametrize(("kind", "axes"), [(1, ["y"]), (2, ["x"]), (3, ["x", "y"])])
+def test_what_each_tilt_sampled(folder, kind, axes):
+    """The plane across the beam of every image of the series is sampled, no other."""
+    row = {"tag": 3, "ftype": kind, "ymintilt": -40, "ymaxtilt": 60}
+    write_table(folder / "crop.tbl", [row | {"xmintilt": -35, "xmaxtilt": 50}])
+    wedge = read_subtomograms(folder / "crop.tbl").wedges[0]
+    about = {"y": (1, -40, 60), "x": (0, -35, 50)}
+    for name, (axis, low, high) in about.items():
+        for tilt in (low + 1, 0, high - 1, low - 5, high + 5):
+            turn = np.zeros(3)
+            turn[axis] = np.radians(tilt)
+            beam = euler.from_vector(turn) @ [0, 0, 1]
+            seen = name in axes and low < tilt < high
+            assert sampled(beam)(wedge) == (seen or tilt == 0), (name, tilt)
+
+
+def test_a_wedge_of_the_config_takes_the_place_of_tilts_that_are_not_known(folder):
+    write_table(folder / "crop.tbl", [{"tag": 3, "ftype": 4}])
+    found = read_subtomograms(folder / "crop.tbl", wedge_angles=(30, 40)).particles[0]
+    assert (found.wedge.angle1, found.wedge.angle2) == (30, 40)
+
+
+def test_tags_are_found_in_any_width(folder):
+    (folder / "particle_000003.em").rename(folder / "particle_00003.em")
+    table = read_subtomograms(folder / "crop.tbl")
+    assert table.particles[0].file.endswith("particle_00003.em")
+
+
+def test_particles_of_a_refined_table_are_in_the_working_folder(folder):
+    results = folder / "results"
+    results.mkdir()
+    (folder / "crop.tbl").rename(results / "refined.tbl")
+    table = read_subtomograms(results / "refined.tbl", folder)
+    assert table.particles[1].file == str(folder / "particle_000011.em")
+
+
+def test_columns_that_are_not_used_may_hold_anything(folder):
+    write_table(folder / "crop.tbl", [{"tag": 3, "ymintilt": np.nan}])
+    assert len(read_subtomograms(folder / "crop.tbl")) == 1
+
+
+def test_the_pixel_size_is_that_of_the_table(folder):
+    values = np.loadtxt(folder / "crop.tbl")
+    values = np.pad(values, ((0, 0), (0, 1)), constant_values=4.02)
+    np.savetxt(folder / "crop.tbl", values, fmt="%.4f")
+    assert read_subtomograms(folder / "crop.tbl").pixel_size == 4.02

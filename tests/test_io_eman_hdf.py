@@ -1,6 +1,7 @@
 """EMAN2 stacks: the layout of the original, compressed integers, same bytes."""
 
 import time
+import tracemalloc
 
 import h5py
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from cryokin.errors import InputError
 from cryokin.io.eman_hdf import read_headers, read_images, write_images
+from cryokin.io.particles import read_particles, write_particles
 
 
 def images(n=3, ny=6, nx=5, seed=1):
@@ -161,3 +163,111 @@ def test_images_of_two_sizes_are_refused(tmp_path):
     write_as_eman2(tmp_path / "a.hdf", [np.zeros((4, 4)), np.zeros((5, 5))])
     with pytest.raises(InputError, match="image 1 is 5 x 5 pixel, image 0 is 4 x 4"):
         read_images(tmp_path / "a.hdf")
+
+
+def no_group(file, top):
+    del file["/MDF/images"]
+    file["/MDF/images"] = np.zeros(3)
+
+
+def linked(file, top):
+    del top["0/image"]
+    top["0/image"] = h5py.SoftLink("/MDF/images/0/image")
+
+
+def elsewhere(file, top):
+    del top["0"]
+    top["0"] = h5py.ExternalLink("other.hdf", "/MDF/images/0")
+
+
+def stored_elsewhere(file, top):
+    del top["0/image"]
+    top["0"].create_dataset(
+        "image", (4, 4), "f4", external=[("/etc/passwd", 0, h5py.h5f.UNLIMITED)]
+    )
+
+
+def as_image(make):
+    def change(file, top):
+        del top["0/image"]
+        make(top["0"])
+
+    return change
+
+
+def attribute(name, value):
+    def change(file, top):
+        top["0"].attrs[f"EMAN.{name}"] = value
+
+    return change
+
+
+def last(value):
+    def change(file, top):
+        top.attrs["imageid_max"] = value
+
+    return change
+
+
+HOSTILE = {
+    "last -5": last(-5),
+    "last text": last("many"),
+    "last nan": last(np.nan),
+    "last 1e300": last(1e300),
+    "last empty": last(np.zeros(0)),
+    "last several": last([1, 2]),
+    "last beyond": last(2**31 - 2),
+    "no group": no_group,
+    "link to itself": linked,
+    "link to another file": elsewhere,
+    "pixels in another file": stored_elsewhere,
+    "image a group": as_image(lambda group: group.create_group("image")),
+    "image empty": as_image(lambda g: g.create_dataset("image", data=h5py.Empty("f"))),
+    "image of objects": as_image(lambda g: g.create_dataset("image", data=["a", "b"])),
+    "image complex": as_image(lambda g: g.create_dataset("image", (4, 4), "c8")),
+    "image of records": as_image(
+        lambda g: g.create_dataset("image", (4, 4), [("a", "f4"), ("b", "f4")])
+    ),
+    "image of 160 GB": as_image(
+        lambda g: g.create_dataset("image", (200_000, 200_000), "f4")
+    ),
+    "volume of 4 TB": as_image(lambda g: g.create_dataset("image", (8000,) * 3, "f8")),
+    "bits text": lambda file, top: [
+        attribute(f"stored_render{part}", "x")(file, top)
+        for part in ("bits", "min", "max")
+    ],
+    "bits 1e9": lambda file, top: [
+        attribute(f"stored_render{part}", 1e9)(file, top)
+        for part in ("bits", "min", "max")
+    ],
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_what_is_no_image_is_told_in_a_sentence(tmp_path, what):
+    """Anything may stand in HDF5; little memory is taken to find out."""
+    write_images(tmp_path / "a.hdf", images(2, 4, 4), [{}, {}])
+    with h5py.File(tmp_path / "a.hdf", "r+") as file:
+        HOSTILE[what](file, file["/MDF/images"])
+    tracemalloc.start()
+    with pytest.raises(InputError) as caught:
+        read_images(tmp_path / "a.hdf")
+    assert tracemalloc.get_traced_memory()[1] < 1e7
+    tracemalloc.stop()
+    assert "a.hdf" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("note", "two\nlines"), ("note", "a \"b\" 'c' d"), ("a name\n_x", "1")],
+)
+def test_attributes_that_no_table_can_hold_are_held_in_another_form(
+    tmp_path, name, value
+):
+    write_images(tmp_path / "a.hdf", images(1, 4, 4), [{name: value, "apix_x": 2.0}])
+    table = read_particles(tmp_path / "a.hdf")
+    write_particles(tmp_path / "a.star", table)
+    again = read_particles(tmp_path / "a.star")
+    assert list(again.particles) == list(table.particles)
+    assert list(again.particles.iloc[0]) == list(table.particles.iloc[0])

@@ -39,7 +39,8 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_import_writes_table_source_and_info(root, folder):
+def test_import_writes_table_source_and_info(root, folder, monkeypatch):
+    monkeypatch.chdir(folder)
     done = run(root, folder, "--radius", "7", "--img-per-grp", "2")
     assert done.returncode == 0, done.stderr
     info = json.loads((folder / "out/p.json").read_text())
@@ -48,14 +49,15 @@ def test_import_writes_table_source_and_info(root, folder):
         "box": 16,
         "pixel_size": 1.5,
         "has_ctf": False,
-        "source": str(folder / "s.mrcs"),
+        "source": "s.mrcs",
         "sha256": hashlib.sha256((folder / "s.mrcs").read_bytes()).hexdigest(),
         "excluded": [
             {"id": 3, "image": f"000004@{folder}/s.mrcs", "reason": "constant"}
         ],
+        "warnings": [],
     }
     table = read_particles(folder / "out/p.star")
-    assert table.particles["rlnImageName"][8] == f"000009@{folder}/s.mrcs"
+    assert table.particles["rlnImageName"][8] == "000009@s.mrcs"  # seen from here
     assert table.optics["rlnImageSize"].tolist() == ["16"]
     source = ImageSource.load(folder / "out/p.npz")
     assert (source.n, source.box, source.has_ctf) == (9, 16, False)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+import tracemalloc
 
 import mrcfile
 import numpy as np
@@ -79,6 +80,63 @@ def test_truncated_stack_says_what_is_there(tmp_path):
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(InputError, match=r"2 whole images are there .* promises 3"):
         open_stack(path)
+
+
+def as_bytes(path, pixels, imod=None, low=0.0, high=0.0):
+    """Write bytes as mode 0, with IMOD's stamp and flags or with extremes."""
+    write_stack(path, pixels.astype(np.float32), 5.0)
+    raw = bytearray(path.read_bytes()[:1024])
+    raw[12:16] = np.int32(0).tobytes()
+    raw[76:84] = np.array([low, high], "<f4").tobytes()
+    if imod is not None:
+        raw[152:160] = b"IMOD" + np.int32(imod).tobytes()
+    path.write_bytes(bytes(raw) + pixels.tobytes())
+
+
+@pytest.mark.parametrize(
+    ("header", "unsigned"),
+    [
+        ({"imod": 0}, True),
+        ({"imod": 1}, False),
+        ({"imod": 16}, True),
+        ({"imod": 0, "low": 0, "high": 255}, True),
+        ({"imod": 1, "low": -128, "high": 127}, False),
+        ({"low": 0, "high": 255}, True),
+        ({"low": 3, "high": 128}, True),
+        ({"low": -128, "high": 127}, False),
+        ({"low": 0, "high": 127}, False),
+        ({}, False),
+        ({"low": 0, "high": -1}, False),
+    ],
+)
+def test_bytes_are_unsigned_where_the_header_says_so(tmp_path, header, unsigned):
+    """IMOD and older programs count bytes from 0, MRC2014 from -128."""
+    pixels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    as_bytes(tmp_path / "a.mrcs", pixels, **header)
+    expected = pixels if unsigned else pixels.view(np.int8)
+    np.testing.assert_array_equal(open_stack(tmp_path / "a.mrcs"), expected)
+
+
+@pytest.mark.parametrize(("at", "what"), [(8, "nz"), (92, "nsymbt"), (0, "nx")])
+def test_a_small_file_that_claims_much_is_refused_at_once(tmp_path, at, what):
+    path = tmp_path / "a.mrcs"
+    write_stack(path, images(), 1.0)
+    raw = bytearray(path.read_bytes())
+    raw[at : at + 4] = np.int32(2**31 - 1).tobytes()
+    path.write_bytes(raw)
+    tracemalloc.start()
+    with pytest.raises(InputError, match="broken off"):
+        read_stack_header(path)
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()
+
+
+def test_a_wrong_machine_stamp_does_not_matter(tmp_path):
+    write_stack(tmp_path / "a.mrcs", images(), 1.0)
+    raw = bytearray((tmp_path / "a.mrcs").read_bytes())
+    raw[212:216] = b"\x11\x11\0\0"
+    (tmp_path / "a.mrcs").write_bytes(raw)
+    np.testing.assert_array_equal(open_stack(tmp_path / "a.mrcs"), images())
 
 
 def test_other_files_are_refused(tmp_path):

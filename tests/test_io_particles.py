@@ -17,10 +17,12 @@ from cryokin.io.particles import (
     has_ctf,
     image_box,
     image_source,
+    notes,
     read_images,
     read_particles,
     write_particles,
 )
+from cryokin.io.stacks import ImageSource
 from cryokin.io.star import read_star, write_star
 
 NEW_STAR = """data_optics
@@ -72,6 +74,11 @@ def folder(tmp_path):
     (tmp_path / "new.star").write_text(NEW_STAR)
     (tmp_path / "old.star").write_text(OLD_STAR)
     return tmp_path
+
+
+def told(table):
+    """Return what a user is told of a table that can be used."""
+    return notes(table, check_images(table))
 
 
 def refused(path, pattern):
@@ -135,10 +142,43 @@ def test_pixel_size_of_the_user_comes_first(folder):
 def test_unknown_pixel_size_is_refused_where_it_is_needed(folder):
     text = OLD_STAR.replace("DetectorPixelSize", "Other")
     (folder / "old.star").write_text(text)
+    write_stack(folder / "a.mrcs", noise(seed=1), 1.0)
     table = read_particles(folder / "old.star")
     with pytest.raises(InputError, match=r"gives no pixel size .* set pixel_size"):
         _ = table.pixel_size
     assert read_particles(folder / "old.star", pixel_size=2).pixel_size == 2
+
+
+def test_the_stacks_tell_the_pixel_size_where_the_table_knows_that_of_micrographs(
+    folder,
+):
+    """Particles may have been binned when they were extracted."""
+    text = NEW_STAR.replace("rlnImagePixelSize", "rlnMicrographPixelSize")
+    (folder / "new.star").write_text(text.replace("1.50000", "0.75"))
+    table = read_particles(folder / "new.star")
+    assert table.pixel_size == 1.5
+    assert any("is that of the stacks' headers" in n for n in told(table))
+    write_stack(folder / "b.mrcs", noise(seed=2), 1.0)  # unknown
+    with pytest.raises(InputError, match=r"\(rlnMicrographPixelSize\), which is not"):
+        _ = read_particles(folder / "new.star").pixel_size
+
+
+def test_a_table_of_images_of_another_size_is_refused(folder):
+    text = NEW_STAR.replace("_rlnMyOptics", "_rlnImageSize")
+    (folder / "new.star").write_text(text.replace('"two words"', "16"))
+    with pytest.raises(
+        InputError, match=r"rlnImageSize is 16 .* are 8 x 8 pixel at 1.5"
+    ):
+        image_source(read_particles(folder / "new.star"), 8, with_ctf=False)
+
+
+def test_pixel_sizes_that_differ_are_told(folder):
+    (folder / "new.star").write_text(NEW_STAR.replace("1.50000", "0.75"))
+    assert any(
+        "taken as 0.75 A, but the headers of the stacks say 1.5" in sentence
+        for sentence in told(read_particles(folder / "new.star"))
+    )
+    assert told(read_particles(folder / "a.mrcs")) == []
 
 
 def test_groups_of_two_image_sizes_are_named(folder):
@@ -163,6 +203,121 @@ def test_missing_ctf_columns_are_named(folder):
     assert not has_ctf(table)
     with pytest.raises(InputError, match="the columns rlnDefocusU are missing; set"):
         _ = table.ctf
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "pattern"),
+    [
+        (" 0.1 1.5", " 10.0 1.5", "rlnAmplitudeContrast of optics group 0 is '10.0'"),
+        ("1 300", "1 300000", "rlnVoltage of optics group 0 is '300000'"),
+        ("1 300", "1 0", "rlnVoltage of optics group 0 is '0'"),
+        ("300 2.7", "300 2.7e7", "rlnSphericalAberration of optics group 0"),
+        ("10001.0", "1.0001e9", "rlnDefocusU of particle 1 is '1.0001e9'"),
+    ],
+)
+def test_a_ctf_that_cannot_be_is_refused(folder, old, new, pattern):
+    """Volts for kilovolts, per cent for a fraction: nan, and nothing was flipped."""
+    (folder / "new.star").write_text(NEW_STAR.replace(old, new))
+    with pytest.raises(InputError, match=pattern):
+        image_source(read_particles(folder / "new.star"), 8, with_ctf=True)
+
+
+def test_a_pixel_size_that_cannot_be_is_refused(folder):
+    for size in ("0", "-16", "nan", "inf"):
+        (folder / "new.star").write_text(NEW_STAR.replace("1.50000", size))
+        if size == "nan":  # unknown: the stacks tell
+            assert read_particles(folder / "new.star").pixel_size == 1.5
+            continue
+        with pytest.raises(InputError, match="rlnImagePixelSize of optics group 0 is"):
+            _ = read_particles(folder / "new.star").pixel_size
+
+
+def test_an_optics_group_that_stands_twice_is_refused(folder):
+    text = NEW_STAR.replace('"two words"\n', '"two words"\n1 300 2.7 0.1 3.0 x\n')
+    (folder / "new.star").write_text(text)
+    with pytest.raises(InputError, match="rlnOpticsGroup 1 stands twice"):
+        _ = read_particles(folder / "new.star").pixel_size
+
+
+def test_groups_stay_where_only_their_block_is_missing(folder):
+    lines = NEW_STAR[NEW_STAR.index("data_particles") :]
+    text = lines.replace("30.0 1", "30.0 2").replace("32.0 1", "32.0 7")
+    (folder / "new.star").write_text(text)
+    table = read_particles(folder / "new.star")
+    assert list(table.particles["rlnOpticsGroup"]) == ["2", "1", "7"]
+    assert sorted(table.optics["rlnOpticsGroup"]) == ["1", "2", "7"]
+    assert table.pixel_size == 1.5
+
+
+def test_a_group_of_several_settings_without_its_block_is_refused(folder):
+    text = OLD_STAR.replace("_rlnVoltage", "_rlnVoltage\n_rlnOpticsGroup")
+    text = text.replace("300 2.7", "300 1 2.7", 1).replace("300 2.7", "200 1 2.7")
+    (folder / "old.star").write_text(text)
+    refused(folder / "old.star", "rlnOpticsGroup 1 differ in voltage")
+
+
+def test_one_origin_comes_out(folder):
+    """RELION 3.1 reads Angstrom and would keep pixels that say something else."""
+    text = OLD_STAR.replace("_rlnVoltage", "_rlnVoltage\n_rlnOriginX\n_rlnOriginY")
+    text = text.replace("300 2.7", "300 2 -4.5 2.7").replace("50000", "33333.3333")
+    (folder / "old.star").write_text(text)
+    table = canonical(read_particles(folder / "old.star"), 8)
+    assert list(table.particles["rlnOriginXAngst"].astype(float)) == [3.0, 3.0]
+    assert list(table.particles["rlnOriginYAngst"].astype(float)) == [-6.75, -6.75]
+    assert not {"rlnOriginX", "rlnOriginY"} & set(table.particles)
+
+
+def test_tables_of_xmipp_and_of_windows_editors_are_read(folder):
+    xmipp = "# XMIPP_STAR_1 * \n# \n" + OLD_STAR.replace(
+        "data_images", "data_Particles"
+    )
+    (folder / "x.star").write_text("\ufeff" + xmipp)
+    assert read_particles(folder / "x.star").n == 2
+
+
+def test_images_are_looked_for_in_the_project_that_a_table_lies_in(folder, tmp_path):
+    (folder / "Class2D/job010").mkdir(parents=True)
+    shutil.copy(folder / "new.star", folder / "Class2D/job010")
+    table = read_particles(folder / "Class2D/job010/new.star", search="/")
+    assert table.images[0][0] == folder / "a.mrcs"
+
+
+def test_relion_s_mark_of_a_stack_is_read_and_written(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    (folder / "b.mrcs").rename(folder / "b.mrc")
+    (folder / "new.star").write_text(NEW_STAR.replace("b.mrcs", "b.mrc:mrcs"))
+    table = read_particles(folder / "new.star")
+    assert table.images[2] == (folder / "b.mrc", 2)
+    out = canonical(table, 8).particles["rlnImageName"]
+    assert list(out) == ["000002@a.mrcs", "000001@a.mrcs", "000003@b.mrc:mrcs"]
+
+
+def test_names_survive_a_move_of_the_project(folder, tmp_path_factory, monkeypatch):
+    monkeypatch.chdir(folder)
+    table = read_particles("new.star")
+    write_particles("results/p.star", canonical(table, 8))
+    image_source(table, 8, with_ctf=False).save("results/images.npz")
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "moved"
+    folder.rename(elsewhere)
+    monkeypatch.chdir(elsewhere)
+    np.testing.assert_array_equal(
+        read_images(read_particles("results/p.star"), [2]), noise(seed=2)[[2]]
+    )
+    np.testing.assert_array_equal(
+        ImageSource.load("results/images.npz").read([2]), noise(seed=2)[[2]]
+    )
+    monkeypatch.chdir("/")
+    assert read_particles(elsewhere / "results/p.star").images[0][0].is_file()
+
+
+def test_the_same_images_are_told(folder):
+    """By their names, and by their pixels under another name."""
+    shutil.copy(folder / "a.mrcs", folder / "copy.mrcs")
+    text = NEW_STAR + "2@copy.mrcs 1 1 1 1 x\n3@b.mrcs 1 1 1 1 x\n"
+    (folder / "new.star").write_text(text)
+    table = read_particles(folder / "new.star")
+    assert check_images(table).duplicates == [(0, 3), (2, 4)]
+    assert any("2 of 5 particles are the same image" in note for note in told(table))
 
 
 @pytest.mark.parametrize("value", ["nan", "soon", "inf"])
@@ -308,7 +463,7 @@ def test_eman_stack(tmp_path):
     ]
     attributes[2]["extra"] = 7
     write_images(tmp_path / "s.hdf", noise(), attributes)
-    table = read_particles(tmp_path / "s.hdf")
+    table = read_particles(tmp_path / "s.hdf", ctf_convention="sphire")
     assert table.pixel_size == 1.25
     assert table.images[2] == (tmp_path / "s.hdf", 2)
     assert table.ctf[0].tolist() == (16000, 14000, 115, 300, 2.7, 0.1, 0)
@@ -323,25 +478,102 @@ def test_eman_stack(tmp_path):
     np.testing.assert_array_equal(read_images(table, [2, 0]), noise()[[2, 0]])
 
 
-def test_eman_astigmatism_is_that_of_relion():
-    """Both conventions give one defocus at every azimuth."""
+def defocus_at(azimuth, columns):
+    """Return the defocus of RELION's columns [A]."""
+    u, v, s = (float(columns[f"rlnDefocus{part}"]) for part in ("U", "V", "Angle"))
+    return (u + v) / 2 + (u - v) / 2 * np.cos(2 * (azimuth - np.radians(s)))
+
+
+def test_astigmatism_of_both_conventions_is_that_of_relion():
+    """Each gives one defocus at every azimuth, and not that of the other."""
     azimuth = np.linspace(0, 2 * np.pi, 37)
     for defocus, astigmatism, angle in [(1.5, 0.2, 20), (2.0, -0.3, 100), (1, 0, 0)]:
-        theirs = 1e4 * (
-            defocus - astigmatism / 2 * np.sin(2 * (azimuth + np.radians(angle)))
+        numbers = (defocus, astigmatism, angle, 0, 10, 300, 2.7)
+        t = np.radians(angle)
+        by_sphire = defocus - astigmatism / 2 * np.sin(2 * (azimuth + t))
+        by_eman2 = defocus + astigmatism / 2 * np.cos(2 * (azimuth - t))
+        for convention, theirs in (("sphire", by_sphire), ("eman2", by_eman2)):
+            ours = defocus_at(azimuth, relion_ctf(numbers, convention))
+            np.testing.assert_allclose(ours, 1e4 * theirs, rtol=1e-5)
+
+
+def eman2_phase(phase):
+    """Return the contrast [%] in which libEM's EMAN2Ctf stores a phase [degree]."""
+    sine = np.sin(np.radians(phase))
+    if phase > 90:
+        return 100 * (2 - sine)
+    return 100 * (-2 - sine if phase < -90 else sine)
+
+
+@pytest.mark.parametrize("phase", [-170, -95, -60, 0, 5.74, 60, 95, 115.8, 170])
+def test_a_phase_plate_is_a_phase_shift(phase):
+    """The contrast transfer at any phase is that of the writer."""
+    chi = np.linspace(0, 7, 50)
+    stored = {"eman2": eman2_phase(phase)}
+    if phase >= 0:  # SPHIRE knows 0 to 180 degrees, as a tangent
+        tangent = np.tan(np.radians(phase))
+        stored["sphire"] = 100 * tangent / np.sqrt(1 + tangent**2)
+    for convention, contrast in stored.items():
+        columns = relion_ctf((1.5, 0, 0, 0, contrast, 300, 2.7), convention)
+        w, shift = (
+            float(columns[name]) for name in ("rlnAmplitudeContrast", "rlnPhaseShift")
         )
-        columns = relion_ctf(f"E{defocus} {astigmatism} {angle} 0 10 300 2.7 1 -1 0 0")
-        u, v, s = (float(columns[f"rlnDefocus{part}"]) for part in ("U", "V", "Angle"))
-        ours = (u + v) / 2 + (u - v) / 2 * np.cos(2 * (azimuth - np.radians(s)))
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+        assert 0 <= w <= 1
+        np.testing.assert_allclose(
+            np.sin(chi + np.arcsin(w) + np.radians(shift)),
+            np.sin(chi + np.radians(phase)),
+            atol=1e-4,
+        )
 
 
 @pytest.mark.parametrize(
-    "text", ["O-1.5 0 0 0.1", "E1.5 0", "Esome text in 8 words a b"]
+    ("text", "attributes", "convention"),
+    [
+        ("E1.5 0.2 20 0 10 300 2.7 1.25 0 0", {}, None),
+        ("E1.5 0.2 20 0 10 300 2.7 1.25 0 0", {"ctf_applied": 0}, "sphire"),
+        ("E1.5 0.2 20 0 10 300 2.7 1.25 0 0", {"resample_ratio": 1.0}, "sphire"),
+        ("E1.5 0.2 20 0 110 300 2.7 1.25 0 0", {}, "eman2"),
+        ("E1.5 0.2 20 0 10 300 2.7 1.25 .1 2 3 4 0", {}, "eman2"),
+        ("E1.5 0.2 20 0 110 300 2.7 1.25 0 0", {"ctf_applied": 0}, None),
+        ("E1.5 0 20 0 -99 300 2.7 1.25 0 0", {}, None),
+    ],
 )
-def test_other_ctf_texts_are_refused(tmp_path, text):
+def test_whose_ctf_it_is_is_told_by_the_stack_or_asked_for(
+    tmp_path, text, attributes, convention
+):
+    write_images(tmp_path / "s.hdf", noise(1), [{"ctf": text} | attributes])
+    table = read_particles(tmp_path / "s.hdf", pixel_size=1.25)
+    if convention is None:
+        with pytest.raises(InputError, match="set ctf_convention: eman2 or"):
+            _ = table.ctf
+        assert not has_ctf(table)
+        assert "rlnDefocusAngle" not in table.particles
+        assert list(table.particles["eman_ctf"]) == [text]
+    else:
+        given = read_particles(tmp_path / "s.hdf", None, 1.25, convention)
+        np.testing.assert_array_equal(table.ctf, given.ctf)
+
+
+def test_without_astigmatism_nobody_is_asked(tmp_path):
+    text = "E1.5 0 77 0 10 300 2.7 1.25 0 0"
     write_images(tmp_path / "s.hdf", noise(1), [{"ctf": text}])
-    refused(tmp_path / "s.hdf", "the ctf attribute of image 0 is")
+    assert read_particles(tmp_path / "s.hdf").ctf["defocus_u"].tolist() == [15000]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("O-1.5 0 0 0.1", "is 'O-1.5"),
+        ("E1.5 0", "is 'E1.5 0'"),
+        ("Esome text in 8 words a b c", "is 'some'"),
+        ("E1.5 0 0 0 10 300000 2.7 1.25", "voltage in .* is '300000'"),
+        ("E1.5 0 0 0 1000 300 2.7 1.25", "contrast in .* is '1000'"),
+        ("E15000 0 0 0 10 300 2.7 1.25", "defocus in .* is '15000'"),
+    ],
+)
+def test_other_ctf_texts_are_refused(tmp_path, text, reason):
+    write_images(tmp_path / "s.hdf", noise(1), [{"ctf": text}])
+    assert "the ctf attribute of image 0" in refused(tmp_path / "s.hdf", reason)
 
 
 def test_eman_stack_after_ctf_correction(tmp_path):
@@ -424,9 +656,91 @@ def test_cryosparc(tmp_path):
     np.testing.assert_array_equal(read_images(again, [0]), -noise()[[2]])
 
 
+CTF_FIELDS = [name for name in cs_rows().dtype.names if name.startswith("ctf/")]
+BLOB_FIELDS = [name for name in cs_rows().dtype.names if name.startswith("blob/")]
+
+
+@pytest.mark.parametrize("given", ["P1_J2_020_particles.cs", "P1_J2_passthrough.cs"])
+def test_files_of_a_job_are_joined_by_uid(tmp_path, given):
+    """Rows of the two files come in different orders."""
+    rows = cs_rows()
+    rows["ctf/df1_A"] += np.arange(3)
+    rows["blob/idx"] = [2, 0, 1]
+    (tmp_path / "J1/imported").mkdir(parents=True)
+    write_stack(tmp_path / "J1/imported/s.mrc", noise(), 1.31)
+    save_cs(tmp_path / "J2/P1_J2_000_particles.cs", rows[["uid", "ctf/cs_mm"]][:2])
+    save_cs(tmp_path / "J2/P1_J2_020_particles.cs", rows[["uid", *BLOB_FIELDS]])
+    save_cs(tmp_path / "J2/P1_J2_passthrough.cs", rows[["uid", *CTF_FIELDS]][::-1])
+    table = read_particles(tmp_path / "J2" / given)
+    defocus = {image: u for (_, image), u in zip(table.images, table.ctf, strict=True)}
+    assert [defocus[i]["defocus_u"] for i in (2, 0, 1)] == rows["ctf/df1_A"].tolist()
+    assert len(table.joined) == 1
+    assert any("uid by uid" in sentence for sentence in told(table))
+
+
+def test_an_inverted_stack_is_told(tmp_path):
+    save_cs(tmp_path / "J2" / "p.cs", cs_rows())
+    (tmp_path / "J1" / "imported").mkdir(parents=True)
+    write_stack(tmp_path / "J1" / "imported" / "s.mrc", noise(), 1.31)
+    table = read_particles(tmp_path / "J2" / "p.cs")
+    assert any("blob/sign is -1 for 3 of 3" in sentence for sentence in told(table))
+    names = canonical(table, 8).particles["rlnImageName"]
+    assert names[0] == f"000003@{tmp_path}/J1/imported/s.mrc:mrcs"
+
+
+def test_a_long_header_of_cryosparc_is_read(tmp_path):
+    more = [(f"alignments_class_{i}/class_posterior", "<f4") for i in range(900)]
+    rows = np.zeros(3, [*cs_rows().dtype.descr, *more])
+    for name in cs_rows().dtype.names:
+        rows[name] = cs_rows()[name]
+    save_cs(tmp_path / "p.cs", rows)
+    assert read_particles(tmp_path / "p.cs").n == 3
+
+
+def object_rows():
+    rows = np.zeros(2, [("blob/path", object), ("blob/idx", "<u4")])
+    return rows
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        lambda: np.array(3.0),
+        lambda: cs_rows().reshape(1, 3),
+        lambda: np.zeros(3),
+        object_rows,
+        lambda: changed("blob/idx", "<f4", 1.5),
+        lambda: changed("blob/idx", "<f4", np.nan),
+        lambda: changed("blob/idx", "<u8", 2**40),
+        lambda: changed("blob/path", "S20", b"\xff\xfe.mrc"),
+        lambda: np.zeros(2, [("blob/path", "S9"), ("blob/idx", "<u4", (2,))]),
+    ],
+)
+def test_what_is_no_table_of_cryosparc_is_refused(tmp_path, content):
+    with (tmp_path / "p.cs").open("wb") as handle:
+        np.save(handle, content(), allow_pickle=True)
+    sentence = refused(tmp_path / "p.cs", r"p\.cs: ")
+    assert "\n" not in sentence
+
+
+def changed(name, kind, value):
+    """Return rows in which one field has another type and value."""
+    kinds = [(n, kind if n == name else cs_rows().dtype[n]) for n in BLOB_FIELDS]
+    rows = np.zeros(3, kinds)
+    rows[name] = value
+    return rows
+
+
+def test_a_header_that_claims_more_rows_than_there_are_is_refused(tmp_path):
+    save_cs(tmp_path / "p.cs", cs_rows())
+    raw = (tmp_path / "p.cs").read_bytes()
+    (tmp_path / "p.cs").write_bytes(raw.replace(b"(3,), }", b"(99999999999,), }", 1))
+    refused(tmp_path / "p.cs", "not readable as a cryoSPARC table")
+
+
 def test_cryosparc_tables_without_images_are_refused(tmp_path):
     save_cs(tmp_path / "p.cs", cs_rows()[["uid", "ctf/df1_A"]])
-    refused(tmp_path / "p.cs", "not its passthrough file")
+    refused(tmp_path / "p.cs", "have its passthrough file beside it")
     (tmp_path / "q.cs").write_bytes(b"hello")
     refused(tmp_path / "q.cs", "not readable as a cryoSPARC table")
 

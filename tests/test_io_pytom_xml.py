@@ -62,6 +62,7 @@ def test_every_wedge_survives_a_round_trip(tmp_path):
         DoubleTiltWedge(single, SingleTiltWedge(1.0, 2.0)),
         GeneralWedge("weight.em"),
         Wedge3dCTF("ctf.mrc", 6.5),
+        Wedge3dCTF("weights.mrc", premultiplied=True),
     ]
     particles = [
         Particle(
@@ -75,7 +76,12 @@ def test_every_wedge_survives_a_round_trip(tmp_path):
             score=Score(value=value),
         )
         for i, (wedge, label, value) in enumerate(
-            zip(wedges, ["a", None, "10", "2"], [None, 0.1, -3.0, 1e-9], strict=True)
+            zip(
+                wedges,
+                ["a", None, "10", "2", "3"],
+                [None, 0.1, -3.0, 1e-9, 0],
+                strict=True,
+            )
         )
     ]
     write_particle_list(tmp_path / "list.xml", particles)
@@ -163,7 +169,33 @@ def test_a_swap_list_can_be_read_as_xml(tmp_path):
     ("body", "sentence"),
     [
         ("<Particle/>", "no Filename"),
-        ("<Particle Filename='a'><Shift X='q'/></Particle>", "X of Shift is 'q'"),
+        (
+            "<Particle Filename='a'><Shift X='q'/></Particle>",
+            r"X of Shift of particle 0 \(a\) is 'q'",
+        ),
+        (
+            "<Particle Filename='a'/>"
+            "<Particle Filename='b'><Rotation Z2='nan'/></Particle>",
+            r"Z2 of Rotation of particle 1 \(b\) is 'nan'",
+        ),
+        ("<Particle Filename='a'><Shift Y='-inf'/></Particle>", "Y of Shift"),
+        ("<Particle Filename='a'><Shift Y='1e308'/></Particle>", "-10000 to 10000"),
+        (
+            "<Particle Filename='a'><WedgeInfo Angle='-30'/></Particle>",
+            "0 to 90 degree",
+        ),
+        (
+            "<Particle Filename='a'><WedgeInfo Angle1='95'/></Particle>",
+            "0 to 90 degree",
+        ),
+        ("<Particle Filename='a'><WedgeInfo Angle='90'/></Particle>", "nothing was"),
+        ("<Particle Filename='a'><WedgeInfo Smooth='nan'/></Particle>", "Smooth of"),
+        ("<Particle Filename='a&#10;b'/>", "line break"),
+        (
+            "<Particle Filename='a'><PickPosition Origin='it&apos;s &quot;a&quot; b'/>"
+            "</Particle>",
+            "quotation marks, which no table can hold",
+        ),
         ("<Particle Filename='a'><Rotation Paradigm='ZYZ'/></Particle>", "ZYZ"),
         ("<Particle Filename='a'><DoubleTiltWedge/></Particle>", "expected 2"),
         ("<Particle", "not readable as XML"),
@@ -172,6 +204,18 @@ def test_a_swap_list_can_be_read_as_xml(tmp_path):
 def test_refuses_what_it_cannot_understand(tmp_path, body, sentence):
     with pytest.raises(InputError, match=sentence):
         read_text(tmp_path, body)
+
+
+def test_refuses_an_encoding_that_is_not_known(tmp_path):
+    path = tmp_path / "list.xml"
+    path.write_text('<?xml version="1.0" encoding="klingon"?><ParticleList/>')
+    with pytest.raises(InputError, match="not readable as XML"):
+        read_particle_list(path)
+
+
+def test_one_angle_of_90_is_half_a_series(tmp_path):
+    body = "<Particle Filename='a'><WedgeInfo Angle1='90' Angle2='30'/></Particle>"
+    assert read_text(tmp_path, body)[0].wedge == SingleTiltWedge(90, 30)
 
 
 def test_refuses_another_kind_of_file(shared):

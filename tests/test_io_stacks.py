@@ -1,5 +1,6 @@
 """The image source that MPI steps read from."""
 
+import os
 import pickle
 
 import numpy as np
@@ -9,7 +10,7 @@ from cryokin.errors import InputError
 from cryokin.io import stacks
 from cryokin.io.eman_hdf import write_images
 from cryokin.io.mrc import write_stack
-from cryokin.io.stacks import CTF_DTYPE, ImageSource, image_name
+from cryokin.io.stacks import CTF_DTYPE, ImageSource, image_name, open_images
 
 
 def noise(n, seed):
@@ -97,3 +98,37 @@ def test_a_stack_that_changed_is_refused(source, tmp_path):
 
 def test_names_count_from_one():
     assert image_name("/d/a.mrcs", 0) == "000001@/d/a.mrcs"
+
+
+def test_a_stack_that_changed_since_the_import_is_refused(source, tmp_path):
+    """Alignments of other images would be applied to it, and nobody be told."""
+    source.save(tmp_path / "images.npz")
+    ImageSource.load(tmp_path / "images.npz")
+    later = os.path.getmtime(tmp_path / "images.npz") + 60
+    os.utime(tmp_path / "a.mrcs", (later, later))
+    with pytest.raises(InputError, match=r"a\.mrcs: the stack was changed after"):
+        ImageSource.load(tmp_path / "images.npz")
+    (tmp_path / "a.mrcs").unlink()
+    with pytest.raises(InputError, match=r"a\.mrcs: the stack .* bring it back"):
+        ImageSource.load(tmp_path / "images.npz")
+
+
+def with_axes(path, images, axes):
+    """Write a stack whose header names the axes of columns, rows and sections."""
+    write_stack(path, images, 1.5)
+    raw = bytearray(path.read_bytes())
+    raw[64:76] = np.array(axes, "<i4").tobytes()
+    path.write_bytes(raw)
+
+
+def test_axes_of_images_are_those_of_the_header(tmp_path):
+    images = np.random.default_rng(0).normal(size=(2, 6, 6)).astype(np.float32)
+    with_axes(tmp_path / "a.mrcs", images, (2, 1, 3))
+    with open_images(tmp_path / "a.mrcs") as stack:
+        np.testing.assert_array_equal(stack[1], images[1].T)
+    with_axes(tmp_path / "b.mrcs", images, (1, 3, 2))
+    with (
+        pytest.raises(InputError, match="images lie along axis y"),
+        open_images(tmp_path / "b.mrcs"),
+    ):
+        pass

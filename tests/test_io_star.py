@@ -8,7 +8,14 @@ import pytest
 import starfile
 
 from cryokin.errors import InputError
-from cryokin.io.star import as_table, read_star, write_star
+from cryokin.io.star import (
+    as_table,
+    read_column,
+    read_star,
+    storable,
+    storable_name,
+    write_star,
+)
 
 REAL = [
     "particles/empiar_10076_7.star",
@@ -124,3 +131,30 @@ def test_binary_file_is_refused(tmp_path):
     (tmp_path / "a.star").write_bytes(bytes(range(255, 127, -1)))
     with pytest.raises(InputError, match="not readable as text"):
         read_star(tmp_path / "a.star")
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_a_column_is_that_of_the_table(shared, name):
+    path = shared / "data" / name
+    blocks = read_star(path)
+    for block, content in blocks.items():
+        for column in as_table(content):
+            found = list(read_column(path, [block], column))
+            assert found == list(as_table(content)[column])
+    assert list(read_column(path, list(blocks), "rlnNothing")) == []
+    assert list(read_column(path, ["nothing"], "rlnImageName")) == []
+
+
+def test_what_other_programs_call_their_columns_is_stored(tmp_path):
+    texts = ["a\nb", "x \"y\" 'z' w", "plain", "\x00\x85", " ends ", "'", '"']
+    values = [storable(text) for text in texts]
+    name = storable_name("a name\n_x #1")
+    table = pd.DataFrame({name: values}, dtype=object)
+    write_star(tmp_path / "a.star", {"particles": table})
+    again = as_table(read_star(tmp_path / "a.star")["particles"])
+    assert list(again[name]) == values
+    with pytest.raises(ValueError, match="no STAR file can hold the column"):
+        write_star(tmp_path / "b.star", {"": {"a name": "1"}})
+    with pytest.raises(InputError, match="a STAR file cannot hold the value"):
+        write_star(tmp_path / "b.star", {"": {"name": "a\nb"}})
+    assert not (tmp_path / "b.star").exists()

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import mrcfile
 import numpy as np
 import pytest
@@ -7,8 +9,10 @@ from cryokin.io.em import write_em
 from cryokin.io.pytom_xml import Particle, SingleTiltWedge, write_particle_list
 from cryokin.io.star import read_star, write_star
 from cryokin.io.subtomograms import load, read_subtomograms
-from cryokin.io.volumes import read_volume
-from cryokin.volume.filters import frequencies
+from cryokin.io.volumes import read_size, read_volume
+from cryokin.volume import euler
+from cryokin.volume.filters import filtered, frequencies
+from cryokin.volume.wedge import TiltWedge
 
 BOX = 8
 
@@ -90,17 +94,202 @@ def test_half_precision_volumes_are_read(tmp_path):
     [
         ({"rlnImageName": "000001@stack.mrcs"}, "images in stacks"),
         ({"rlnImageName": "none.mrc"}, "is not there"),
-        ({"rlnAngleRot": "north"}, "is no number"),
+        ({"rlnAngleRot": "north"}, "rlnAngleRot of particle 0 is 'north'"),
+        ({"rlnOriginXAngst": ["0", "inf", "0"]}, "rlnOriginXAngst of particle 1 is"),
         ({"rlnTomoSubTomosAre2DStacks": "1"}, "as 3D subtomograms"),
+        ({"rlnTomoParticlesFile": "p.star"}, "names, p.star"),
+        ({"rlnAngleRot": None}, "no column rlnAngleRot, but"),
+        ({"rlnOpticsGroup": "7"}, "rlnOpticsGroup of particle 0 is 7, but"),
+        ({"rlnImagePixelSize": ["5", "5", "6.25"]}, "particle 2 of 6.25 A"),
+        ({"rlnImagePixelSize": "nan"}, "rlnImagePixelSize of particle 0 is 'nan'"),
+        ({"rlnImagePixelSize": "None"}, "rlnImagePixelSize of particle 0"),
+        ({"rlnImagePixelSize": "0"}, "expected pixel size, above 0"),
+        ({"rlnImageSize": "16"}, "rlnImageSize is 16, but the subtomograms have 8"),
+        ({"rlnCtfDataAreCtfPremultiplied": "1"}, "no 'wedge' in the config"),
     ],
 )
 def test_refusals(listed, tmp_path, change, sentence):
     blocks = read_subtomograms(listed).star
     for column, value in change.items():
         blocks["particles"][column] = value
+        if value is None:
+            del blocks["particles"][column]
     write_star(tmp_path / "p.star", blocks)
     with pytest.raises(InputError, match=sentence):
         read_subtomograms(tmp_path / "p.star", wedge_angles=(30, 30))
+
+
+def test_an_empty_table_is_refused(listed, tmp_path):
+    blocks = read_subtomograms(listed).star
+    blocks["particles"] = blocks["particles"].iloc[:0]
+    write_star(tmp_path / "p.star", blocks)
+    with pytest.raises(InputError, match="there is no particle in it"):
+        read_subtomograms(tmp_path / "p.star", wedge_angles=(30, 30))
+
+
+@pytest.mark.parametrize("angles", [(90, 90), (90.0, 90)])
+def test_a_wedge_of_the_config_must_leave_something(listed, angles):
+    with pytest.raises(InputError, match="nothing was sampled"):
+        read_subtomograms(listed, wedge_angles=angles)
+
+
+def test_origins_keep_their_unit_and_there_is_one_set_of_them(listed, tmp_path):
+    """RELION 3.0's columns, in pixels, stay; beside newer ones they are stale."""
+    table = read_subtomograms(listed)
+    blocks = table.star
+    rows = blocks["particles"]
+    for axis, values in zip("XYZ", table.shifts.T, strict=True):
+        rows[f"rlnOrigin{axis}"] = [f"{-value:.6f}" for value in values]
+    both = blocks | {"particles": rows.assign(rlnOriginX="99")}
+    old = rows.drop(columns=[f"rlnOrigin{axis}Angst" for axis in "XYZ"])
+    for name, given, kept in (
+        ("both", both, "Angst"),
+        ("old", blocks | {"particles": old}, ""),
+    ):
+        write_star(tmp_path / f"{name}.star", given)
+        read = read_subtomograms(tmp_path / f"{name}.star", wedge_angles=(30, 30))
+        np.testing.assert_allclose(read.shifts, table.shifts, atol=1e-5)
+        moved = read.placed(read.rotations, read.shifts + np.eye(3))
+        written = moved.star["particles"]
+        origins = sorted(c for c in written if c.startswith("rlnOrigin"))
+        assert origins == [f"rlnOrigin{axis}{kept}" for axis in "XYZ"]
+        scale = 5.0 if kept else 1.0
+        found = written[origins].to_numpy(float) / scale
+        np.testing.assert_allclose(found, -moved.shifts, atol=1e-5)
+
+
+def test_a_box_that_was_cut_out_turned_sees_the_wedge_turned(listed, tmp_path):
+    """A volume turned by RELION's matrix has the wedge of the tomogram turned so."""
+    blocks = read_subtomograms(listed).star
+    turns = {"Rot": 20.0, "Tilt": 70.0, "Psi": -130.0}
+    for name, value in turns.items():
+        blocks["particles"][f"rlnTomoSubtomogram{name}"] = str(value)
+    write_star(tmp_path / "p.star", blocks)
+    table = read_subtomograms(tmp_path / "p.star", wedge_angles=(30, 20))
+    k = frequencies((BOX,) * 3)
+    inside = np.linalg.norm(k, axis=-1) < BOX // 2
+    matrix = euler.matrix(euler.from_relion(np.radians(list(turns.values()))))
+    in_tomogram = TiltWedge(np.radians(30), np.radians(20))
+    expected = in_tomogram.weight(k @ matrix.T, (BOX,) * 3)[inside]
+    found = table.wedges[0].weight(k, (BOX,) * 3)[inside]
+    np.testing.assert_array_equal(found, expected)
+    table.write(tmp_path / "out")
+    again = load(tmp_path / "out", BOX, 5.0).with_wedges((30, 20)).wedges[0]
+    np.testing.assert_array_equal(again.weight(k, (BOX,) * 3)[inside], expected)
+
+
+def relion_half(weight):
+    """The half of a weight in which kx is not negative, as RELION writes it."""
+    return np.ascontiguousarray(
+        np.fft.ifftshift(weight)[:, :, : BOX // 2 + 1], np.float32
+    )
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.01])
+@pytest.mark.parametrize("slabs", [1, 2])
+def test_premultiplied_data_become_signal_times_weight(listed, tmp_path, slabs, scale):
+    """Sums of CTF_i (CTF_i F + n_i) are divided by the root of the sum of CTF_i^2.
+
+    Whatever the scale of the weights, and with the number of images below them or not.
+    """
+    k = frequencies((BOX,) * 3)
+    radius = np.linalg.norm(k, axis=-1)
+    weight = 0.2 + np.cos(radius / 2) ** 2
+    centre = np.fft.fftfreq(BOX, 1 / BOX)
+    z, y, x = np.meshgrid(*[np.fft.fftshift(centre)] * 3, indexing="ij")
+    whole = 0.2 + np.cos(np.sqrt(x**2 + y**2 + z**2) / 2) ** 2
+    half = relion_half(whole) * scale
+    blocks = read_subtomograms(listed).star
+    with mrcfile.new(tmp_path / "w.mrc") as mrc:
+        mrc.set_data(np.concatenate([half] + [half + 3] * (slabs - 1)))
+    true = np.random.default_rng(1).normal(size=(BOX,) * 3)
+    write_em(tmp_path / "p0.em", filtered(true, weight).astype(np.float32), 5.0)
+    blocks["particles"]["rlnCtfImage"] = "w.mrc"
+    blocks["optics"]["rlnCtfDataAreCtfPremultiplied"] = "1"
+    write_star(tmp_path / "p.star", blocks)
+    table = read_subtomograms(tmp_path / "p.star")
+    table.write(tmp_path / "out")
+    for one in (table, load(tmp_path / "out", BOX, 5.0, table.weight_scale)):
+        found = one.wedges[0].weight(k, (BOX,) * 3)
+        np.testing.assert_allclose(found, np.sqrt(weight / weight.max()), atol=2e-2)
+        seen = one.read(0) / np.sqrt(weight.max())
+        signal = filtered(true, np.sqrt(weight / weight.max()))
+        ratio = np.vdot(seen, signal) / np.vdot(signal, signal)
+        np.testing.assert_allclose(seen / ratio, signal, atol=1e-4)
+
+
+def test_weights_count_by_their_largest_value(listed, tmp_path):
+    """A program may write CTFs on any scale, and no coefficient is lost by that."""
+    half = relion_half(np.ones((BOX,) * 3)) * 0.01
+    with mrcfile.new(tmp_path / "ctf.mrc") as mrc:
+        mrc.set_data(half)
+    blocks = read_subtomograms(listed).star
+    blocks["particles"]["rlnCtfImage"] = "ctf.mrc"
+    write_star(tmp_path / "p.star", blocks)
+    wedge = read_subtomograms(tmp_path / "p.star").wedges[0]
+    np.testing.assert_allclose(wedge.weight(frequencies((BOX,) * 3), (BOX,) * 3), 1)
+
+
+def test_weights_of_nothing_are_refused(listed, tmp_path):
+    with mrcfile.new(tmp_path / "ctf.mrc") as mrc:
+        mrc.set_data(np.zeros((BOX,) * 3, np.float32))
+    blocks = read_subtomograms(listed).star
+    blocks["particles"]["rlnCtfImage"] = "ctf.mrc"
+    write_star(tmp_path / "p.star", blocks)
+    with pytest.raises(InputError, match="0 everywhere"):
+        read_subtomograms(tmp_path / "p.star")
+
+
+def test_names_of_relion_are_found_from_its_project(listed, tmp_path, monkeypatch):
+    """The table lies deep in the project, where its names begin."""
+    deep = tmp_path / "Extract/job010/particles.star"
+    blocks = read_subtomograms(listed).star
+    blocks["particles"]["rlnImageName"] = [f"p{i}.em" for i in range(3)]
+    write_star(deep, blocks)
+    monkeypatch.chdir("/")
+    table = read_subtomograms(deep, wedge_angles=(30, 30))
+    assert table.particles[0].file == str(tmp_path / "p0.em")
+
+
+def test_a_table_without_poses_is_told(listed, tmp_path):
+    blocks = read_subtomograms(listed).star
+    angles = [f"rlnAngle{name}" for name in ("Rot", "Tilt", "Psi")]
+    blocks["particles"] = blocks["particles"].drop(columns=angles)
+    write_star(tmp_path / "p.star", blocks)
+    (note,) = read_subtomograms(tmp_path / "p.star", wedge_angles=(30, 30)).notes
+    assert "no column of angles" in note
+
+
+def test_pixel_sizes_of_table_and_volumes_are_compared(listed, tmp_path):
+    assert "header" in read_subtomograms(listed, pixel_size=6.0).notes[0]
+    assert read_subtomograms(listed, pixel_size=5.01).notes == ()
+    write_em(tmp_path / "p1.em", np.ones((BOX,) * 3, np.float32), 6.0)
+    with pytest.raises(InputError, match=r"p1\.em has voxels of 6 A"):
+        read_subtomograms(listed)
+
+
+def test_who_is_left_out_comes_back_unaccounted(listed):
+    table = read_subtomograms(listed)
+    some = table.without([1])
+    assert (len(some), some.ids.tolist()) == (2, [0, 2])
+    moved = some.placed(some.rotations, some.shifts + 1).classified(np.array([0, 1]))
+    whole = moved.whole()
+    assert [p.label for p in whole.particles] == ["0", "-1", "1"]
+    assert whole.star["particles"]["rlnClassNumber"].tolist() == ["1", "-1", "2"]
+    assert whole.particles[1] == table.particles[1].classified("-1")
+    assert whole.star["particles"]["rlnImageName"].tolist() == [
+        p.file for p in table.particles
+    ]
+
+
+def test_particles_without_a_class_are_in_none(listed):
+    table = read_subtomograms(listed)
+    given = tuple(
+        p.classified(label)
+        for p, label in zip(table.particles, [None, "b", "-1"], strict=True)
+    )
+    labels = replace(table, particles=given).labels
+    assert labels.tolist() == [-1, 0, -1]
 
 
 def test_boxes_must_be_equal(listed, tmp_path):
@@ -116,3 +305,17 @@ def test_voxels_must_be_finite(tmp_path, value):
     write_em(tmp_path / "v.em", volume, 5.0)
     with pytest.raises(InputError, match="1 of 64 voxels are not finite"):
         read_volume(tmp_path / "v.em")
+
+
+@pytest.mark.parametrize("axes", [(1, 2, 3), (3, 2, 1), (2, 1, 3), (2, 3, 1)])
+def test_axes_of_a_volume_are_those_of_the_header(tmp_path, axes):
+    """A file whose columns, rows and sections run along any of x, y, z."""
+    volume = np.random.default_rng(0).normal(size=(4, 5, 6)).astype(np.float32)
+    with mrcfile.new(tmp_path / "v.mrc") as mrc:
+        # Sections, rows, columns of the file, from (z, y, x).
+        mrc.set_data(
+            np.ascontiguousarray(volume.transpose([3 - a for a in axes[::-1]]))
+        )
+        mrc.header.mapc, mrc.header.mapr, mrc.header.maps = axes
+    np.testing.assert_array_equal(read_volume(tmp_path / "v.mrc"), volume)
+    assert read_size(tmp_path / "v.mrc")[0] == (4, 5, 6)

@@ -56,6 +56,22 @@ def degrees_apart(a: object, b: object) -> np.ndarray:
     return np.abs(np.degrees(np.angle(np.exp(1j * (np.asarray(a) - np.asarray(b))))))
 
 
+@pytest.mark.parametrize("degrees", [30, 45, 80, 90, 100, 110, 180, 200])
+def test_discrete_angles_are_multiples_of_the_step(degrees):
+    """Of the step itself: it need not divide a whole turn."""
+    multiples = np.arange(0, 360, degrees)
+    step = np.radians(degrees)
+    truths = [Alignment(np.radians(a), np.zeros(2), False) for a in multiples]
+    rows = spectra(*[render(BOX, moved(invert(t), CHIRAL)) for t in truths])[None]
+    operand = operand_at(spectra(render(BOX, CHIRAL)), shift_grid(0, 0, 1))
+    angle, _, _ = search(operand, rows, 1, step)
+    assert degrees_apart(angle[0], np.radians(multiples)).max() < 0.01
+    other = random_spectra(1, *rows.shape[2:3], rows.shape[4], 200)[None]
+    found = np.degrees(search(operand, other, 1, step)[0]) / degrees
+    np.testing.assert_allclose(found, np.rint(found), atol=1e-4)
+    assert np.unique(np.rint(found)).tolist() == list(range(len(multiples)))
+
+
 # ------------------------------------------------------------------ the trial shifts
 def test_trial_shifts_fill_the_range_and_begin_at_the_origin():
     grid = shift_grid(2, 1, 0.5)

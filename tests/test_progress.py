@@ -11,7 +11,7 @@ import yaml
 
 from cryokin.config import load_runs
 from cryokin.io.counts import Counts
-from cryokin.progress import Watch, failure, finished, look, time_left
+from cryokin.progress import Progress, Watch, failure, finished, look, time_left
 
 ROOT = Path(__file__).resolve().parents[1]
 N = 1000
@@ -200,9 +200,10 @@ def test_a_failure_names_the_rule_and_its_log():
     assert failure(log) == (
         "stopped: rule isac_shrink failed, see results/demo/logs/isac_shrink.log"
     )
-    estimate = log.replace("isac_shrink", "estimate_run")
-    assert failure(estimate + log) == failure(log)
     assert failure("Exiting") == "stopped"
+
+
+DONE = Progress("it", "done", "done", None, None, None, 1.0, None, "it: done")
 
 
 def test_a_watch_tells_only_of_runs_that_are_at_work(tmp_path, monkeypatch):
@@ -226,3 +227,37 @@ def test_a_watch_tells_only_of_runs_that_are_at_work(tmp_path, monkeypatch):
     kept = json.loads((place.folder / "progress.json").read_text())
     assert (kept["state"], kept["text"]) == ("stopped", told[0])
     assert not (tmp_path / "results/other").exists()
+
+
+def test_warnings_of_the_import_are_told_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place = Place(tmp_path / "results/it", method="cpca")
+    told = []
+    watch = Watch({"it": place.options}, dict, lambda path: Counts(N, 20), told.append)
+    watch.start()
+    imported = {"n": N, "box": 20, "warnings": ["nothing was sampled."]}
+    place.write("import/import.json", imported)
+    os.utime(place.folder / "import/import.json")
+    place.write("logs/pytom_import.log", "")
+    os.utime(place.folder / "logs/pytom_import.log")
+    for _ in range(2):
+        watch._look("it")
+    watch.stop()
+    assert told.count("it: warning: nothing was sampled.") == 1
+
+
+def test_a_run_whose_last_job_failed_is_not_called_done(tmp_path, monkeypatch):
+    """The job may be one that the estimate does not know, such as full_size."""
+    monkeypatch.chdir(tmp_path)
+    place = Place(tmp_path / "results/it")
+    monkeypatch.setattr("cryokin.progress.look", lambda *work: DONE)
+    for log, state in (("results/it/x.log", "stopped"), ("results/no/x.log", "done")):
+        told = []
+        watch = Watch(
+            {"it": place.options}, dict, lambda run: Counts(N, 64), told.append
+        )
+        watch.start()
+        (place.folder / "logs").mkdir(parents=True, exist_ok=True)
+        (place.folder / "logs/x.log").touch()
+        watch.stop(f"Error in rule isac_full_averages:\n    log: {log}\n")
+        assert state in told[-1]

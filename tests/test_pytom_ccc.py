@@ -213,12 +213,24 @@ def test_a_matrix_is_written_as_pytom_writes_it(shared, tmp_path):
     assert (tmp_path / "correlation_matrix.csv").read_text() == path.read_text()
 
 
+def test_a_matrix_says_what_it_is_of_and_is_read_all_the_same(tmp_path):
+    matrix = np.array([[1, 0.25], [0.25, 1]])
+    ccc.write_matrix(tmp_path / "m.csv", matrix, "correlations of residuals")
+    text = (tmp_path / "m.csv").read_text()
+    assert text.startswith("# correlations of residuals\n1.0")
+    np.testing.assert_array_equal(ccc.read_matrix(tmp_path / "m.csv", 2), matrix)
+    read = np.genfromtxt(tmp_path / "m.csv", delimiter=",")
+    np.testing.assert_array_equal(read, matrix)
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ("1,2\n3,4\n", "2 x 2 correlations do not fit 3 particles"),
         ("1,a\n3,4\n", "not a comma-separated matrix"),
-        ("1,nan,0\n0,1,0\n0,0,1\n", "1 correlations are not finite"),
+        ("1,nan,0\n0,1,0\n0,0,1\n", "line 1, column 2 is nan"),
+        ("1,0,0\n0,1,7\n0,7,1\n", "line 2, column 3 is 7"),
+        ("1,0,0\n0,1,0.4\n0,0.2,1\n", "0.4, and the other way round 0.2"),
     ],
 )
 def test_refuses_another_matrix(tmp_path, text, sentence):

@@ -81,3 +81,14 @@ def test_one_class_is_spread_several_are_kept():
     assert sorted(order) == list(range(50))
     two = [Particle("a", label="10"), Particle("b", label="2")]
     assert compat.initial_lists(two, 3, np.random.default_rng(0)) == (two, [0, 1])
+
+
+def test_who_is_unaccounted_is_in_no_list_of_pytom():
+    particles = [Particle("a", label=c) for c in ("1", "-1", "0", None)]
+    listed, order = compat.initial_lists(particles, 2, np.random.default_rng(0))
+    assert [p.label for p in listed] == ["0", "1"]
+    assert order == [2, 0]
+    nobody = [Particle("a", label=c) for c in ("-1", None, "-1")]
+    listed, order = compat.initial_lists(nobody, 2, np.random.default_rng(0))
+    assert {p.label for p in listed} <= {"0", "1"}
+    assert sorted(order) == [0, 1, 2]

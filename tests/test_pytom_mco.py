@@ -5,7 +5,10 @@ from cryokin.errors import InputError
 from cryokin.parallel import Team
 from cryokin.pytom import mco
 from cryokin.pytom.pose_errors import correct
+from cryokin.pytom.runs import best_course, course, starts
 from simulated import simulate
+
+EXMX = {"iterations": 20, "end_threshold": 0.0, "leave_one_out": True}
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +144,33 @@ def test_ranks_do_not_matter(model):
 def test_adjusted_rand_index(first, second, index):
     found = mco.adjusted_rand_index(np.array(first), np.array(second))
     assert found == pytest.approx(index, abs=1e-12)
+
+
+def test_who_is_in_no_class_joins_the_best():
+    """Also the last one, which the index -1 would mean."""
+    scores = np.array([[0.0, 1.0], [1.0, 0.0], [0.5, 0.5]])
+    found = mco.assign(scores, np.array([-1, -1, -1]))
+    assert found.tolist() == [1, 0, 0]
+
+
+def test_classes_of_some_particles_are_a_start_for_all(model, particles):
+    truth = particles.labels
+    some = np.where(np.arange(len(truth)) % 3 == 0, -1, truth)
+    went = course(model, some, {**EXMX, "nclass": 2})
+    assert went.labels[0].tolist() == some.tolist()
+    best, _ = best_course([went], 2)
+    assert (best.labels[0] == -1).tolist() == (some == -1).tolist()
+    assert mco.adjusted_rand_index(best.labels[-1], truth) > 0.8
+
+
+def test_several_classes_of_the_list_are_one_start():
+    options = {"start_from": "cpca", "starts": 3, "nclass": 2, "rand_seed": 0}
+    of_cpca, several = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])
+    found = starts(options, 4, of_cpca, several)
+    assert len(found) == 4
+    np.testing.assert_array_equal(found[0], of_cpca)
+    np.testing.assert_array_equal(found[-1], several)
+    of_one = starts(options, 4, of_cpca, np.zeros(4, int))
+    assert [sorted(one) for one in of_one] == [[0, 0, 1, 1]] * 4
+    too_many = starts(options, 4, of_cpca, np.arange(4))
+    np.testing.assert_array_equal(too_many, of_one)

@@ -3,6 +3,7 @@ import pytest
 
 from cryokin.errors import InputError
 from cryokin.pytom import merge
+from cryokin.pytom.runs import average_correlations, emptied, merge_classes
 
 BLOCKS = 0.1 + np.kron(np.eye(2), [[0.9, 0.7], [0.7, 0.9]])
 
@@ -62,3 +63,28 @@ def test_groups_of_the_user():
 def test_refuses_what_cannot_be(call, sentence):
     with pytest.raises(InputError, match=sentence):
         call()
+
+
+@pytest.mark.parametrize("how", [{"number": 3}, {"number": 2}, {"height": 0.5}])
+@pytest.mark.parametrize("n", [1, 2])
+def test_classes_that_are_few_already_stay(n, how):
+    """Classes may have emptied before they are merged."""
+    options = {"linkage": "average", "manual_compat": False}
+    found = merge_classes(np.eye(n), options | how, list("ab")[:n])
+    assert found.groups.tolist() == list(range(n))
+    assert len(found.tree) == n - 1
+
+
+def test_one_class_correlates_with_itself():
+    volume = np.random.default_rng(0).normal(size=(8, 8, 8))
+    options = {"mask": {"sphere": {"radius": 3, "edge": 1}}, "lowpass": 4}
+    found = average_correlations([volume], options | {"highpass": 0})
+    assert found.tolist() == [[1]]
+    with pytest.raises(InputError, match="there is no class"):
+        average_correlations([], options | {"highpass": 0})
+
+
+def test_classes_that_emptied_are_told():
+    assert emptied(np.array([0, 1, -1, 2]), 3) == []
+    (sentence,) = emptied(np.array([0, 0, 1]), 8)
+    assert sentence.startswith("2 of nclass = 8 classes are left")

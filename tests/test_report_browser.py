@@ -501,7 +501,7 @@ def test_the_server_listens_to_this_machine_alone(server):
         ("run: demo\nkeep: []\n", "at least one class"),
         ("run: demo\nkeep: [1]\nmerge: [[1, 2]]\n", "not in keep"),
         (f"run: demo\nclasses: {'0' * 64}\nkeep: [1]\n", "for other classes"),
-        ("{[", "no YAML"),
+        ("{[", "no usable YAML"),
     ],
 )
 def test_what_is_no_selection_of_these_classes_is_refused(

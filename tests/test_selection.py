@@ -81,9 +81,9 @@ def test_refuses_files_that_cannot_be_read(tmp_path):
     assert "no such file" in refusal(read_selection, tmp_path / "none.yaml")
     broken = tmp_path / "broken.yaml"
     broken.write_text("keep: [1, 2\nrun: demo\n")
-    assert "no YAML" in refusal(read_selection, broken)
+    assert "line 2, column 4: no usable YAML" in refusal(read_selection, broken)
     broken.write_bytes(b"run: \xff\xfe\n")
-    assert "no YAML" in refusal(read_selection, broken)
+    assert "save it in UTF-8" in refusal(read_selection, broken)
 
 
 def test_refuses_a_selection_of_other_classes(tmp_path):

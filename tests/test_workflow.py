@@ -802,8 +802,11 @@ def test_one_failing_rank_ends_the_job(place, particles, tmp_path):
         (work / name).write_bytes(particles.with_name(name).read_bytes())
     config = place.configure("broken.yaml", particles="particles.star")
     place.run("results/tiny/import/import.json", config=config, work="broken")
+    known = (work / "particles.mrcs").stat()
     os.truncate(work / "particles.mrcs", 1024 + 4 * 40 * 40 * 239)
-    done = place.snakemake(config=config, work="broken")
+    os.utime(work / "particles.mrcs", (known.st_atime, known.st_mtime))
+    # Else the import would be made again, and say so first.
+    done = place.snakemake("--rerun-triggers", "mtime", config=config, work="broken")
     assert done.returncode == 1
     assert "particles.mrcs: broken off, 239 whole images" in done.text
     assert not (place.results("broken") / "2dalignment/aqfinal.hdf").exists()
@@ -812,6 +815,167 @@ def test_one_failing_rank_ends_the_job(place, particles, tmp_path):
     assert progress["state"] == "stopped"
     assert progress["text"] == f"tiny: {told} (prealignment)"
     assert progress["text"] in done.text
+
+
+def test_images_are_inputs(place, particles):
+    """Other images under the same name make all again, and lost files themselves."""
+    work = place.folder / "inputs"
+    work.mkdir()
+    for name in ("particles.star", "particles.mrcs"):
+        shutil.copy(particles.with_name(name), work)
+    short = {"max_round": 1, "n_generations": 1}
+    config = place.configure("inputs.yaml", particles="particles.star", **short)
+    place.run(config=config, work="inputs")
+    assert place.planned(config=config, work="inputs") == {}
+    whole = place.configure(
+        "whole.yaml", particles=str(work / "particles.star"), **short
+    )
+    assert place.planned(config=whole, work="inputs") == {}
+    elsewhere = place.folder / "inputs_moved"
+    work.rename(elsewhere)
+    moved = {"config": config, "work": "inputs_moved"}
+    assert place.planned(**moved) == {}
+    place.run("full_size", **moved)
+    results = place.results("inputs_moved")
+
+    for name, rule in (
+        ("classes.csv", "isac_class_averages"),
+        ("report/gallery.png", "isac_report"),
+        ("coefficients.npy", "isac_shrink"),
+        ("2dalignment/aqfinal.hdf", "isac_prealign"),
+        ("generation_0001/round_0001/left.txt", "isac_candidates_round"),
+        ("generation_0001/generation_1_accounted.txt", "isac_account"),
+    ):
+        content, known = (results / name).read_bytes(), (results / name).stat()
+        (results / name).rename(results / "kept")
+        assert place.planned(**moved)[rule] == 1
+        (results / "kept").rename(results / name)
+        (results / name).write_bytes(content[:-1])
+        done = place.snakemake(**moved)
+        assert done.returncode == 1
+        assert f"error: results/tiny/{name}: has {len(content) - 1} bytes" in done.text
+        (results / name).write_bytes(content)
+        os.utime(results / name, ns=(known.st_atime_ns, known.st_mtime_ns))
+
+    pixels = mrcfile.mmap(elsewhere / "particles.mrcs", "r+")
+    pixels.data[:] *= -1
+    pixels.close()
+    for target in ([], ["full_size"]):
+        assert "isac_import" in place.planned(*target, **moved)
+    (elsewhere / "particles.mrcs").unlink()
+    text = place.run(**moved)
+    assert "the stack particles.mrcs is not there" in text
+    assert "Nothing to be done" in text
+
+
+HOSTILE = (
+    "a$(touch PWNED)`touch PWNED`;touch PWNED;&touch PWNED&|touch PWNED>PWNED",
+    """it's "quoted" '$(touch PWNED)' "$(touch PWNED)" \\$(touch PWNED)' """,
+)
+STUB = """#!/bin/sh
+for word in "$@"; do printf '%s\\0' "$word"; done >> "$ARGUMENTS"
+"""
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_name_of_a_file_is_a_command(place, tmp_path, name):
+    """In every place that takes one; the commands run with programs that do nothing."""
+    work = place.folder / f"hostile_{HOSTILE.index(name)}"
+    work.mkdir()
+    shutil.copytree(place.folder / "work/results", work / "results")
+    shutil.copytree(place.folder / "work/.snakemake", work / ".snakemake")
+    given = {
+        key: f"{key}{name}{suffix}"
+        for key, suffix in (
+            *(("particles", ".star"), ("selection", ".yaml"), ("tilted", ".star")),
+            *(("mask", ".em"), ("focus_mask", ".em"), ("ccc", ".csv")),
+        )
+    }
+    for file in given.values():
+        (work / file).touch()
+    flat = {key: given[key] for key in ("selection", "tilted")}
+    cubes = {key: given[key] for key in ("particles", "mask", "focus_mask", "ccc")}
+    cubes |= {"selection": given["selection"], "wedge": {"angles": [30, 30]}}
+    tiny = OPTIONS | {"particles": str(place.particles)} | flat
+    place.write(
+        "hostile.yaml",
+        {
+            "tiny": tiny,
+            "other": OPTIONS | {"particles": given["particles"]},
+            "cubes": {"method": "cpca", "lowpass": 5, "nclass": 2} | cubes,
+        },
+    )
+    targets = [
+        *(
+            "results/tiny/selected/isacselect.txt",
+            "results/tiny/rct/class_0001/tilted.txt",
+        ),
+        *("results/other/import/import.json", "results/other/estimate.json"),
+        *("results/cubes/selected/filtered_pl.xml", "results/cubes/estimate.json"),
+    ]
+    text = place.run(
+        "--dry-run", "--printshellcmds", *targets, config="hostile.yaml", work=work.name
+    )
+    commands = re.findall(r"^Shell command: (.*CRYOKIN.*)$", text, re.M)
+    assert len(commands) >= 8
+    for program in ("python", "mpiexec", "env"):
+        (tmp_path / program).write_text(STUB)
+        (tmp_path / program).chmod(0o755)
+    environment = {
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "CRYOKIN": "none",
+        "ARGUMENTS": str(tmp_path / "arguments"),
+    }
+    for command in commands:
+        for output in re.findall(r"> (results/\S+)", command):
+            (work / output).parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["bash", "-c", command], cwd=work, env=environment, check=False)
+    assert list(place.folder.rglob("*PWNED")) == []
+    words = (tmp_path / "arguments").read_text().split("\0")
+    options = [json.loads(word) for word in words if word.startswith("{")]
+    for key, file in given.items():
+        inside = any(option.get(key) == file for option in options)
+        assert inside or file in words, key
+
+
+def test_options_that_snakemake_forgot_are_compared(place):
+    config = place.configure("other.yaml", img_per_grp=21)
+    records = place.folder / "work/.snakemake/metadata"
+    records.rename(place.folder / "records")
+    try:
+        done = place.snakemake("--dry-run", config=config)
+        assert done.returncode == 1
+        assert "was made with img_per_grp = 20, which is 21 now" in done.text
+        place.run("--dry-run", "--forceall", config=config)
+        place.run("--dry-run")
+    finally:
+        shutil.rmtree(records, ignore_errors=True)
+        (place.folder / "records").rename(records)
+    done = place.snakemake("--batch", "all=1/2")
+    assert done.returncode == 1
+    assert "error: --batch cannot be used" in done.text
+
+
+def test_an_interrupt_is_told_as_one(place):
+    log = place.folder / "interrupted.log"
+    begun = place.results("interrupted") / "logs/isac_prealign.log"
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            place.command(work="interrupted"),
+            cwd=place.folder,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        while not begun.exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(timeout=60) == 1
+    text = log.read_text()
+    assert "tiny: interrupted; the same command goes on" in text
+    for word in ("Error in rule", "Traceback", "WorkflowError", "failed"):
+        assert word not in text
 
 
 def test_a_launcher_of_another_mpi_is_noticed(root, tmp_path):

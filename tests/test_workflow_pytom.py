@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import mrcfile
@@ -40,6 +41,7 @@ RUNS = {
     },
     "annealed": OPTIONS | {"method": "mco_ac", "starts": 1, "temperature_step": 0.5},
 }
+METHOD = {"maximised": "mco_exmx", "annealed": "mco_ac"}
 MPI_RULES = (
     *("pytom_prepare", "ccc_matrix", "mco_exmx_starts", "mco_ac_round"),
     *("mco_exmx", "pytom_reproducible", "hierarchical_merge", "pytom_class_averages"),
@@ -131,6 +133,41 @@ def test_all_files_of_the_manual_are_there(place):
     }
     for run, files in names.items():
         assert [f for f in files if not (place.results(run=run) / f).exists()] == []
+
+
+@pytest.mark.parametrize(
+    ("run", "folder"), [("maximised", "iterations"), ("annealed", "annealing")]
+)
+def test_scores_stand_in_the_lists(place, run, folder):
+    """And those of the last iteration against every class, as the lists of PyTom."""
+    results = place.results(run=run)
+    final = read_particle_list(results / "classified.xml")
+    own = np.array([p.score.value for p in final])
+    assert np.ptp(own) > 0
+    np.testing.assert_array_equal(np.load(results / METHOD[run] / "scores.npy"), own)
+    last = max((p for p in (results / folder).iterdir() if p.is_dir()), key=by_number)
+    ended = read_particle_list(last / "classifiedParticles.xml")
+    lists = {p.stem[13:]: result_scores(p) for p in last.glob("AlignmentList*.xml")}
+    for i, particle in enumerate(ended):
+        assert particle.score.value == lists[particle.label][i]
+        if run == "maximised":
+            best = max(lists, key=lambda c: lists[c][i])
+            assert lists[best][i] == particle.score.value
+
+
+def by_number(path):
+    return int(path.name)
+
+
+def result_scores(path):
+    """Return the scores of the results of an alignment list."""
+    results = ET.parse(path).getroot().iterfind("Result")
+    return [float(result.find("Score").get("Value")) for result in results]
+
+
+def test_the_matrix_says_what_it_is_of(place):
+    text = (place.results(run="components") / "correlation_matrix.csv").read_text()
+    assert text.startswith("# correlations of residuals")
 
 
 def test_the_components_tell_of_pose_errors_and_of_masking_once(place):
@@ -352,3 +389,31 @@ def test_an_old_job_becomes_a_run(root, shared, tmp_path):
     assert run["method"] == "mco_ac"
     assert (run["lowpass"], run["temperature"], run["nclass"]) == (12, 2, 2)
     assert len(read_particle_list(run["particles"])) > 0
+
+
+def test_lost_results_and_changed_volumes_are_made_again(place):
+    """Each of its own: the file goes away, a dry run says what would be made."""
+    results = place.results(run="components")
+    assert place.planned() == {}
+    for name, rule in (
+        ("classes.csv", "pytom_class_averages"),
+        ("class_averages", "pytom_class_averages"),
+        ("correlation_matrix.h5", "ccc_matrix"),
+        ("coefficients.npy", "eigen_projection"),
+        ("import/particles.xml", "pytom_import"),
+        ("reproducible.json", "pytom_reproducible"),
+        ("report/index.html", "pytom_report"),
+    ):
+        (results / name).rename(place.folder / "kept")
+        try:
+            assert rule in place.planned(), name
+        finally:
+            (place.folder / "kept").rename(results / name)
+    volume = next((place.folder / "set").rglob("*.mrc"), None) or next(
+        (place.folder / "set").rglob("*.em")
+    )
+    known = volume.stat()
+    os.utime(volume, (known.st_atime, known.st_mtime + 5))
+    assert place.planned()["pytom_import"] == len(RUNS)
+    os.utime(volume, ns=(known.st_atime_ns, known.st_mtime_ns))
+    assert place.planned() == {}

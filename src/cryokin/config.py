@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import os
 import re
+import secrets
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,17 @@ from typing import Any
 import yaml
 
 from cryokin.errors import InputError
+from cryokin.files import portable, write_text
+from cryokin.yaml_files import read_yaml
 
 #: Endings of the tables of subtomograms that `particles` may name.
 SUBTOMOGRAM_SUFFIXES = (".xml", ".star", ".tbl")
 
 #: Width of a sphere's edge where none is given [voxel].
 EDGE = 3.0
+
+#: No option is as large; Python's integers may be too large for any float.
+LARGEST = 10**30
 
 #: Endings of the files that `particles` may name.
 PARTICLE_SUFFIXES = (
@@ -32,6 +37,20 @@ PARTICLE_SUFFIXES = (
     ".h5",
     ".cs",
 )
+
+#: What PyTom's own rules take for options that they do not know.
+BY_PYTOM: dict[str, tuple[Any, ...]] = {
+    "score": ("correlation",),
+    "leave_one_out": (False,),
+    "clustering": ("kmeans",),
+    "criterion": ("pytom",),
+    "exact": (True,),
+    "pose_errors": ("keep",),
+    "pose_refinement": (0,),
+}
+
+#: Most rounds of annealing; each is a job.
+MOST_ROUNDS = 1000
 
 #: Particles of another run, as `particles` names them: the run, and which of its own.
 REFERENCE = re.compile(
@@ -166,7 +185,50 @@ def _load_run(
     _refuse_unknown(run, options, f"{where}.", f"option of method {method}")
     values = {key: _value(run, key, option, where) for key, option in options.items()}
     _CHECKS[method](values, where)
+    if method != "isac":
+        _check_without_effect(run, values, where)
     return values
+
+
+def check_config_files(paths: Iterable[str | os.PathLike[str]]) -> None:
+    """Raise `InputError` for configurations that do not mean what they seem to.
+
+    What Snakemake reads takes the last of two equal keys, and aliases that refer to
+    themselves.
+
+    Parameters
+    ----------
+    paths : iterable of path-like
+        Files in YAML, or in JSON, which is YAML.
+    """
+    for path in paths:
+        read_yaml(path)
+
+
+def draw_seeds(
+    runs: Mapping[str, dict[str, Any]], results: str | os.PathLike[str] = "results"
+) -> None:
+    """Give a run whose ``rand_seed`` is null a random one, the same at every call.
+
+    It is kept in ``<results>/<run>/rand_seed.txt``.
+
+    Raises
+    ------
+    InputError
+        If that file holds no seed.
+    """
+    for run, options in runs.items():
+        if options["rand_seed"] is None:
+            path = Path(results, run, "rand_seed.txt")
+            if not path.exists():
+                write_text(path, f"{secrets.randbelow(2**31)}\n")
+            text = path.read_text().strip()
+            if not text.isdecimal() or len(text) > 30:
+                raise InputError(
+                    f"{path}: holds {text[:40]!r}, expected the seed of the run, a"
+                    " whole number; remove it, to draw another."
+                )
+            options["rand_seed"] = int(text)
 
 
 def _refuse_unknown(
@@ -203,13 +265,24 @@ def _value(
     from jsonschema import Draft202012Validator  # comes with Snakemake
 
     value = _as_type(run[key], option)
-    finite = not isinstance(value, float) or math.isfinite(value)
-    if finite and Draft202012Validator(option).is_valid(value):
+    if _is_plain(value) and Draft202012Validator(option).is_valid(value):
         return value
     raise InputError(
         f"{where}.{key} = {_shown(run[key])} cannot be used, it must be"
         f" {_allowed(option)}."
     )
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether all numbers in a value are finite and of a size, all text one line."""
+    if isinstance(value, Mapping):
+        return all(_is_plain(part) for pair in value.items() for part in pair)
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    if isinstance(value, str):
+        return value.isprintable()
+    # A comparison with nan is false.
+    return not isinstance(value, int | float) or abs(value) <= LARGEST
 
 
 def _as_type(value: Any, option: Mapping[str, Any]) -> Any:
@@ -220,7 +293,9 @@ def _as_type(value: Any, option: Mapping[str, Any]) -> Any:
         value = _number_or_word(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
-    if kind == "integer" and math.isfinite(value) and value == int(value):
+    if not abs(value) <= LARGEST:
+        return value
+    if kind == "integer" and value == int(value):
         return int(value)
     return float(value) if kind == "number" else value
 
@@ -271,8 +346,30 @@ def _allowed(option: Mapping[str, Any]) -> str:
 
 def _shown(value: Any) -> str:
     """Return a value as it would be written, cut where it is long."""
-    text = json.dumps(value, default=str, ensure_ascii=False)
+    try:
+        text = json.dumps(value, default=str, ensure_ascii=False)
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        return "a number of thousands of digits"
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _file(path: str, where: str) -> str:
+    """Return the path of a file, the same however it is written.
+
+    Raises
+    ------
+    InputError
+        If Snakemake would take a part of it for a wildcard.
+    """
+    if re.search(r"[{}]", path):
+        raise InputError(
+            f"{where} = {_shown(path)} cannot be used, Snakemake takes {{ and }} in the"
+            " name of a file for a wildcard; give the file or its folder another name,"
+            " or a link without them."
+        )
+    name = portable(os.path.expanduser(path))
+    # The scripts would take it for an option.
+    return os.path.abspath(name) if name.startswith("-") else name
 
 
 def _check_isac(run: dict[str, Any], where: str) -> None:
@@ -284,7 +381,7 @@ def _check_isac(run: dict[str, Any], where: str) -> None:
         run["tilted"] = {"particles": run["tilted"], "match": None}
     for values, key in ((run, "selection"), (run["tilted"] or {}, "particles")):
         if isinstance(values.get(key), str):
-            values[key] = os.path.normpath(os.path.expanduser(values[key]))
+            values[key] = _file(values[key], f"{where}.{key}")
     box, reach = working_box(run["target_nx"], run["xr"]), max(run["xr"], run["yr"])
     smallest = 2 * (run["target_radius"] + reach + 1)
     for fits, key, sentence in (
@@ -340,7 +437,7 @@ def _check_particles(run: dict[str, Any], where: str) -> None:
             f"{what} cannot be read, its name must end in one of"
             f" {', '.join(PARTICLE_SUFFIXES)}."
         )
-    run["particles"] = os.path.normpath(os.path.expanduser(particles))
+    run["particles"] = _file(particles, f"{where}.particles")
 
 
 def _is_reference(particles: str, where: str) -> bool:
@@ -366,8 +463,8 @@ def _check_subtomograms(run: dict[str, Any], where: str) -> None:
             f" in one of {', '.join(SUBTOMOGRAM_SUFFIXES)}."
         )
     for key in ("particles", "mask", "focus_mask", "ccc", "selection"):
-        if isinstance(run.get(key), str):
-            run[key] = os.path.normpath(os.path.expanduser(run[key]))
+        if isinstance(run.get(key), str) and not run[key].startswith("run:"):
+            run[key] = _file(run[key], f"{where}.{key}")
     for key in ("mask", "focus_mask"):
         if isinstance(run[key], Mapping):
             given = {"edge": EDGE} | run[key]["sphere"]
@@ -380,6 +477,7 @@ def _check_subtomograms(run: dict[str, Any], where: str) -> None:
     if run["merge"] is not None:
         _check_merge(run, where)
     # PyTom's own way knows no start from CPCA.
+    rounds = run.get("temperature", 0.0) / run.get("temperature_step", 1.0)
     random = run["method"] != "cpca" and (
         run["start_from"] == "random"
         or (run["start_from"] == "cpca" and run["compat"] == "pytom")
@@ -400,10 +498,47 @@ def _check_subtomograms(run: dict[str, Any], where: str) -> None:
             "focus_mask",
             "must be null under compat: pytom, which knows one mask",
         ),
+        (
+            run["focus_mask"] is None or run["symmetry"] in (None, "C1"),
+            "focus_mask",
+            "must be null with symmetry, which what differs in one place has not",
+        ),
+        (
+            rounds <= MOST_ROUNDS,
+            "temperature_step",
+            f"must be at least temperature / {MOST_ROUNDS}, the most rounds there are",
+        ),
     ):
         if not fits:
             raise InputError(
                 f"{where}.{key} = {_shown(run[key])} cannot be used, it {sentence}."
+            )
+
+
+def _check_without_effect(
+    given: Mapping[str, Any], run: dict[str, Any], where: str
+) -> None:
+    """Raise `InputError` for an option that is given and would change nothing."""
+    if run.get("exact") and run["compat"] == "none":
+        if given.get("pose_errors") == "project":
+            raise InputError(
+                f"{where}.pose_errors = {_shown('project')} cannot be used, it must be"
+                " keep with exact: true, which correlates the particles themselves."
+            )
+        run["pose_errors"] = "keep"
+    if run["compat"] == "none":
+        return
+    taken = dict(BY_PYTOM)
+    if run["method"] == "mco_exmx":
+        taken |= {"start_from": ("labels",), "starts": (1,)}
+    if run["method"] == "mco_ac":
+        taken |= {"start_from": ("labels", "random")}
+    for key, values in taken.items():
+        if key in given and key in run and run[key] not in values:
+            raise InputError(
+                f"{where}.{key} = {_shown(run[key])} cannot be used, it must be"
+                f" {' or '.join(map(_shown, values))} under compat: pytom, or be left"
+                " out."
             )
 
 

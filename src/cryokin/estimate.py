@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cryokin.costs import CASES, Case, JobWork
+from cryokin.errors import InputError
 from cryokin.files import read_json
 from cryokin.io.counts import Counts
 from cryokin.jobs import Job, read_jobs
@@ -131,8 +132,16 @@ class Estimate:
 
 
 def load_estimate(path: str | os.PathLike[str]) -> Estimate:
-    """Read ``estimate.json``."""
+    """Read ``estimate.json``.
+
+    Raises
+    ------
+    InputError
+        If nothing could be estimated: the sentence that says why.
+    """
     stored = read_json(path)
+    if "unknown" in stored:
+        raise InputError(stored["unknown"])
     spans = ("jobs", "cpu_seconds", "disk_mb")
     rules = [
         RuleEstimate(**rule | {span: Range(**rule[span]) for span in spans})
@@ -277,8 +286,10 @@ def usage(results: str | os.PathLike[str]) -> list[RuleUsage]:
     list of RuleUsage
         Rules with finished jobs, in the order of the estimate, then by name.
     """
-    path = Path(results, "estimate.json")
-    estimated = load_estimate(path).rules if path.exists() else []
+    try:
+        estimated = load_estimate(Path(results, "estimate.json")).rules
+    except (OSError, InputError):  # there is none
+        estimated = []
     by_rule = {rule.rule: rule for rule in estimated}
     jobs: dict[str, list[Job]] = {rule: [] for rule in by_rule}
     for job in read_jobs(results):

@@ -141,6 +141,24 @@ def atomic_folder_for_team(team: Team, path: str | os.PathLike[str]) -> Iterator
         team.barrier()
 
 
+def portable(path: str | os.PathLike[str], folder: str | os.PathLike[str] = ".") -> str:
+    """Return a file's name as seen from a folder that it is in, else absolute.
+
+    Names of this kind stay true when the folder is moved with all that is in it, and
+    are the same however the file was named.
+
+    Parameters
+    ----------
+    path : path-like
+        The file, seen from the working folder.
+    folder : path-like, optional
+        Default: the working folder.
+    """
+    absolute, top = os.path.abspath(path), os.path.abspath(folder)
+    inside = os.path.commonpath([absolute, top]) == top
+    return os.path.relpath(absolute, top) if inside else absolute
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write ``text`` to ``path`` atomically."""
     with atomic(path) as partial:

@@ -8,6 +8,7 @@ not have it done twice.
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import signal
@@ -18,8 +19,24 @@ from pathlib import Path
 
 CALL = "CRYOKIN_CALL"  # the variable that all programs of one call know it by
 PATIENCE = 120.0  # for what was told to end [s]
+_PARTIAL = re.compile(r"\..*\.\d+\.part(\.\w+)?")
 # Snakemake names the jobs of one call alike: PREFIX_ and a random UUID.
 _OF_SNAKEMAKE = re.compile(r"(.*_)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def host() -> str:
+    """Return the name of this machine, whose processes can be ended from here."""
+    return platform.node()
+
+
+def remove_partial(folder: str | os.PathLike[str]) -> None:
+    """Remove what killed jobs were about to write: see `cryokin.files.atomic`.
+
+    Nothing else may be at work in the folder.
+    """
+    for path in Path(folder).rglob(".*.part*"):
+        if _PARTIAL.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def processes_of(call: str) -> list[int]:

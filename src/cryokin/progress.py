@@ -6,6 +6,7 @@ process that runs the workflow, prints what is new and keeps ``progress.json``.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cryokin.costs import CASES, JobWork
+from cryokin.errors import InputError
 from cryokin.estimate import jobs_of
 from cryokin.files import read_json
 from cryokin.io.counts import Counts
@@ -58,6 +60,12 @@ STEPS = {
     "pytom_class_averages": "class averages",
     "pytom_report": "report",
 }
+
+#: Files that hold warnings.
+WARNING = (
+    *("import/import.json", "prepared/prepared.json"),
+    *("exmx.json", "annealing.json"),
+)
 
 #: What the last such line of a job's log says of how far it is.
 DETAILS = (
@@ -289,17 +297,15 @@ def time_left(seconds: float) -> str:
 def failure(log: str) -> str:
     """Return what failed, by the log of Snakemake: the first rule and its log.
 
-    An estimate fails for what the import refuses, too, which says more.
-
     Parameters
     ----------
     log : str
-        All that Snakemake wrote.
+        All that Snakemake wrote, or "interrupted" and what to do.
     """
     rules = list(re.finditer(r"^\s*Error in rule (\w+)", log, re.M))
     if not rules:
-        return "stopped"
-    rule = next((found for found in rules if found[1] != "estimate_run"), rules[0])
+        return log if log.startswith("interrupted") else "stopped"
+    rule = rules[0]
     told = re.search(r"^\s*log: (\S+)", log[rule.end() :], re.M)
     where = f", see {told[1]}" if told else ""
     return f"stopped: rule {rule[1]} failed{where}"
@@ -331,6 +337,7 @@ class Watch:
         self._ranks: Mapping[str, int] = {}
         self._tell = tell or (lambda line: print(line, file=sys.stderr, flush=True))
         self._counts: dict[str, Counts] = {}
+        self._warned: set[Path] = set()
         self._last: dict[str, Progress] = {}
         self._since: dict[tuple[str, str], float] = {}
         self._end = threading.Event()
@@ -358,20 +365,33 @@ class Watch:
                 self._look(run)
 
     def _look(self, run: str, failed: str | None = None, last: bool = False) -> None:
-        """Look at one run; what is not known yet, or just being written, waits."""
-        try:
+        """Look at one run; what is not known yet, or just being written, waits.
+
+        Whatever a file is that nobody has read yet: to look must end no run.
+        """
+        with contextlib.suppress(Exception):
             self._see(run, failed, last)
-        except (OSError, ValueError, KeyError):
-            return
 
     def _see(self, run: str, failed: str | None, last: bool) -> None:
         results = Path("results", run)
         if not self._at_work(results):
             return
         if run not in self._counts:
-            self._counts[run] = self._counted(run, results)
+            try:
+                self._counts[run] = self._counted(run, results)
+            except InputError:
+                # What cannot be counted cannot be imported, either.
+                if failed is not None:
+                    step = STEPS["isac_import"]
+                    text = f"{run}: {failed} ({step})"
+                    at = Progress(run, "stopped", step, None, None, None, 0, None, text)
+                    _keep(results / "progress.json", at)
+                    self._tell(text)
+                return
+        for told in WARNING:
+            self._warn(run, results / told)
         now = self._now(run, results, last and failed is None)
-        if failed is not None and now.state != "done":
+        if failed is not None and (now.state != "done" or f"results/{run}/" in failed):
             now = _with(now, "stopped", f"{run}: {failed} ({now.step})")
         elif last and now.state != "done":
             now = _with(now, "done", f"{run}: done as far as asked, next: {now.step}")
@@ -381,6 +401,16 @@ class Watch:
             self._tell(now.text)
         if now != before:
             _keep(results / "progress.json", now)
+
+    def _warn(self, run: str, found: Path) -> None:
+        """Tell once what a job of this call found odd in the particles."""
+        if found in self._warned or not found.exists():
+            return
+        if found.stat().st_mtime < self._began - 1:
+            return
+        self._warned.add(found)
+        for warning in read_json(found).get("warnings", ()):
+            self._tell(f"{run}: warning: {warning}")
 
     def _counted(self, run: str, results: Path) -> Counts:
         """Return the particles of a run, from its import if that is done."""

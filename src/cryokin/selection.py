@@ -21,11 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cryokin.errors import InputError
 from cryokin.files import write_text
 from cryokin.provenance import sha256
+from cryokin.yaml_files import read_yaml
 
 #: A class as the report names it: a number, or the name of a merged class.
 ClassName = int | str
@@ -124,17 +123,12 @@ def read_selection(path: str | os.PathLike[str]) -> Selection:
     InputError
         If the file is missing, no YAML or no selection.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not Path(path).exists():
         raise InputError(
             f"{path}: there is no such file; save a selection in the report of the run,"
             " or write one by hand (see config/README.md)."
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        what = " ".join(str(error).split())
-        raise InputError(f"{path}: no YAML ({what}); repair the file.") from None
-    return parse_selection(content, path)
+        )
+    return parse_selection(read_yaml(path), path)
 
 
 def write_selection(path: str | os.PathLike[str], selection: Selection) -> None:

@@ -1,15 +1,21 @@
+import contextlib
 import fcntl
+import functools
 import json
+import logging
 import math
 import os
 import shlex
+import signal
 import tempfile
+import threading
 import time
 import uuid
 
 from cryokin import leftovers
 from cryokin.config import reference
 from cryokin.files import check_sizes, end_the_future, read_json
+from cryokin.io.behind import files_behind, state_of
 from cryokin.pytom.schedule import number_of_starts, schedule
 
 
@@ -36,6 +42,7 @@ MPI_SCRIPT = f"{RANKS} {ONE_THREAD} python -m mpi4py {SCRIPTS}"
 SCRIPT = f"python {SCRIPTS}"
 
 
+INTERRUPTS = []  # what told Snakemake to end, as long as it lasts
 SUBTOMOGRAM_METHODS = ("cpca", "mco_exmx", "mco_ac")
 
 
@@ -52,12 +59,23 @@ def only(runs):
 RUNS_2D, RUNS_3D = runs_of("isac"), runs_of(*SUBTOMOGRAM_METHODS)
 
 
+def numbers_to(limit, form):
+    """A pattern of the numbers from 1 to a limit, written in some form."""
+    return only([form.format(number) for number in range(1, limit + 1)])
+
+
+def limit(key):
+    """The largest value that an option has in any run for images."""
+    return max((RUNS[run][key] for run in RUNS_2D), default=0)
+
+
 wildcard_constraints:
     run=only(RUNS),
-    # Generations and rounds count from 1; 0000 holds what the first starts from.
-    folder=r"(?!0000)\d{4}",
-    generation=r"[1-9]\d*",
-    round=r"(?!0000)\d{4}",
+    # Generations and rounds count from 1; 0000 holds what the first starts from. Beyond
+    # the limits of the runs there is nothing to be made.
+    folder=numbers_to(limit("n_generations"), "{:04d}"),
+    generation=numbers_to(limit("n_generations"), "{:d}"),
+    round=numbers_to(limit("max_round"), "{:04d}"),
 
 
 def existing(*paths):
@@ -79,8 +97,8 @@ def is_selected(run):
 def selection_needed(wildcards):
     """The user's selection of a run, or nothing where the run selects by rule."""
     if not is_selected(wildcards.run):
-        raise WorkflowError(
-            f"{wildcards.run}: nothing says which classes are kept; save a selection in"
+        sys.exit(
+            f"error: {wildcards.run}: nothing says which classes are kept; save a selection in"
             f" the report as config/selection/{wildcards.run}.yaml, or set"
             f" runs.{wildcards.run}.select in the config."
         )
@@ -137,6 +155,20 @@ def check_files():
             )
 
 
+def tell_interrupts():
+    """Have Ctrl-C told in a sentence, not as a failure of the jobs that it ends."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupted(number, frame):
+        INTERRUPTS.append(number)
+        if callable(before):
+            before(number, frame)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, interrupted)
+        logger.addFilter(lambda told: not INTERRUPTS or told.levelno < logging.ERROR)
+
+
 def hold_folder():
     """Refuse to work in a folder where another call of Snakemake is at work.
 
@@ -145,22 +177,59 @@ def hold_folder():
     call left at work is ended first.
     """
     try:
-        held = os.open(".snakemake/in_use", os.O_RDWR | os.O_CREAT)
+        # A link would lead to a file that is somebody else's to write.
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        held = os.open(".snakemake/in_use", flags)
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise WorkflowError(
             f"{os.getcwd()}: another snakemake is at work in this folder; wait until"
             " it ends, or give this one a folder of its own by --directory."
         )
-    before = os.pread(held, 100, 0).decode()
-    if before and (ended := leftovers.end_processes(before)):
+    except OSError as error:
+        raise WorkflowError(
+            f"{os.getcwd()}/.snakemake/in_use: {error.strerror}; it must be a file of"
+            " yours: remove it."
+        )
+    file = os.fstat(held)
+    # In a copy of the folder it is another file, and the call is not this one's.
+    place = f".{leftovers.host()}.{file.st_dev}.{file.st_ino}"
+    before = os.pread(held, 200, 0).decode(errors="replace")
+    if before.endswith(place) and (ended := leftovers.end_processes(before)):
         logger.info(f"Ended {ended} processes of a call that was killed.")
     if jobs := leftovers.jobs_in("."):
         logger.info(f"Cancelling jobs of a call that was killed: {' '.join(jobs)}")
         if not leftovers.end_jobs(jobs):
             raise WorkflowError(f"These jobs do not end: {' '.join(jobs)}; try later.")
-    os.environ[leftovers.CALL] = str(uuid.uuid4())
+    for run in RUNS:
+        leftovers.remove_partial(f"results/{run}")
+    os.environ[leftovers.CALL] = f"{uuid.uuid4()}{place}"
+    os.ftruncate(held, 0)
     os.pwrite(held, os.environ[leftovers.CALL].encode(), 0)
+
+
+def check_call():
+    """Refuse ways to call Snakemake, and places to do it, that cannot work."""
+    if os.path.exists("results") and not os.path.isdir("results"):
+        sys.exit(
+            f"error: {os.path.abspath('results')}: is no folder, and results go there;"
+            " give it another name, or give another folder by --directory."
+        )
+    try:
+        check_disk()
+    except WorkflowError as error:
+        sys.exit(f"error: {error}")
+    if said("--batch"):
+        sys.exit(
+            "error: --batch cannot be used: how many rounds and generations a run has is"
+            " known only as it goes on; leave it out, or name the runs one by one."
+        )
+
+
+def said(*options):
+    """Whether the command line has one of some options; Snakemake tells it too late."""
+    words = {word.partition("=")[0] for word in sys.argv[1:]}
+    return bool(words & set(options))
 
 
 def check_results():
@@ -169,13 +238,72 @@ def check_results():
         for run in RUNS:
             check_sizes(f"results/{run}")
     except InputError as error:
-        raise WorkflowError(str(error))
+        sys.exit(f"error: {error}")
+
+
+def check_options():
+    """Stop if a run was made with other options, and Snakemake does not know it.
+
+    It keeps them in .snakemake, and takes what it has no record of for up to date; the
+    estimate keeps them, too.
+    """
+    forced = said("--forcerun", "-R", "--forceall", "-F", "--force", "-f")
+    if forced or existing(".snakemake/metadata") and os.listdir(".snakemake/metadata"):
+        return
+    for run, now in RUNS.items():
+        for path in existing(f"results/{run}/estimate.json"):
+            before = read_json(path)["options"]
+            other = [key for key in now if before.get(key, now[key]) != now[key]]
+            if other and existing(f"results/{run}/import"):
+                key = other[0]
+                sys.exit(
+                    f"error: results/{run} was made with {key} = {before[key]}, which is"
+                    f" {now[key]} now, and the folder .snakemake, by which that is noticed,"
+                    f" is gone; set it back, or remove results/{run}, or say --forcerun"
+                    " with the first rule that depends on it."
+                )
+
+
+@functools.cache
+def images_of(run):
+    """The files that hold the images of a run."""
+    return files_behind(RUNS[run]["particles"])
+
+
+@functools.cache
+def state_of_images(run):
+    """What the images behind the table of a run are, by their sizes and times.
+
+    A parameter of the import: when they change, it is done again, and all that follows.
+    Images that are gone are taken to be as they were, so that nothing is made again
+    that cannot be.
+    """
+    particles = RUNS[run]["particles"]
+    # What the workflow makes itself is made again with its table.
+    if reference(particles) or particles in DEMO_PARTICLES + DEMO_SUBTOMOGRAMS:
+        return ""
+    try:
+        return state_of(images_of(run))
+    except (InputError, OSError) as error:
+        for noted in map(Path, existing(f"results/{run}/import/.images")):
+            if workflow.is_main_process:
+                logger.warning(f"{run}: {error} Results are kept as they are.")
+            return noted.read_text()
+        return ""
+
+
+#: Behind the command of an import: keeps what the images were.
+NOTE_IMAGES = " && printf %s {params.images:q} > results/{wildcards.run}/import/.images"
 
 
 def check_clocks():
     """Have no file of the future: Snakemake would fail whatever is made of it."""
     for run in RUNS:
-        for key, path in given_files(run).items():
+        given = list(given_files(run).items())
+        if "particles" in dict(given):
+            with contextlib.suppress(InputError, OSError):
+                given += [("particles", path) for path in images_of(run)]
+        for key, path in given:
             ahead = os.path.getmtime(path) - time.time() if os.path.exists(path) else 0
             if ahead > 0:
                 raise WorkflowError(
@@ -284,6 +412,11 @@ def left_over(wildcards):
     return f"{folder}/round_{number:04d}/left.txt"
 
 
+def untouched(path):
+    """Whether a file stays away because Snakemake only touches those that are there."""
+    return said("--touch", "-t") and not os.path.exists(path)
+
+
 def rounds(run, number):
     """The candidates of a generation's rounds, asking each round if it was the last."""
     classes = []
@@ -292,7 +425,7 @@ def rounds(run, number):
             run=run, folder=f"{number:04d}", round=f"{round_number:04d}"
         ).output
         classes.append(output.classes)
-        if read_json(output.state)["stop"]:
+        if untouched(output.state) or read_json(output.state)["stop"]:
             break
     return classes
 
@@ -301,8 +434,8 @@ def rounds_of_generation(wildcards):
     """The candidates of the rounds of the generation that a file's name tells."""
     number = int(wildcards.generation)
     if int(wildcards.folder) != number:
-        raise WorkflowError(
-            f"generation_{wildcards.folder} holds no file of generation {number}; ask"
+        sys.exit(
+            f"error: generation_{wildcards.folder} holds no file of generation {number}; ask"
             f" for generation_{number:04d} instead."
         )
     return rounds(wildcards.run, number)
@@ -315,7 +448,7 @@ def generations(run):
         status = checkpoints.isac_account.get(
             run=run, folder=f"{number:04d}", generation=number
         ).output.status
-        if read_json(status)["stop"]:
+        if untouched(status) or read_json(status)["stop"]:
             break
 
 
@@ -327,13 +460,53 @@ def of_generations(name):
     ]
 
 
-def last_rounds(wildcards):
-    """The last round of every generation.
+def results_2d(wildcards):
+    """All files of the runs for images, so that one that is lost is made again.
 
-    A finished file says nothing of what a raised max_round or n_generations adds; a
-    target that asks for these goes on.
+    The last round of every generation is among them: a finished file says nothing of
+    what a raised max_round or n_generations adds.
     """
-    return [rounds(run, number)[-1] for run in RUNS_2D for number in generations(run)]
+    of_run = [rules.isac_import, rules.isac_prealign, rules.isac_shrink]
+    of_run += [rules.isac_class_averages, rules.isac_report]
+    of_generation = [rules.isac_candidates, rules.isac_reproducible, rules.isac_account]
+    wanted = []
+    for run in RUNS_2D:
+        flip = [rules.isac_phase_flip] * RUNS[run]["CTF"]
+        wanted += outputs(of_run + flip, run=run)
+        for number in generations(run):
+            place = dict(run=run, folder=f"{number:04d}", generation=number)
+            wanted += outputs(of_generation, **place)
+            for k in range(len(rounds(run, number))):
+                place["round"] = f"{k + 1:04d}"
+                wanted += outputs([rules.isac_candidates_round], **place)
+    return wanted
+
+
+def lost_parts(wildcards):
+    """Files of rounds and generations that are gone while others of the job are there.
+
+    Snakemake takes a checkpoint for done when its first file is there.
+    """
+    lost = []
+    for run in RUNS_2D:
+        for path in sorted(Path("results", run).glob("generation_[0-9]*")):
+            folder = path.name.removeprefix("generation_")
+            made = [(rules.isac_account, dict(generation=int(folder)))]
+            for inner in sorted(path.glob("round_[0-9]*")):
+                number = inner.name.removeprefix("round_")
+                if int(number) <= RUNS[run]["max_round"]:
+                    made.append((rules.isac_candidates_round, dict(round=number)))
+            for rule, place in made:
+                files = outputs([rule], run=run, folder=folder, **place)
+                there = existing(*files)
+                if 0 < int(folder) <= RUNS[run]["n_generations"] and there:
+                    lost += [name for name in files if name not in there]
+    return lost
+
+
+def outputs(of, **wildcards):
+    """The outputs of some rules, as plain names."""
+    return [str(path).format(**wildcards) for rule in of for path in rule.output]
 
 
 def last_rounds_of_first_generation(wildcards):

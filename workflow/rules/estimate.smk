@@ -37,6 +37,7 @@ rule estimate_run:
         runtime=30,
     params:
         options=lambda wildcards: json.dumps(RUNS[wildcards.run]),
+        images=lambda wildcards: state_of_images(wildcards.run),
     message:
         "{wildcards.run}: estimating jobs, time, memory and disk"
     shell:

@@ -31,13 +31,20 @@ rule isac_import:
             else ""
         ),
         radius=lambda w: RUNS[w.run]["radius"],
+        ctf_convention=lambda w: (
+            f"--ctf-convention {RUNS[w.run]['ctf_convention']}"
+            if RUNS[w.run]["ctf_convention"] != "auto"
+            else ""
+        ),
+        images=lambda w: state_of_images(w.run),
     message:
         "{wildcards.run}: reading {input.particles}"
     shell:
         f"{SCRIPT}/isac_import.py --particles {{input.particles:q}}"
         " --table {output.table} --source {output.images} --info {output.info}"
         " {params.need_ctf} {params.pixel_size} --radius {params.radius}"
-        " --img-per-grp {resources.img_per_grp} > {log} 2>&1"
+        " {params.ctf_convention} --img-per-grp {resources.img_per_grp} > {log} 2>&1"
+        f"{NOTE_IMAGES}"
 
 
 rule isac_phase_flip:

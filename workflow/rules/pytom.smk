@@ -18,7 +18,7 @@ RESULTS_3D = ("classes.csv", "classes.json", "classified.xml", "classified.star"
 # What the rows of a run depend on.
 BAND_OPTIONS = (
     *("mask", "focus_mask", "lowpass", "highpass", "binning", "compat"),
-    *("pose_errors", "pose_refinement"),
+    *("pose_errors", "pose_refinement", "symmetry"),
 )
 MCO_OPTIONS = (
     *("nclass", "score", "leave_one_out", "start_from", "starts"),
@@ -29,8 +29,8 @@ ANNEALING_OPTIONS = (
     *("criterion", "allow_class_collapse"),
 )
 EXMX_COMPAT_OPTIONS = ("iterations", "end_threshold", "rand_seed")
-COMPAT_OPTIONS = ("mask", "lowpass", "highpass", "binning", "compat")
-AVERAGE_OPTIONS = ("mask", "compat", "average")
+COMPAT_OPTIONS = ("mask", "lowpass", "highpass", "binning", "compat", "symmetry")
+AVERAGE_OPTIONS = ("mask", "compat", "average", "symmetry")
 
 
 def mask_file(wildcards):
@@ -133,9 +133,18 @@ def classes_to_select(wildcards):
 
 
 def results_3d(wildcards):
-    """What belongs to the runs for subtomograms, by their methods and options."""
-    wanted = expand("results/{run}/classes.csv", run=RUNS_3D)
+    """All files of the runs for subtomograms, so that one that is lost is made again."""
+    of_run = [rules.pytom_import, rules.pytom_prepare]
+    of_run += [rules.pytom_class_averages, rules.pytom_report]
+    by_method = dict(cpca="kmeans", mco_exmx="mco_exmx", mco_ac="mco_ac")
+    wanted = []
     for run in RUNS_3D:
+        method = RUNS[run]["method"]
+        of_classes = getattr(rules, by_method[method])
+        if RUNS[run]["reproducible"]:
+            of_classes = rules.pytom_reproducible
+        of_components = [rules.ccc_matrix, rules.eigen_projection] * (method == "cpca")
+        wanted += outputs([*of_run, of_classes, *of_components], run=run)
         if RUNS[run].get("ccc_csv"):
             wanted.append(f"results/{run}/correlation_matrix.csv")
         if RUNS[run]["merge"]:
@@ -164,15 +173,17 @@ rule pytom_import:
         # For a check alone: as a parameter, another number would make all again.
         nclass=lambda w: RUNS[w.run]["nclass"],
     params:
-        options=options("pixel_size", "wedge", "mask", "binning"),
+        options=options("method", "compat", "pixel_size", "wedge", "mask", "binning"),
         other=import_of_other,
         folder="results/{run}/import",
+        images=lambda w: state_of_images(w.run),
     message:
         "{wildcards.run}: reading {input.particles}"
     shell:
         f"{SCRIPT}/pytom_import.py --particles {{input.particles:q}} {{params.other}}"
         " --options {params.options:q} --nclass {resources.nclass}"
         " --folder {params.folder} > {log} 2>&1"
+        f"{NOTE_IMAGES}"
 
 
 rule pytom_prepare:
@@ -235,7 +246,9 @@ rule ccc_matrix:
         options=options("mask", "focus_mask", "binning", "compat", "pose_errors"),
         imported="results/{run}/import",
         prepared="results/{run}/prepared",
-        given=lambda w, input: f"--given {input.given}" if input.given else "",
+        given=lambda w, input: (
+            f"--given {shlex.quote(str(input.given))}" if input.given else ""
+        ),
     message:
         "{wildcards.run}: correlating all pairs on {resources.tasks} ranks"
     shell:
@@ -290,7 +303,8 @@ rule eigen_projection:
         runtime=minutes(60, 60),
     params:
         options=options(
-            *("neig", "compat", "pose_errors"), *("mask", "focus_mask", "binning")
+            *("neig", "compat", "pose_errors", "symmetry"),
+            *("mask", "focus_mask", "binning"),
         ),
         imported="results/{run}/import",
         prepared="results/{run}/prepared",
@@ -372,6 +386,7 @@ rule mco_exmx:
         mask=mask_file,
     output:
         labels="results/{run}/mco_exmx/labels.npy",
+        scores="results/{run}/mco_exmx/scores.npy",
         report="results/{run}/exmx.json",
         iterations=directory("results/{run}/iterations"),
     log:
@@ -389,7 +404,10 @@ rule mco_exmx:
         mem_mb=memory(800, 2, 1),
         runtime=minutes(240, 60),
     params:
-        options=options("nclass", *COMPAT_OPTIONS, *EXMX_COMPAT_OPTIONS),
+        options=options(
+            *("nclass", "score", "leave_one_out"),
+            *(*COMPAT_OPTIONS, *EXMX_COMPAT_OPTIONS),
+        ),
         imported="results/{run}/import",
         prepared="results/{run}/prepared",
     message:
@@ -398,7 +416,7 @@ rule mco_exmx:
         f"{MPI_SCRIPT}/pytom_mco_exmx.py --imported {{params.imported}}"
         " --prepared {params.prepared} --courses {input.starts}"
         " --options {params.options:q} --folder {output.iterations} --labels {output.labels}"
-        " --report {output.report} --ranks {resources.tasks} > {log} 2>&1"
+        " --scores {output.scores} --report {output.report} --ranks {resources.tasks} > {log} 2>&1"
 
 
 rule mco_ac_round:
@@ -447,6 +465,7 @@ rule mco_ac:
         rounds=annealing_rounds,
     output:
         labels="results/{run}/mco_ac/labels.npy",
+        scores="results/{run}/mco_ac/scores.npy",
         report="results/{run}/annealing.json",
         annealing=directory("results/{run}/annealing"),
     log:
@@ -469,7 +488,7 @@ rule mco_ac:
         f"{SCRIPT}/pytom_mco_ac.py --imported {{params.imported}}"
         " --poses {input.poses} --rounds {input.rounds} --options {params.options:q}"
         " --folder {output.annealing} --labels {output.labels}"
-        " --report {output.report} > {log} 2>&1"
+        " --scores {output.scores} --report {output.report} > {log} 2>&1"
 
 
 rule pytom_reproducible:

@@ -41,8 +41,8 @@ def tilted_particles(wildcards):
     """The tilted counterparts of a run's particles."""
     tilted = RUNS[wildcards.run]["tilted"]
     if tilted is None:
-        raise WorkflowError(
-            f"{wildcards.run}: nothing says where the tilted counterparts of the"
+        sys.exit(
+            f"error: {wildcards.run}: nothing says where the tilted counterparts of the"
             f" particles are; give runs.{wildcards.run}.tilted in the config."
         )
     return tilted["particles"]

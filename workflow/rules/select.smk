@@ -15,7 +15,8 @@ SELECTED_2D = multiext(
 
 def selection_of_averages(wildcards):
     """The user's selection among the averages of a generation, where there is one."""
-    return existing(f"config/selection/{wildcards.run}/{wildcards.stack}.yaml")
+    stem = f"config/selection/{wildcards.run}/{wildcards.stack}"
+    return existing(f"{stem}.yaml", f"{stem}.hdf")[:1]
 
 
 def selected_particles(wildcards):
@@ -32,8 +33,8 @@ def averages_of_generation(wildcards):
     """The averages of a generation that a file's name tells."""
     number = int(wildcards.stack.rpartition("_")[2])
     if int(wildcards.folder) != number:
-        raise WorkflowError(
-            f"generation_{wildcards.folder} holds no file of generation {number}; ask"
+        sys.exit(
+            f"error: generation_{wildcards.folder} holds no file of generation {number}; ask"
             f" for generation_{number:04d} instead."
         )
     return f"{generation_folder(wildcards.run, number)}/{wildcards.stack}.hdf"

@@ -4,6 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
+from cryokin.errors import InputError
 from cryokin.estimate import in_words, load_estimate
 
 
@@ -15,7 +16,11 @@ def main() -> None:
     add("--ranks", default={}, type=json.loads, help="MPI ranks by rule as JSON")
     arguments = parser.parse_args()
     for path in arguments.estimates:
-        print(in_words(load_estimate(path), arguments.ranks), end="\n\n")
+        try:
+            text = in_words(load_estimate(path), arguments.ranks)
+        except InputError as error:
+            text = f"{path.parent.name}: no estimate: {error}"
+        print(text, end="\n\n")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from cryokin.config import load_runs
 from cryokin.errors import InputError, exit_on_input_error
 from cryokin.files import write_text
 from cryokin.report.interim import interim_page, is_finished
+from cryokin.yaml_files import read_yaml
 
 SCHEMA = Path(__file__).parents[1] / "schemas/config.schema.yaml"
 
@@ -24,7 +25,9 @@ def main() -> None:
 
     folder, run = arguments.directory, arguments.run
     config = arguments.configfile or folder / "config/config.yaml"
-    content = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
+    content = read_yaml(config)
+    if not isinstance(content, dict):
+        raise InputError(f"{config}: no mapping; give a configuration with runs.")
     runs = load_runs(content, SCHEMA, str(config))
     if run not in runs:
         raise InputError(

@@ -6,13 +6,14 @@ import argparse
 from pathlib import Path
 
 from cryokin.errors import InputError, exit_on_input_error
-from cryokin.files import write_json
+from cryokin.files import portable, write_json
 from cryokin.io.particles import (
     canonical,
     check_images,
     has_ctf,
     image_box,
     image_source,
+    notes,
     read_particles,
     write_particles,
 )
@@ -29,6 +30,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--info", type=Path, required=True, help="output, .json")
     parser.add_argument("--need-ctf", action="store_true", help="refuse without CTF")
     parser.add_argument("--pixel-size", type=float, help="instead of the table's [A]")
+    parser.add_argument("--ctf-convention", choices=("eman2", "sphire"))
     parser.add_argument("--radius", type=int, help="of the particle [pixel]")
     parser.add_argument("--img-per-grp", type=int, help="particles per class")
     return parser.parse_args()
@@ -59,16 +61,20 @@ def check_number(particles: str, n: int, excluded: int, img_per_grp: int) -> Non
 def main() -> None:
     """Check first, then write: a refused input leaves no file behind."""
     args = parse_arguments()
-    table = read_particles(args.particles, pixel_size=args.pixel_size)
+    table = read_particles(
+        args.particles, pixel_size=args.pixel_size, ctf_convention=args.ctf_convention
+    )
     box = image_box(table)
     source = image_source(table, box, with_ctf=args.need_ctf)
     if args.radius is not None:
         check_radius(args.particles, args.radius, box)
     if args.img_per_grp is not None:
         check_number(args.particles, table.n, 0, args.img_per_grp)
-    excluded = check_images(table).excluded
+    report = check_images(table)
+    excluded = report.excluded
     if args.img_per_grp is not None:
         check_number(args.particles, table.n, len(excluded), args.img_per_grp)
+    told = notes(table, report)
     write_particles(args.table, canonical(table, box))
     source.save(args.source)
     write_json(
@@ -78,11 +84,14 @@ def main() -> None:
             "box": box,
             "pixel_size": table.pixel_size,
             "has_ctf": has_ctf(table),
-            "source": str(Path(args.particles).absolute()),
+            "source": portable(args.particles),
             "sha256": sha256(args.particles),
             "excluded": excluded,
+            "warnings": told,
         },
     )
+    for sentence in told:
+        print(f"warning: {sentence}")
     print(f"{table.n} particles of {box} x {box} pixel, {len(excluded)} excluded")
 
 

@@ -21,10 +21,11 @@ from cryokin.isac.selected import (
     chosen_classes,
     class_values,
     original_ids,
+    read_kept,
     subset,
 )
 from cryokin.isac.tables import class_columns, membership, particle_columns
-from cryokin.selection import check_selection, read_selection, select_by_rule
+from cryokin.selection import select_by_rule
 
 
 def main() -> None:
@@ -50,13 +51,8 @@ def main() -> None:
         values = class_values(headers)
         selection = select_by_rule(arguments.run, options["select"], values)
     else:
-        selection = read_selection(arguments.selection)
-        check_selection(
-            selection,
-            arguments.selection,
-            arguments.run,
-            range(1, len(headers) + 1),
-            arguments.class_table,
+        selection = read_kept(
+            arguments.selection, arguments.run, headers, arguments.class_table
         )
     classes = [c for path in arguments.classes for c in load_classes(path)]
     basis = polar_basis(options)

@@ -13,8 +13,7 @@ from cryokin.errors import exit_on_input_error
 from cryokin.files import atomic_folder, write_ids
 from cryokin.io.eman_hdf import read_images, write_images
 from cryokin.io.particles import read_particles
-from cryokin.isac.selected import original_ids
-from cryokin.selection import check_selection, read_selection
+from cryokin.isac.selected import original_ids, read_kept
 
 
 def main() -> None:
@@ -33,8 +32,7 @@ def main() -> None:
     numbers = list(range(1, len(headers) + 1))
     keep = numbers
     if arguments.selection is not None:
-        selection = read_selection(arguments.selection)
-        check_selection(selection, arguments.selection, arguments.run, numbers)
+        selection = read_kept(arguments.selection, arguments.run, headers)
         keep = sorted(selection.keep)
     members = [np.atleast_1d(headers[n - 1]["members"]) for n in keep]
     first = original_ids(read_particles(arguments.particles))

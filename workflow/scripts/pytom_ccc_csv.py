@@ -18,7 +18,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     with h5py.File(arguments.matrix) as file:
-        write_matrix(arguments.csv, file["correlation"])
+        matrix = file["correlation"]
+        write_matrix(arguments.csv, matrix, matrix.attrs.get("of", ""))
 
 
 if __name__ == "__main__":

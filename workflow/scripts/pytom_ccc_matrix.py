@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from cryokin.errors import exit_on_input_error
 from cryokin.files import atomic
@@ -13,6 +14,10 @@ from cryokin.provenance import fingerprint
 from cryokin.pytom import ccc
 from cryokin.pytom.files import load_import, load_prepared, narrowest_mask
 
+RESIDUALS = (
+    "correlations of residuals, without the average of all and pose errors; of the"
+    " particles themselves with pose_errors: keep, by PyTom's rules with compat: pytom"
+)
 INPUTS = ("rows.npy", "weights.npy", "residuals.npy", "corrected.npz")
 
 
@@ -34,10 +39,14 @@ def main() -> None:
     rows, corrected = prepared.rows, prepared.corrected
     if arguments.given:
         if team.leads:
-            matrix = ccc.read_matrix(arguments.given, len(rows))
+            # A matrix of the whole list has those that were left out, too.
+            used = load_import(arguments.imported)
+            matrix = ccc.read_matrix(arguments.given, len(used.whole()))
+            matrix = matrix[np.ix_(used.ids, used.ids)]
             with atomic(arguments.hdf) as partial, h5py.File(partial, "w") as out:
                 out["correlation"] = matrix
         return
+    of = ""
     if rows.mask is None:
         mask = narrowest_mask(options, load_import(arguments.imported).box)
         rule = "other" if options["compat"] == "pytom" else "both"
@@ -47,7 +56,9 @@ def main() -> None:
             return ccc.exact_tiles(rows, mask, i, j, rule)
 
     else:
-        source = corrected if options["pose_errors"] == "project" else rows
+        project = options["pose_errors"] == "project"
+        source = corrected if project else rows
+        of = RESIDUALS if project else ""
         size = ccc.TILE
 
         def part(i, j):
@@ -56,7 +67,7 @@ def main() -> None:
 
     sources = [arguments.prepared / name for name in INPUTS]
     inputs = team.from_leader(lambda: fingerprint(options, sources))
-    ccc.compute(arguments.hdf, len(rows), size, part, inputs, team)
+    ccc.compute(arguments.hdf, len(rows), size, part, inputs, team, of)
     team.log(f"{len(rows)} x {len(rows)} correlations")
 
 

@@ -29,7 +29,12 @@ def main() -> None:
         particles = load_import(arguments.imported).placed(
             poses["rotations"], poses["shifts"]
         )
-    write_results(arguments.folder, particles, labels, arguments.options, team)
+    # MCO leaves the scores beside its classes.
+    beside = arguments.labels.with_name("scores.npy")
+    scores = np.load(beside) if beside.exists() else None
+    write_results(
+        arguments.folder, particles, labels, arguments.options, team, scores=scores
+    )
     counts = np.bincount(labels[labels >= 0]).tolist()
     team.log(f"members of the classes: {counts}; {(labels < 0).sum()} unaccounted")
 

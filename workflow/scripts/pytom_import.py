@@ -3,13 +3,30 @@
 import argparse
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 from cryokin.errors import InputError, exit_on_input_error
 from cryokin.files import read_json, write_json
 from cryokin.io.subtomograms import load, read_subtomograms
 from cryokin.provenance import sha256
+from cryokin.pytom.checks import Findings, inverted, look
 from cryokin.pytom.files import make_mask
+
+
+def check_number(particles: Path, n: int, found: Findings, nclass: int) -> None:
+    """Raise `InputError` where there are too few usable particles for the classes."""
+    without = f" (without {len(found.excluded)} left out)" if found.excluded else ""
+    if n < 2:
+        raise InputError(
+            f"{particles}: {n} usable particle{'s' * (n != 1)}{without} cannot be"
+            " classified; give a list of at least 2."
+        )
+    if n < nclass:
+        raise InputError(
+            f"{particles}: {n} usable particles{without} are too few for nclass ="
+            f" {nclass} classes; lower nclass in the config."
+        )
 
 
 def main() -> None:
@@ -35,25 +52,33 @@ def main() -> None:
             arguments.particles.with_suffix(""),
             info["box"],
             options["pixel_size"] or info["pixel_size"],
+            info.get("weight_scale", 1.0),
         ).with_wedges(angles)
-    if len(table) < max(2, arguments.nclass):
-        raise InputError(
-            f"{arguments.particles}: {len(table)} particles are too few for nclass ="
-            f" {arguments.nclass} classes; lower nclass in the config."
+    mask = make_mask(options["mask"], table.box, options["binning"])
+    found = look(table, options["compat"] == "pytom" and options["method"] != "cpca")
+    n = len(table) - len(found.excluded)
+    check_number(arguments.particles, n, found, arguments.nclass)
+    if inverted(mask):
+        found.warnings.append(
+            f"{options['mask']}: the mask covers the faces of the box and leaves its"
+            " middle out, as if inside and outside were exchanged; see that it is not."
         )
-    make_mask(options["mask"], table.box, options["binning"])
     table.write(arguments.folder / "particles")
     write_json(
         arguments.folder / "import.json",
         {
-            "n": len(table),
+            "n": n,
             "box": table.box,
             "pixel_size": table.pixel_size,
+            "weight_scale": table.weight_scale,
             "source": os.path.abspath(arguments.particles),
             "sha256": sha256(arguments.particles),
+            **asdict(found),
         },
     )
-    print(f"{len(table)} subtomograms of {table.box} voxels")
+    print(f"{n} subtomograms of {table.box} voxels")
+    for warning in found.warnings:
+        print(f"warning: {warning}")
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ import numpy as np
 
 from cryokin.errors import exit_on_input_error
 from cryokin.files import atomic_folder, write_json
-from cryokin.pytom.files import load_import, save_labels
-from cryokin.pytom.runs import annealing_report, load_chains, write_annealing
+from cryokin.pytom.files import load_import, save_labels, save_scores
+from cryokin.pytom.runs import annealing_report, emptied, load_chains, write_annealing
 from cryokin.pytom.schedule import schedule
 
 
@@ -23,6 +23,7 @@ def main() -> None:
     add("--options", required=True, type=json.loads, help="options of the run as JSON")
     add("--folder", required=True, type=Path, help="output, the lists of every round")
     add("--labels", required=True, type=Path, help="output, .npy")
+    add("--scores", required=True, type=Path, help="output, .npy")
     add("--report", required=True, type=Path, help="output, annealing.json")
     arguments = parser.parse_args()
     options = arguments.options
@@ -34,11 +35,16 @@ def main() -> None:
         )
     temperatures = schedule(options["temperature"], options["temperature_step"])
     with atomic_folder(arguments.folder) as folder:
-        labels = write_annealing(
+        labels, scores = write_annealing(
             folder, particles, rounds, options["nclass"], temperatures
         )
     save_labels(arguments.labels, labels)
-    write_json(arguments.report, annealing_report(rounds))
+    save_scores(arguments.scores, scores)
+    report = annealing_report(rounds)
+    report["warnings"] = emptied(labels, options["nclass"])
+    write_json(arguments.report, report)
+    for warning in report["warnings"]:
+        print(f"warning: {warning}")
     print(f"members of the classes: {np.bincount(labels).tolist()}")
 
 

@@ -13,8 +13,16 @@ from cryokin.pytom.files import (
     load_import,
     load_prepared,
     save_labels,
+    save_scores,
 )
-from cryokin.pytom.runs import best_course, load_courses, run_compat, write_course
+from cryokin.pytom.runs import (
+    best_course,
+    emptied,
+    load_courses,
+    run_compat,
+    scorer,
+    write_course,
+)
 
 
 def main() -> None:
@@ -27,6 +35,7 @@ def main() -> None:
     add("--options", required=True, type=json.loads, help="options of the run as JSON")
     add("--folder", required=True, type=Path, help="output, the iterations")
     add("--labels", required=True, type=Path, help="output, .npy")
+    add("--scores", required=True, type=Path, help="output, .npy")
     add("--report", required=True, type=Path, help="output, exmx.json")
     add("--ranks", required=True, type=int, help="MPI ranks that were asked for")
     arguments = parser.parse_args()
@@ -36,7 +45,7 @@ def main() -> None:
     particles = load_import(arguments.imported)
     with atomic_folder_for_team(team, arguments.folder) as folder:
         if options["compat"] == "pytom":
-            labels, report = run_compat(folder, particles, options, team)
+            labels, scores, report = run_compat(folder, particles, options, team)
         else:
             prepared = load_prepared(arguments.prepared)
             courses = [one for path in arguments.courses for one in load_courses(path)]
@@ -44,10 +53,15 @@ def main() -> None:
             labels = went.labels[-1]
             if team.leads:
                 placed = particles.placed(prepared.rotations, prepared.shifts)
-                write_course(folder, placed, prepared.rows, went)
+                score = scorer(prepared, options)
+                scores = write_course(folder, placed, prepared.rows, went, score)
     if team.leads:
         save_labels(arguments.labels, labels)
+        save_scores(arguments.scores, scores)
+        report["warnings"] = emptied(labels, options["nclass"])
         write_json(arguments.report, report)
+        for warning in report["warnings"]:
+            team.log(f"warning: {warning}")
         team.log(f"members of the classes: {np.bincount(labels).tolist()}")
 
 

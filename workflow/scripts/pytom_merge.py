@@ -72,7 +72,9 @@ def main() -> None:
             "matrix": matrix.tolist(),
         },
     )
-    team.log(f"{len(entries)} classes merged to {len(found.names)}")
+    number = options["merge"].get("number", 0)
+    few = f", though {number} were asked for" if len(found.names) < number else ""
+    team.log(f"{len(entries)} classes merged to {len(found.names)}{few}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from cryokin.errors import exit_on_input_error
 from cryokin.files import atomic_folder_for_team
 from cryokin.parallel import world
 from cryokin.pytom.files import (
+    contrast_warnings,
     load_import,
     prepare,
     save_prepared,
@@ -31,7 +32,10 @@ def main() -> None:
         if team.leads:
             pixel = particles.pixel_size
             voxel = pixel * arguments.options["binning"] if pixel else None
-            save_prepared(folder, prepared, voxel)
+            warnings = contrast_warnings(particles, prepared.inverted)
+            save_prepared(folder, prepared, voxel, warnings)
+            for warning in warnings:
+                team.log(f"warning: {warning}")
     n, m = prepared.rows.x.shape
     team.log(f"{n} particles, {m} coefficients each")
 

@@ -60,6 +60,7 @@ def main() -> None:
         particles = load_import(arguments.imported).placed(
             poses["rotations"], poses["shifts"]
         )
+    places = particles.ids
     particles = particles.classified(labels).take(chosen.tolist())
     average = class_average(
         particles,
@@ -67,9 +68,10 @@ def main() -> None:
         make_mask(options["mask"], particles.box, 1),
         options["compat"] == "pytom",
         Team(),
+        options["symmetry"],
     )
     write_both(folder / "filteredIniRef", average.volume, particles.pixel_size)
-    rows = [f"{i + 1},{labels[i]}\n" for i in chosen]
+    rows = [f"{places[i] + 1},{labels[i]}\n" for i in chosen]
     write_text(folder / "selected.csv", "particle_id,class\n" + "".join(rows))
     is_kept = [int(e["class"] in becomes) for e in known]
     write_star(

@@ -27,6 +27,7 @@ from cryokin.config import load_runs
 from cryokin.errors import InputError, exit_on_input_error
 from cryokin.files import write_text
 from cryokin.io.star import as_table, read_star, write_star
+from cryokin.yaml_files import load_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 EXIT = "RELION_JOB_EXIT_"
@@ -162,7 +163,7 @@ def work(folder: Path, words: list[str], cores: int) -> bool:
         raise InputError("--in_parts is missing; give a particle table.")
     write_star(folder / "input.star", absolute_table(Path(given["particles"])))
     name = "".join(c if c.isalnum() else "_" for c in folder.name) or "run"
-    options = {key: yaml.safe_load(value) for key, value in given.items()}
+    options = {key: load_yaml(value, f"--{key}") for key, value in given.items()}
     options = {"method": "isac"} | options | {"particles": "input.star"}
     if isinstance(options.get("mask"), str):
         options["mask"] = str(Path(options["mask"]).absolute())

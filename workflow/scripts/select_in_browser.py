@@ -1,23 +1,25 @@
 """Open the report of a run to pick classes; they are saved to config/selection/."""
 
 import argparse
+import atexit
 import os
+import tempfile
 import webbrowser
 from pathlib import Path
-
-import yaml
+from typing import Any
 
 from cryokin.errors import InputError, exit_on_input_error
 from cryokin.provenance import sha256
 from cryokin.report.server import SelectionServer, page_data
+from cryokin.yaml_files import read_yaml
 
 
 def selection_file(config: Path, run: str) -> str:
     """Return where the selection of a run stands, as its configuration may say."""
-    runs = {}
-    if config.is_file():
-        runs = (yaml.safe_load(config.read_text(encoding="utf-8")) or {}).get("runs")
-    return (runs or {}).get(run, {}).get("selection") or f"config/selection/{run}.yaml"
+    found: Any = read_yaml(config) if config.is_file() else None
+    for key in ("runs", run, "selection"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else f"config/selection/{run}.yaml"
 
 
 def table_of_classes(results: Path) -> Path:
@@ -31,6 +33,18 @@ def table_of_classes(results: Path) -> Path:
     return next((table for table in tables if sha256(table) == checksum), tables[0])
 
 
+def show(url: str, folder: Path) -> None:
+    """Open an address in a browser, without telling others of this machine.
+
+    They see the command lines of all programs, but not into a file of the user's.
+    """
+    descriptor, name = tempfile.mkstemp(".html", ".open", folder)
+    with open(descriptor, "w") as file:
+        file.write(f'<meta http-equiv="refresh" content="0; url={url}">')
+    atexit.register(Path(name).unlink, missing_ok=True)
+    webbrowser.open(Path(name).absolute().as_uri())
+
+
 def main() -> None:
     """Serve the report until Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -40,6 +54,8 @@ def main() -> None:
     add("--configfile", type=Path, help="default: config/config.yaml below the folder")
     add("--port", type=int, default=0, help="default: any that is free")
     arguments = parser.parse_args()
+    if not 0 <= arguments.port <= 65535:
+        raise InputError(f"--port {arguments.port}: give a number from 0 to 65535.")
 
     folder, run = arguments.directory, arguments.run
     if not folder.is_dir():
@@ -61,7 +77,7 @@ def main() -> None:
     print(f"Pick classes at {server.url}")
     print(f"They are saved to {folder / shown}. Ctrl-C ends this.", flush=True)
     if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
-        webbrowser.open(server.url)
+        show(server.url, results / "report")
     else:
         port = server.server_port
         print(f"From another machine first: ssh -L {port}:127.0.0.1:{port} <this one>")

@@ -43,16 +43,29 @@ def correlation_peak(
     image : ndarray, shape (box, box)
     template : ndarray, shape (box, box)
     plateau : float, default=0
-        All places whose correlation is within this share of the range below the best
-        count alike, and their mean is returned: a particle smaller than its mask fits
-        it in many places.
+        All places about the best whose correlation is within this share of the range
+        below it count alike, and their mean is returned: a particle smaller than its
+        mask fits it in many places.
     """
     n = image.shape[0]
     product = np.fft.fft2(image) * np.fft.fft2(template).conj()
     peaks = np.fft.fftshift(np.fft.ifft2(product).real)
-    high = np.argwhere(peaks >= peaks.max() - plateau * np.ptp(peaks))
+    best = np.unravel_index(peaks.argmax(), peaks.shape)
+    high = np.argwhere(_about(peaks >= peaks.max() - plateau * np.ptp(peaks), best))
     place: NDArray[np.float64] = high.mean(axis=0)[::-1] - n // 2
     return place
+
+
+def _about(high: NDArray[np.bool_], place: tuple[np.intp, ...]) -> NDArray[np.bool_]:
+    """Return the part of an area that hangs together with a place in it.
+
+    Another place that is as high lies elsewhere; between the two there is nothing.
+    """
+    from scipy import ndimage  # slow to import, and few methods need it
+
+    parts, _ = ndimage.label(high)
+    connected: NDArray[np.bool_] = parts == parts[place]
+    return connected
 
 
 def gaussian(box: int, sigma: float) -> NDArray[np.float64]:
@@ -99,8 +112,10 @@ def _blob(image: Image, radius: float) -> NDArray[np.float64]:
 
 
 def _fit_of_mask(image: Image, radius: float) -> NDArray[np.float64]:
-    template = disc(image.shape[0], radius).astype(float)
-    return correlation_peak(image, template, PLATEAU)
+    axis = np.arange(image.shape[0]) - image.shape[0] // 2
+    square = (axis[:, None] ** 2 + axis[None, :] ** 2) / radius**2
+    # Highest in the middle: a flat disc would fit a smaller particle anywhere in it.
+    return correlation_peak(image, np.maximum(1 - square, 0), PLATEAU)
 
 
 def find_centre(image: Image, method: int, radius: float) -> NDArray[np.float64]:
@@ -110,10 +125,11 @@ def find_centre(image: Image, method: int, radius: float) -> NDArray[np.float64]
     ----------
     image : ndarray, shape (box, box)
     method : int
-        1 phase centre of gravity; 2 correlation with a Gaussian of 2 pixel; 3 with a
-        ring (Gaussian of 7 pixel less one of 2); 4 with the mask; 5 with the image's
-        own rotational average, repeated; 6 centre of gravity above mean + sigma; 7 fit
-        of the mask to the smoothed area above mean + sigma. Any other: none.
+        1 phase centre of gravity; 2 correlation with a Gaussian of half the radius; 3
+        with a ring (Gaussian of 7 pixel less one of 2); 4 with the mask, highest in its
+        middle; 5 with the image's own rotational average, repeated; 6 centre of gravity
+        above mean + sigma; 7 fit of the mask to the smoothed area above mean + sigma.
+        Any other: none.
     radius : float
         Radius of the mask [pixel].
 
@@ -126,7 +142,7 @@ def find_centre(image: Image, method: int, radius: float) -> NDArray[np.float64]
     if method == 1:
         return phase_centre(image)
     if method == 2:
-        return correlation_peak(image, gaussian(box, 2))
+        return correlation_peak(image, gaussian(box, radius / 2), PLATEAU)
     if method == 3:
         return correlation_peak(image, gaussian(box, 7) - gaussian(box, 2))
     if method == 4:

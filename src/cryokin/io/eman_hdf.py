@@ -9,7 +9,8 @@ bytes per number, a one-byte ``T`` or ``F`` for a truth value, and text of fixed
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,10 +21,12 @@ from numpy.typing import NDArray
 
 from cryokin.errors import InputError
 from cryokin.files import atomic
+from cryokin.io import quantities
 
 _IMAGES = "/MDF/images"
 _PREFIX = "EMAN."
 _EM_FLOAT = 7  # EMAN2's number of the pixel type float32
+_LAST = quantities.Quantity("number of the last image", "", -1, 2**31 - 2, whole=True)
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -49,52 +52,53 @@ class EmanStack:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = path
-        try:
+        with _told(path, "the file is"):
             self._file = h5py.File(path, "r")
-        except OSError as error:
-            raise InputError(
-                f"{path}: not readable as HDF5 ({error}); copy the file again or"
-                " remake it."
-            ) from None
-        if _IMAGES not in self._file:
+        try:
+            with _told(path, f"the group {_IMAGES} is"):
+                self._images = self._file.get(_IMAGES)
+                if not isinstance(self._images, h5py.Group):
+                    raise InputError(
+                        f"{path}: an HDF5 file without the group {_IMAGES} of EMAN2 and"
+                        " SPARX; give a stack of these programs."
+                    )
+                last = self._images.attrs.get("imageid_max", len(self._images) - 1)
+                number = np.ravel(last)[0] if np.size(last) == 1 else last
+            name = "imageid_max"
+            self._n = int(quantities.number(path, name, number, _LAST)) + 1
+        except InputError:
             self._file.close()
-            raise InputError(
-                f"{path}: an HDF5 file without the group {_IMAGES} of EMAN2 and SPARX;"
-                " give a stack of these programs."
-            )
-        self._images = self._file[_IMAGES]
-        last = self._images.attrs.get("imageid_max")
-        self._n = len(self._images) if last is None else int(np.ravel(last)[0]) + 1
+            raise
 
     def __len__(self) -> int:
         return self._n
 
     def __getitem__(self, index: int) -> NDArray[np.float32]:
-        group = self._group(index)
-        try:
+        self.shape(index)  # before memory is taken for what is no image
+        with _told(self._path, f"image {index} of {self._n} is"):
+            group = self._group(index)
             stored = group["image"][()]
-        except OSError as error:
-            raise InputError(
-                f"{self._path}: image {index} of {self._n} is not readable ({error});"
-                " copy the file again or remake it."
-            ) from None
-        if stored.ndim == 3 and stored.shape[0] == 1:
-            stored = stored[0]
-        return _decoded(stored, group.attrs)
+            if stored.ndim == 3 and stored.shape[0] == 1:
+                stored = stored[0]
+            return _decoded(stored, group.attrs)
 
     def shape(self, index: int) -> tuple[int, ...]:
         """Return the shape of an image: (y, x), or (z, y, x) of a volume."""
-        shape: tuple[int, ...] = self._group(index)["image"].shape
+        with _told(self._path, f"image {index} of {self._n} is"):
+            stored = self._group(index)["image"]
+            _check_pixels(stored, f"{self._path}: image {index} of {self._n}")
+            shape: tuple[int, ...] = stored.shape
         return shape[1:] if len(shape) == 3 and shape[0] == 1 else shape
 
     def attributes(self, index: int) -> dict[str, Any]:
         """Return the attributes of an image, without their prefix, sorted by name."""
-        attributes = self._group(index).attrs
-        return {
-            name.removeprefix(_PREFIX): _from_hdf(attributes[name])
-            for name in sorted(attributes)
-            if name.startswith(_PREFIX)
-        }
+        with _told(self._path, f"an attribute of image {index} of {self._n}"):
+            attributes = self._group(index).attrs
+            return {
+                name.removeprefix(_PREFIX): _from_hdf(attributes[name])
+                for name in sorted(attributes)
+                if name.startswith(_PREFIX)
+            }
 
     def close(self) -> None:
         """Close the file."""
@@ -117,13 +121,57 @@ class EmanStack:
                 f"{self._path}: image {index + 1} asked for, but the stack holds"
                 f" {self._n}; the table and the stack do not belong together."
             )
-        group = self._images.get(str(index))
-        if group is None or "image" not in group:
+        link = self._images.get(str(index), getlink=True)
+        group = None
+        if not isinstance(link, h5py.ExternalLink):  # pixels of another file
+            group = self._images.get(str(index))
+        if not isinstance(group, h5py.Group) or "image" not in group:
             raise InputError(
                 f"{self._path}: image {index} of {self._n} is missing in the stack;"
                 " remake it with e2proc2d.py."
             )
         return group
+
+
+@contextmanager
+def _told(path: str | os.PathLike[str], what: str) -> Iterator[None]:
+    """Tell in a sentence what a file cannot give: anything may stand in HDF5.
+
+    A broken or foreign file makes h5py raise whatever its parts raise.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (
+        *(OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError),
+        *(OverflowError, MemoryError, NotImplementedError),
+    ) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(
+            f"{path}: {what} not readable as HDF5 ({reason}); copy the file again or"
+            " remake it."
+        ) from None
+
+
+def _check_pixels(stored: Any, what: str) -> None:
+    """Refuse what stands for an image and is none, by its description alone."""
+    if not isinstance(stored, h5py.Dataset):
+        raise InputError(f"{what} is no data set; remake the stack with e2proc2d.py.")
+    if stored.external or stored.is_virtual:
+        raise InputError(
+            f"{what} has its pixels in another file; copy the stack with e2proc2d.py."
+        )
+    sides = stored.shape or ()
+    fits = len(sides) in (2, 3) and all(1 <= n <= quantities.BOX.high for n in sides)
+    small = fits and stored.size <= quantities.BOX.high**2
+    if stored.dtype.kind not in "iuf" or not small:
+        raise InputError(
+            f"{what} is of type {stored.dtype} and size"
+            f" {' x '.join(map(str, reversed(sides))) or 'none'}, expected real"
+            f" numbers, at most {quantities.BOX.high:.0f} x {quantities.BOX.high:.0f}"
+            " pixel; remake it with e2proc2d.py."
+        )
 
 
 def read_images(
@@ -233,6 +281,8 @@ def _decoded(stored: NDArray[Any], attributes: Any) -> NDArray[np.float32]:
     if not all(name in attributes for name in names):
         return np.asarray(stored, dtype=np.float32)
     bits, low, high = (float(np.ravel(attributes[name])[0]) for name in names)
+    if not np.isfinite([bits, low, high]).all() or bits > 64:
+        raise ValueError(f"stored in {bits} bits from {low} to {high}")
     if bits <= 0:
         return np.asarray(stored, dtype=np.float32)
     scaled = stored.astype(np.float64) / (2.0**bits - 1) * (high - low) + low

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
-from mrcfile import dtypes, utils
-from mrcfile.mrcfile import MrcFile
+from mrcfile import dtypes
 from numpy.typing import NDArray
 
 from cryokin.errors import InputError
@@ -19,6 +17,16 @@ from cryokin.files import atomic
 
 HEADER_BYTES = 1024
 LABEL = b"cryokin"
+
+# Type of the pixels by mode; the other modes are known, but no real images.
+_PIXELS: dict[int, type[np.generic]] = {
+    0: np.int8,
+    1: np.int16,
+    2: np.float32,
+    6: np.uint16,
+    12: np.float16,
+}
+_OTHER_MODES = (3, 4, 101)
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,8 @@ class StackHeader:
     is_volume : bool
         The header marks the data as a volume of equal sides. Many programs mark
         stacks so as well; only the name can tell then.
+    axes : tuple of int
+        Which of x, y, z (1, 2, 3) runs along sections, rows and columns of the file.
     """
 
     shape: tuple[int, int, int]
@@ -46,10 +56,11 @@ class StackHeader:
     pixel_size: float | None
     offset: int
     is_volume: bool
+    axes: tuple[int, int, int] = (3, 2, 1)
 
 
 def read_stack_header(path: str | os.PathLike[str]) -> StackHeader:
-    """Read the header of an MRC file.
+    """Read the header of an MRC file, and see that the file is as long as it says.
 
     Parameters
     ----------
@@ -60,32 +71,37 @@ def read_stack_header(path: str | os.PathLike[str]) -> StackHeader:
     Raises
     ------
     InputError
-        If the file is no MRC file, or holds complex or packed pixels.
+        If the file is no MRC file, holds complex or packed pixels, or fewer images
+        than its header promises.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with MrcFile(path, permissive=True, header_only=True) as mrc:
-                header = mrc.header
-        dtype = utils.data_dtype_from_header(header)
-    except ValueError as error:
+    header = _raw_header(path)
+    shape = (int(header["nz"]), int(header["ny"]), int(header["nx"]))
+    mode = int(header["mode"])
+    if mode not in _PIXELS or min(shape) < 1:
         raise InputError(
-            f"{path}: no MRC stack ({error}); give another file."
-        ) from None
-    shape = (int(header.nz), int(header.ny), int(header.nx))
-    if dtype.kind == "c" or int(header.mode) == 101 or min(shape) < 1:
-        raise InputError(
-            f"{path}: MRC mode {int(header.mode)}, {shape[2]} x {shape[1]} x {shape[0]}"
+            f"{path}: MRC mode {mode}, {shape[2]} x {shape[1]} x {shape[0]}"
             " pixel; give a stack of mode 0, 1, 2, 6 or 12."
         )
+    dtype = np.dtype(_PIXELS[mode]).newbyteorder(header.dtype["nx"].byteorder)
+    if mode == 0 and _unsigned(header):
+        dtype = np.dtype(np.uint8)
     n, ny, nx = shape
-    step = float(header.cella.x) / int(header.mx) if int(header.mx) > 0 else 0.0
+    offset = HEADER_BYTES + max(0, int(header["nsymbt"]))
+    there = max(0, os.path.getsize(path) - offset) // (ny * nx * dtype.itemsize)
+    if there < n:
+        raise InputError(
+            f"{path}: broken off, {there} whole images are there and the header"
+            f" promises {n}; copy the file again or remake it."
+        )
+    mx = int(header["mx"])
+    step = float(header["cella"]["x"]) / mx if mx > 0 else 0.0
     return StackHeader(
         shape=shape,
         dtype=dtype,
         pixel_size=step if np.isfinite(step) and step > 0 and step != 1 else None,
-        offset=HEADER_BYTES + max(0, int(header.nsymbt)),
-        is_volume=int(header.ispg) == 1 and n == ny == nx > 1,
+        offset=offset,
+        is_volume=int(header["ispg"]) == 1 and n == ny == nx > 1,
+        axes=_axes(header),
     )
 
 
@@ -108,17 +124,48 @@ def open_stack(path: str | os.PathLike[str]) -> NDArray[Any]:
         If the file holds fewer images than its header promises.
     """
     header = read_stack_header(path)
-    n, ny, nx = header.shape
-    one = ny * nx * header.dtype.itemsize
-    there = max(0, os.path.getsize(path) - header.offset) // one
-    if there < n:
-        raise InputError(
-            f"{path}: broken off, {there} whole images are there and the header"
-            f" promises {n}; copy the file again or remake it."
-        )
     return np.memmap(
         path, dtype=header.dtype, mode="r", offset=header.offset, shape=header.shape
     )
+
+
+def _raw_header(path: str | os.PathLike[str]) -> Any:
+    """Return the fixed part of a header, in the byte order in which it makes sense.
+
+    Nothing else of the file is read: an extended header may claim any length.
+    """
+    with open(path, "rb") as handle:
+        raw = handle.read(HEADER_BYTES)
+    if len(raw) == HEADER_BYTES:
+        # The machine stamp is missing in many files, and wrong in some.
+        for order in "><" if raw[212] == 0x11 else "<>":
+            header = np.frombuffer(raw, dtypes.HEADER_DTYPE.newbyteorder(order))[0]
+            if int(header["mode"]) in (*_PIXELS, *_OTHER_MODES):
+                return header
+    raise InputError(
+        f"{path}: no MRC stack (its first {len(raw)} bytes are no header of one); give"
+        " another file."
+    )
+
+
+def _axes(header: Any) -> tuple[int, int, int]:
+    """Return the axes of sections, rows and columns; z, y, x where none are told."""
+    told = tuple(int(header[name]) for name in ("maps", "mapr", "mapc"))
+    z, y, x = told if sorted(told) == [1, 2, 3] else (3, 2, 1)
+    return z, y, x
+
+
+def _unsigned(header: Any) -> bool:
+    """Whether bytes count from 0 to 255, where MRC2014 has them from -128 to 127.
+
+    IMOD says so by a flag of its own; of others the greatest pixel tells.
+    """
+    own = header["extra2"].tobytes()
+    stamp, flags = own[40:44], own[44:48]  # bytes 153 to 160 of the file
+    if stamp in (b"IMOD", b"DOMI"):  # a number, written by either kind of machine
+        return not int.from_bytes(flags, "little" if stamp == b"IMOD" else "big") & 1
+    low, high = float(header["dmin"]), float(header["dmax"])
+    return low >= 0 and 127 < high <= 255
 
 
 class StackWriter:

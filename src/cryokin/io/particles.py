@@ -8,6 +8,7 @@ text of the input, so that columns nobody here knows come out of the workflow un
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,10 +20,12 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from cryokin.errors import InputError
+from cryokin.files import portable
 from cryokin.io.cryosparc import cryosparc_particles
 from cryokin.io.eman_hdf import is_hdf
-from cryokin.io.eman_particles import eman_particles
+from cryokin.io.eman_particles import Convention, eman_particles
 from cryokin.io.mrc import read_stack_header
+from cryokin.io.quantities import IMAGE_NUMBER, numbers
 from cryokin.io.stacks import (
     CTF_DTYPE,
     ImageReport,
@@ -31,21 +34,22 @@ from cryokin.io.stacks import (
     inspect_images,
     open_images,
     square_side,
+    stack_pixel_size,
 )
-from cryokin.io.star import Block, as_table, read_star, write_star
+from cryokin.io.star import Block, as_table, find_block, read_star, write_star
 
 ACCEPTED = (
     "a RELION table (.star), a stack (.mrcs, .mrc, .st), an EMAN2 or SPARX stack"
     " (.hdf), or a cryoSPARC table (.cs)"
 )
 
-_PARTICLE_BLOCKS = ("particles", "images", "")
-# Where an optics group has its pixel size, in RELION's order of preference.
-_PIXEL_SIZES = (
-    "rlnImagePixelSize",
-    "rlnMicrographPixelSize",
-    "rlnMicrographOriginalPixelSize",
-)
+PARTICLE_BLOCKS = ("particles", "images", "")
+# Pixel sizes that are those of the particles only if these were not binned.
+_OF_MICROGRAPHS = ("rlnMicrographPixelSize", "rlnMicrographOriginalPixelSize")
+# What programs write where a value is not known.
+_UNKNOWN = {"None", "nan", "<NA>", ""}
+# RELION's mark of the format that a file has whatever its name.
+_FORMAT = re.compile(r":(mrcs?|st|map|rec)$")
 _OPTICS_COLUMNS = ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast")
 _CTF_COLUMNS = {
     "defocus_u": "rlnDefocusU",
@@ -82,6 +86,10 @@ class ParticleTable:
         The other blocks of a STAR file.
     folders : tuple of Path
         Where relative image names are looked for, in order.
+    joined : tuple of Path
+        Other tables that rows were completed from.
+    no_ctf : str
+        Why there is no CTF, where the file has one that cannot be used.
     """
 
     particles: pd.DataFrame
@@ -89,6 +97,8 @@ class ParticleTable:
     source: Path
     others: dict[str, Block] = field(default_factory=dict)
     folders: tuple[Path, ...] = ()
+    joined: tuple[Path, ...] = ()
+    no_ctf: str = ""
 
     @property
     def n(self) -> int:
@@ -113,23 +123,18 @@ class ParticleTable:
         Raises
         ------
         InputError
-            If a value is no finite number.
+            If a value is no number, or none that can be (`cryokin.io.quantities`).
         """
         values = self.text(column)
-        if values is None:
-            return None
-        numbers = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(np.float64)
-        wrong = np.flatnonzero(~np.isfinite(numbers))
-        if len(wrong):
-            raise InputError(
-                f"{self.source}: {column} of particle {wrong[0]} is"
-                f" {str(values[wrong[0]])!r}, not a finite number; repair the table."
-            )
-        return numbers
+        if values is None or column in self.particles:
+            return None if values is None else numbers(self.source, column, values)
+        used, rows = np.unique(self._group, return_inverse=True)
+        of_groups = self.optics[column].to_numpy(dtype=object)[used]
+        return numbers(self.source, column, of_groups, rows="optics group")[rows]
 
-    @property
+    @cached_property
     def pixel_size(self) -> float:
-        """Angstrom per pixel.
+        """Angstrom per pixel: as the table says, else as the stacks do.
 
         Raises
         ------
@@ -137,19 +142,31 @@ class ParticleTable:
             If it is unknown, or the particles differ in pixel size or image size.
         """
         self._one_value("rlnImageSize", "image size", "pixel")
-        column = next((c for c in _PIXEL_SIZES if c in self.optics), _PIXEL_SIZES[0])
-        size = self._one_value(column, "pixel size", "A")
+        size = self._one_value("rlnImagePixelSize", "pixel size", "A")
         if size is None:
-            raise InputError(
-                f"{self.source}: gives no pixel size (0 and 1 A in the header of a"
-                " stack stand for unknown); set pixel_size [A] in config/config.yaml."
-            )
-        if size <= 0:
-            raise InputError(
-                f"{self.source}: pixel size {size} A; give one above 0 as pixel_size"
-                " in config/config.yaml."
-            )
-        return size
+            size = self.pixel_size_of_stacks
+        if size is not None:
+            return size
+        of_micrographs = next((c for c in _OF_MICROGRAPHS if c in self.optics), "")
+        reason = (
+            f"gives only the pixel size of the micrographs ({of_micrographs}), which is"
+            " not that of particles that were binned when they were extracted"
+            if of_micrographs
+            else "gives no pixel size"
+        )
+        raise InputError(
+            f"{self.source}: {reason} (0 and 1 A in the header of a stack stand for"
+            " unknown); set pixel_size [A] in config/config.yaml."
+        )
+
+    @cached_property
+    def pixel_size_of_stacks(self) -> float | None:
+        """Angstrom per pixel by the headers of the stacks; None if they differ."""
+        sizes = [stack_pixel_size(file) for file in self.locations[0]]
+        known = [size for size in sizes if size is not None]
+        if len(known) < len(sizes) or max(known) - min(known) > 1e-3 * max(known):
+            return None
+        return known[0]
 
     @cached_property
     def locations(
@@ -158,12 +175,13 @@ class ParticleTable:
         """Stacks (absolute), and of each particle which stack and which image.
 
         Images are counted from 0. Relative names are looked for as RELION does, in the
-        working folder, then beside the table.
+        working folder, then beside the table and in the folders above it: that of the
+        project is one of them.
 
         Raises
         ------
         InputError
-            If a stack is in neither place, or an image name has no number from 1.
+            If a stack is in no such place, or an image name has no number from 1.
         """
         names = self.particles["rlnImageName"].to_numpy(dtype=object)
         found: dict[str, int] = {}
@@ -174,10 +192,12 @@ class ParticleTable:
             number, at, file = str(name).partition("@")
             if not at:
                 number, file = "1", number  # a file that holds one image
-            if not number.isdecimal() or int(number) < 1:
+            if not (number.isdecimal() and len(number) < 20) or not (
+                1 <= int(number) <= IMAGE_NUMBER.high
+            ):
                 raise InputError(
-                    f"{self.source}: rlnImageName of particle {row} is {name!r}; give"
-                    " number@stack with numbers from 1."
+                    f"{self.source}: rlnImageName of particle {row} is"
+                    f" {str(name)[:80]!r}; give number@stack with numbers from 1."
                 )
             if file not in found:
                 found[file] = len(files)
@@ -212,11 +232,19 @@ class ParticleTable:
         InputError
             If columns are missing, or the images were corrected for the CTF before.
         """
+        if self.no_ctf:
+            raise InputError(self.no_ctf)
         if self.missing_ctf:
+            where = (
+                " (in cryoSPARC it is in the job's passthrough file: have that beside"
+                " it)"
+                if self.source.suffix.lower() == ".cs"
+                else ""
+            )
             raise InputError(
                 f"{self.source}: no CTF, the columns {', '.join(self.missing_ctf)} are"
                 " missing; set CTF: false in config/config.yaml or give a table after"
-                " CTF estimation."
+                f" CTF estimation{where}."
             )
         for column in _CTF_DONE:
             flags = self.text(column)
@@ -245,7 +273,14 @@ class ParticleTable:
     @cached_property
     def _group(self) -> NDArray[np.intp]:
         """Row of `optics` of each particle."""
-        row_of = {str(g): row for row, g in enumerate(self.optics["rlnOpticsGroup"])}
+        names = [str(group) for group in self.optics["rlnOpticsGroup"]]
+        row_of = {name: row for row, name in enumerate(names)}
+        if len(row_of) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise InputError(
+                f"{self.source}: rlnOpticsGroup {twice} stands twice in data_optics;"
+                " remove one of the two."
+            )
         groups = self.particles["rlnOpticsGroup"]
         unknown = sorted(set(map(str, groups)) - set(row_of))
         if unknown:
@@ -262,11 +297,10 @@ class ParticleTable:
             return None
         used = np.unique(self._group)
         texts = [str(text) for text in self.optics[column].to_numpy()[used]]
-        values = pd.to_numeric(pd.Series(texts), errors="coerce").to_numpy(np.float64)
-        known = values[np.isfinite(values)]
-        if len(known) == 0:
+        if set(texts) <= _UNKNOWN:
             return None
-        if len(known) < len(values) or known.max() - known.min() > 1e-4 * known.max():
+        values = numbers(self.source, column, texts, rows="optics group")
+        if values.max() - values.min() > 1e-4 * values.max():
             names = [str(g) for g in self.optics["rlnOpticsGroup"].to_numpy()[used]]
             each = ", ".join(
                 f"{text} in group {name}"
@@ -277,26 +311,64 @@ class ParticleTable:
                 " bring the particles to one scale or classify each optics group by"
                 " itself."
             )
-        return float(known[0])
+        return float(values[0])
 
     def _resolved(self, file: str) -> Path:
         """Return the absolute path of a stack."""
-        # Joining an absolute name to a folder gives the absolute name.
-        tried = [os.path.abspath(folder / file) for folder in self.folders]
-        for place in tried:
-            if os.path.isfile(place):
-                return Path(place)
-        raise InputError(
-            f"{self.source}: the stack {file} is not there (looked for"
-            f" {' and '.join(dict.fromkeys(tried))}); run in the folder the names are"
-            " relative to, or bring the stack there."
-        )
+        return find_stack(self.source, file, self.folders)
+
+
+def find_stack(source: Path, file: str, folders: Sequence[Path]) -> Path:
+    """Return the absolute path of a stack that a table names.
+
+    Parameters
+    ----------
+    source : Path
+        The table, for messages.
+    file : str
+        The name; RELION's mark of the format, as in ``a.mrc:mrcs``, is no part of it.
+    folders : sequence of Path
+        Where a relative name is looked for, in order.
+
+    Raises
+    ------
+    InputError
+        If it is in none of them.
+    """
+    name = _FORMAT.sub("", file)
+    # Joining an absolute name to a folder gives the absolute name.
+    tried = dict.fromkeys(os.path.abspath(folder / name) for folder in folders)
+    for place in tried:
+        if os.path.isfile(place):
+            return Path(place)
+    above = " and in the folders above" if len(tried) > 2 else ""
+    raise InputError(
+        f"{source}: the stack {file} is not there (looked for"
+        f" {' and '.join(list(tried)[:2])}{above}); run in the folder the names are"
+        " relative to, or bring the stack there."
+    )
+
+
+def folders_of(source: Path, search: str | os.PathLike[str] | None) -> tuple[Path, ...]:
+    """Return where relative names in a table are looked for, in order.
+
+    Parameters
+    ----------
+    source : Path
+        The table.
+    search : path-like, optional
+        The first of them; default: the working folder.
+    """
+    first = Path(search) if search is not None else Path.cwd()
+    above = source.absolute().parent.parents
+    return (first, source.parent, *above)
 
 
 def read_particles(
     path: str | os.PathLike[str],
     search: str | os.PathLike[str] | None = None,
     pixel_size: float | None = None,
+    ctf_convention: Convention | None = None,
 ) -> ParticleTable:
     """Read a particle table of any dialect, or a stack without a table.
 
@@ -308,6 +380,8 @@ def read_particles(
         Where relative image names are looked for first; default: the working folder.
     pixel_size : float, optional
         Angstrom per pixel, instead of what the table says.
+    ctf_convention : {"eman2", "sphire"}, optional
+        Whose convention the CTF of an EMAN2 stack follows; default: as the stack tells.
 
     Raises
     ------
@@ -322,18 +396,18 @@ def read_particles(
     source = Path(path)
     if not source.is_file():
         raise InputError(f"{source}: no such file; give {ACCEPTED}.")
-    folder = Path(search) if search is not None else Path.cwd()
     suffix = source.suffix.lower()
-    folders: tuple[Path, ...] = (folder, source.parent)
     optics: pd.DataFrame | None = None
     others: dict[str, Block] = {}
+    joined: tuple[Path, ...] = ()
+    no_ctf = ""
     if suffix == ".star":
         particles, optics, others = _star_particles(source)
     elif suffix == ".cs":
-        particles = cryosparc_particles(source)
-        folders = (*folders, source.absolute().parent.parent)  # project of the job
+        particles, more = cryosparc_particles(source)
+        joined = tuple(more)
     elif suffix in (".hdf", ".h5", ".hdf5") and is_hdf(source):
-        particles = eman_particles(source)
+        particles, no_ctf = eman_particles(source, ctf_convention)
     elif suffix in (".mrcs", ".mrc", ".st"):
         particles = _stack_particles(source)
     else:
@@ -342,16 +416,21 @@ def read_particles(
         raise InputError(f"{source}: holds no particle; give a table that does.")
     _refuse_subtomograms(source, particles, optics, others)
     if optics is None:
-        particles, optics = _with_optics(particles)
+        particles, optics = _with_optics(source, particles, pixel_size)
     elif "rlnOpticsGroup" not in particles:
         particles = _with_only_group(source, particles, optics)
     if pixel_size is not None:
         optics = optics.assign(rlnImagePixelSize=f"{pixel_size:.6f}")
-    return ParticleTable(particles, optics, source, others, folders)
+    folders = folders_of(source, search)
+    return ParticleTable(particles, optics, source, others, folders, joined, no_ctf)
 
 
 def canonical(table: ParticleTable, box: int) -> ParticleTable:
-    """Return the table with absolute image names and complete optics groups.
+    """Return the table as RELION 3.1 and later read it from the working folder.
+
+    Image names are relative to the working folder where the stacks are in it, so that
+    a project can be moved, else absolute; optics groups are complete; origins are in
+    Angstrom.
 
     Parameters
     ----------
@@ -361,11 +440,18 @@ def canonical(table: ParticleTable, box: int) -> ParticleTable:
         Side of the images [pixel], as found in the stacks.
     """
     files, file_index, image_index = table.locations
+    shown = [named(file, table.folders) for file in files]
     names = [
-        image_name(files[file], int(i))
+        image_name(shown[file], int(i))
         for file, i in zip(file_index, image_index, strict=True)
     ]
     particles = table.particles.assign(rlnImageName=pd.Series(names, dtype=object))
+    for axis in "XY":
+        pixel, angstrom = f"rlnOrigin{axis}", f"rlnOrigin{axis}Angst"
+        if pixel in particles and angstrom not in particles:
+            origin = numbers(table.source, pixel, list(particles[pixel]))
+            particles[angstrom] = [f"{v:.6f}" for v in origin * table.pixel_size]
+        particles = particles.drop(columns=pixel, errors="ignore")
     optics = table.optics.copy()
     known = {
         "rlnImagePixelSize": f"{table.pixel_size:.6f}",
@@ -376,6 +462,68 @@ def canonical(table: ParticleTable, box: int) -> ParticleTable:
         if column not in optics:
             optics[column] = value
     return replace(table, particles=particles, optics=optics)
+
+
+def named(stack: Path, folders: Sequence[Path]) -> str:
+    """Return the name of a stack in a table: as RELION opens it."""
+    name = portable(stack, folders[0]) if folders else str(stack)
+    # RELION takes a .mrc for a volume, if it is not told otherwise.
+    is_other = stack.suffix.lower() in (".mrcs", ".st") or is_hdf(stack)
+    return name if is_other else f"{name}:mrcs"
+
+
+def notes(table: ParticleTable, report: ImageReport) -> list[str]:
+    """Return what a user should know of the particles though they can be used.
+
+    Parameters
+    ----------
+    table : ParticleTable
+    report : ImageReport
+        Of its images.
+
+    Returns
+    -------
+    list of str
+        A sentence each.
+    """
+    found = []
+    source = table.source
+    if table.joined:
+        names = " and ".join(path.name for path in table.joined)
+        found.append(f"{source}: completed by {names} beside it, uid by uid.")
+    inverted = int((table.sign < 0).sum())
+    if inverted:
+        found.append(
+            f"{source}: blob/sign is -1 for {inverted} of {table.n} particles: their"
+            " images are read with inverted contrast, while the stack itself, which"
+            " output tables name, has the other contrast."
+        )
+    if table.no_ctf:
+        found.append(f"{table.no_ctf} Without CTF: true nothing depends on it.")
+    given, stored = table.pixel_size, table.pixel_size_of_stacks
+    if stored is not None and abs(given - stored) > 0.02 * stored:
+        found.append(
+            f"{source}: the pixel size is taken as {given:.4g} A, but the headers of"
+            f" the stacks say {stored:.4g} A; set pixel_size if the table is wrong."
+        )
+    elif "rlnImagePixelSize" not in table.optics:
+        found.append(
+            f"{source}: the pixel size, {given:.4g} A, is that of the stacks' headers."
+        )
+    if report.duplicates:
+        first, n = report.duplicates[0], len(report.duplicates)
+        found.append(
+            f"{source}: {n} of {table.n} particles are the same image as another"
+            f" (first: particle {first[1]}, as {first[0]}); the same images always"
+            " agree, so that classes of them seem reproducible: remove them from the"
+            " table."
+        )
+    if any(is_hdf(file) for file in table.locations[0]):
+        found.append(
+            f"{source}: output tables name this .hdf stack, which RELION cannot read;"
+            " docs/interop.md says how to take them there."
+        )
+    return found
 
 
 def write_particles(path: str | os.PathLike[str], table: ParticleTable) -> None:
@@ -415,9 +563,10 @@ def image_source(table: ParticleTable, box: int, with_ctf: bool) -> ImageSource:
     InputError
         If the pixel size, or a CTF that is needed, is not known.
     """
+    _check_size(table, box)
     files, file_index, image_index = table.locations
     return ImageSource(
-        files=[str(file) for file in files],
+        files=[portable(file, table.folders[0]) for file in files],
         file_index=file_index,
         image_index=image_index,
         box=box,
@@ -427,11 +576,29 @@ def image_source(table: ParticleTable, box: int, with_ctf: bool) -> ImageSource:
     )
 
 
+def _check_size(table: ParticleTable, box: int) -> None:
+    """Refuse a table that tells of images of another size than those of its stacks."""
+    told = table._one_value("rlnImageSize", "image size", "pixel")
+    if told is None or told == box:
+        return
+    stored = table.pixel_size_of_stacks
+    by_stack = "" if stored is None else f" at {stored:.4g} A"
+    raise InputError(
+        f"{table.source}: rlnImageSize is {told:.0f} pixel at {table.pixel_size:.4g} A,"
+        f" but the images of {table.locations[0][0]} are {box} x {box} pixel{by_stack};"
+        " give the table that belongs to these images."
+    )
+
+
 def has_ctf(table: ParticleTable) -> bool:
     """Whether the CTF of the images is known and was not corrected for before."""
     done = [table.text(column) for column in _CTF_DONE]
     flags = (value for column in done if column is not None for value in column)
-    return not table.missing_ctf and not any(_is_set(value) for value in flags)
+    return (
+        not table.no_ctf
+        and not table.missing_ctf
+        and not any(_is_set(value) for value in flags)
+    )
 
 
 def read_images(table: ParticleTable, ids: ArrayLike) -> NDArray[np.float32]:
@@ -452,7 +619,11 @@ def read_images(table: ParticleTable, ids: ArrayLike) -> NDArray[np.float32]:
 
 def _is_set(value: object) -> bool:
     """Whether a flag of a table is on."""
-    return str(value).strip().lower() in ("1", "true", "1.0", "1.000000")
+    text = str(value).strip().lower()
+    try:
+        return float(text) != 0
+    except ValueError:
+        return text in ("true", "yes", "t")
 
 
 def _star_particles(
@@ -460,7 +631,7 @@ def _star_particles(
 ) -> tuple[pd.DataFrame, pd.DataFrame | None, dict[str, Block]]:
     """Return particles, optics groups and the other blocks of a STAR file."""
     blocks = read_star(source)
-    name = next((name for name in _PARTICLE_BLOCKS if name in blocks), None)
+    name = find_block(list(blocks), PARTICLE_BLOCKS)
     if name is None:
         raise InputError(
             f"{source}: no block of particles, but"
@@ -542,26 +713,44 @@ def _stack_particles(source: Path) -> pd.DataFrame:
     return particles
 
 
-def _with_optics(particles: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _with_optics(
+    source: Path, particles: pd.DataFrame, pixel_size: float | None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return particles with optics groups, as RELION converts a table before 3.1.
 
-    Particles of one microscope setting and pixel size form a group.
+    Particles of one microscope setting and pixel size form a group; where the table
+    has groups already, and only their settings are missing, these stay.
     """
     settings = particles[[c for c in _OPTICS_COLUMNS if c in particles]].copy()
-    pixel_size = _old_pixel_size(particles)
-    if pixel_size is not None:
-        settings["rlnImagePixelSize"] = pixel_size
+    if pixel_size is None:
+        size = _old_pixel_size(source, particles)
+        if size is not None:
+            settings["rlnImagePixelSize"] = size
     keys = [tuple(row) for row in settings.to_numpy(dtype=object)]
-    number = {key: str(i) for i, key in enumerate(dict.fromkeys(keys), start=1)}
-    groups = pd.Series([number[key] for key in keys], dtype=object)
-    optics = pd.DataFrame(list(number), columns=settings.columns, dtype=object)
-    optics.insert(0, "rlnOpticsGroupName", [f"opticsGroup{i}" for i in number.values()])
-    optics.insert(0, "rlnOpticsGroup", list(number.values()))
+    if "rlnOpticsGroup" in particles:
+        given = [str(group) for group in particles["rlnOpticsGroup"]]
+        pairs = dict.fromkeys(zip(given, keys, strict=True))
+        names = [name for name, _ in pairs]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise InputError(
+                f"{source}: particles of rlnOpticsGroup {twice} differ in voltage,"
+                " aberration, contrast or pixel size, and there is no block"
+                " data_optics; give each setting a group."
+            )
+        groups, rows = pd.Series(given, dtype=object), [key for _, key in pairs]
+    else:
+        number = {key: str(i) for i, key in enumerate(dict.fromkeys(keys), start=1)}
+        groups = pd.Series([number[key] for key in keys], dtype=object)
+        names, rows = list(number.values()), list(number)
+    optics = pd.DataFrame(rows, columns=settings.columns, dtype=object)
+    optics.insert(0, "rlnOpticsGroupName", [f"opticsGroup{name}" for name in names])
+    optics.insert(0, "rlnOpticsGroup", names)
     optics["rlnImageDimensionality"] = "2"
     return particles.assign(rlnOpticsGroup=groups), optics
 
 
-def _old_pixel_size(particles: pd.DataFrame) -> Sequence[str] | None:
+def _old_pixel_size(source: Path, particles: pd.DataFrame) -> Sequence[str] | None:
     """Return the pixel size [A] of particles without optics groups, as text.
 
     Before RELION 3.1 it was detector pixel [micrometre] * 1e4 / magnification.
@@ -572,12 +761,8 @@ def _old_pixel_size(particles: pd.DataFrame) -> Sequence[str] | None:
     both = ("rlnDetectorPixelSize", "rlnMagnification")
     if not all(column in particles for column in both):
         return None
-    detector, magnification = (
-        pd.to_numeric(particles[column], errors="coerce").to_numpy(np.float64)
-        for column in both
-    )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return [f"{size:.6f}" for size in detector * 1e4 / magnification]
+    detector, magnification = (numbers(source, c, list(particles[c])) for c in both)
+    return [f"{size:.6f}" for size in detector * 1e4 / magnification]
 
 
 def _with_only_group(

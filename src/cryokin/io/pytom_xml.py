@@ -6,6 +6,7 @@ files; numbers are kept so that what is read and written again stays the same te
 
 from __future__ import annotations
 
+import math
 import os
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
@@ -15,12 +16,19 @@ from typing import Any
 
 from cryokin.errors import InputError
 from cryokin.files import write_text
+from cryokin.io import quantities
+from cryokin.io.quantities import Quantity
 
 COMMENT = "<!-- PyTom Version: 1.0 -->"
 WORST_SCORE = {"FRMScore": -1e11}
 WORST_SCORE_OF_OTHERS = -1e10
 SINGLE_WEDGES = ("SingleTiltWedge", "WedgeInfo")
 WEDGES = (*SINGLE_WEDGES, "DoubleTiltWedge", "GeneralWedge", "Wedge3dCTF")
+LOCAL_SEARCH = Quantity("number of iterations", "", 0, 2**31 - 1)
+COUNT = Quantity("number", "", 1, 2**31 - 1, whole=True)
+FREQUENCY = Quantity("frequency", "Fourier pixel", 0, 1e6)
+EULER, AXES = ("Z1", "Z2", "X"), ("X", "Y", "Z")
+UNACCOUNTED = "-1"  # class of the particles that are in none, in lists of this program
 
 
 @dataclass(frozen=True)
@@ -63,10 +71,21 @@ class GeneralWedge:
 
 @dataclass(frozen=True)
 class Wedge3dCTF:
-    """A three-dimensional CTF in a file, half size, zero frequency at index 0."""
+    """A three-dimensional CTF in a file, half size, zero frequency at index 0.
+
+    Attributes
+    ----------
+    file : str
+    max_resolution : float
+        PyTom's, kept as it is.
+    premultiplied : bool
+        The data are a sum of images that were each multiplied by their CTF, and the
+        file holds the sum of the squares of these CTFs (RELION 4 and 5).
+    """
 
     file: str
     max_resolution: float = 0.0
+    premultiplied: bool = False
 
 
 Wedge = SingleTiltWedge | DoubleTiltWedge | GeneralWedge | Wedge3dCTF
@@ -132,7 +151,7 @@ class Particle:
     score: Score = field(default_factory=Score)
     label: str | None = "0"
 
-    def classified(self, label: str, score: float | None = None) -> Particle:
+    def classified(self, label: str | None, score: float | None = None) -> Particle:
         """Return the particle with another class and, if given, another score."""
         if score is None:
             return replace(self, label=label)
@@ -148,7 +167,7 @@ def read_particle_list(path: str | os.PathLike[str]) -> list[Particle]:
         If the file is no ParticleList, or a number in it is none.
     """
     root = _root(path, ("ParticleList",))
-    return [_particle(path, element) for element in root.iterfind("Particle")]
+    return _particles(path, root)
 
 
 def write_particle_list(
@@ -248,10 +267,12 @@ def read_job(path: str | os.PathLike[str]) -> dict[str, Any]:
         ``mask_is_sphere``, ``mask_binning``, ``destination``, ``nclass``,
         ``iterations``, ``end_threshold``, ``binning``, ``lowest_frequency`` and
         ``highest_frequency`` [Fourier pixel of the binned box; below 1: fraction of
-        the box], ``smooth``, ``score``, ``symmetry``, ``symmetry_z2``, ``symmetry_x``
+        the box], ``smooth``, ``score``, ``symmetry``, ``symmetry_type``,
+        ``symmetry_z2``, ``symmetry_x``
         [degree], ``pixel_size`` and ``particle_diameter`` [angstrom],
         ``adaptive_resolution``, ``fsc_criterion``, ``adaptive_offset``,
-        ``frm_alignment``; for mco_ac also ``temperature_type``, ``temperature``,
+        ``frm_alignment``, ``unknown`` (further elements that change the result); for
+        mco_ac also ``temperature_type``, ``temperature``,
         ``temperature_step``, ``local_iterations``, ``criterion``,
         ``allow_class_collapse``.
 
@@ -268,33 +289,50 @@ def read_job(path: str | os.PathLike[str]) -> dict[str, Any]:
     sample = description.find("SampleInformation")
     score = description.find("Score")
 
-    def number(element: ET.Element | None, name: str, default: float) -> float:
-        return default if element is None else _number(path, element, name, default)
+    def number(
+        element: ET.Element | None,
+        name: str,
+        default: float,
+        quantity: Quantity | None = None,
+    ) -> float:
+        if element is None:
+            return default
+        return _number(path, element, name, default, quantity)
+
+    def count(element: ET.Element, name: str, default: float | None = None) -> int:
+        return int(_number(path, element, name, default, COUNT))
 
     options: dict[str, Any] = {
         "method": "mco_exmx" if root.tag == "MCOEXMXJob" else "mco_ac",
         "particles": _job_particles(path, description),
         "mask": mask.get("Filename", ""),
         "mask_is_sphere": _truth(mask.get("isSphere", "True")),
-        "mask_binning": int(number(mask, "Binning", number(mask, "Downscale", 1))),
+        "mask_binning": count(mask, "Binning", count(mask, "Downscale", 1)),
         "destination": root.get("DestinationDirectory", "."),
-        "nclass": int(_number(path, root, "NumberClasses")),
-        "iterations": int(_number(path, root, "NumberIterations")),
+        "nclass": count(root, "NumberClasses"),
+        "iterations": count(root, "NumberIterations"),
         "end_threshold": _number(path, root, "EndThreshold"),
-        "binning": int(number(description, "Binning", 1)),
-        "lowest_frequency": number(bandpass, "LowestFrequency", 0.0),
-        "highest_frequency": number(bandpass, "HighestFrequency", 1.0),
+        "binning": count(description, "Binning", 1),
+        "lowest_frequency": number(bandpass, "LowestFrequency", 0.0, FREQUENCY),
+        "highest_frequency": number(bandpass, "HighestFrequency", 1.0, FREQUENCY),
         "smooth": number(bandpass, "Smooth", 0.0),
         "score": score.get("Type", "FLCFScore") if score is not None else "FLCFScore",
-        "symmetry": int(number(symmetry, "NFold", 1)),
-        "symmetry_z2": number(symmetry, "Z2", 0.0),
-        "symmetry_x": number(symmetry, "X", 0.0),
+        # NumberSymmetries, Psi and Theta are the older names.
+        "symmetry": number(symmetry, "NFold", number(symmetry, "NumberSymmetries", 1)),
+        "symmetry_type": "" if symmetry is None else symmetry.get("Type", ""),
+        "symmetry_z2": number(symmetry, "Z2", number(symmetry, "Psi", 0.0)),
+        "symmetry_x": number(symmetry, "X", number(symmetry, "Theta", 0.0)),
         "pixel_size": number(sample, "PixelSize", 0.0),
         "particle_diameter": number(sample, "ParticleDiameter", 0.0),
         "adaptive_resolution": _truth(description.get("AdaptiveResolution", "False")),
         "fsc_criterion": number(description, "FSCCriterion", 0.5),
         "adaptive_offset": number(description, "AdaptiveOffset", 0.1),
         "frm_alignment": _truth(root.get("FRMAlignment", "False")),
+        "unknown": [
+            e.tag
+            for e in description.iterfind("Preprocessing/*")
+            if e.tag != "Bandpass"
+        ],
     }
     if root.tag == "MCOACJob":
         temperature = _find(path, root, "AnnealingTemperature")
@@ -305,7 +343,9 @@ def read_job(path: str | os.PathLike[str]) -> dict[str, Any]:
             "temperature_type": temperature.get("Name", "SigmaTemperature"),
             "temperature": _number(path, temperature, "Temperature"),
             "temperature_step": _number(path, temperature, "TemperatureStep"),
-            "local_iterations": int(_number(path, root, "LocalSearchIncrement", 1)),
+            "local_iterations": int(
+                _number(path, root, "LocalSearchIncrement", 1, LOCAL_SEARCH)
+            ),
             "criterion": criterion.get("Name", "MetropolisCriterion"),
             "allow_class_collapse": _truth(criterion.get("AllowClassCollapse", "")),
         }
@@ -318,7 +358,7 @@ def read_job(path: str | os.PathLike[str]) -> dict[str, Any]:
 def _root(path: str | os.PathLike[str], allowed: tuple[str, ...]) -> ET.Element:
     try:
         root = ET.parse(path).getroot()
-    except ET.ParseError as error:
+    except (ET.ParseError, LookupError, ValueError) as error:  # unknown encoding, too
         raise InputError(
             f"{path}: not readable as XML ({error}); give a file written by PyTom."
         ) from None
@@ -345,17 +385,22 @@ def _number(
     element: ET.Element,
     name: str,
     default: float | None = None,
+    quantity: Quantity | None = None,
+    of: str = "",
 ) -> float:
+    """Return a number that can be; ``of`` says of which particle, for a message."""
     text = element.get(name)
     if text is None and default is not None:
         return default
     try:
-        return float(text or "")
+        value = float(text or "")
     except ValueError:
-        raise InputError(
-            f"{path}: {name} of {element.tag} is {text!r}, expected a number;"
-            " correct it there."
-        ) from None
+        value = math.nan
+    low, high = (quantity.low, quantity.high) if quantity else (-1e300, 1e300)
+    if low <= value <= high and not (quantity and quantity.whole):
+        return value
+    where = f"{name} of {element.tag}{of}"
+    return quantities.number(path, where, text or "", quantity)
 
 
 def _truth(text: str) -> bool:
@@ -366,19 +411,44 @@ def _triple(
     path: str | os.PathLike[str],
     element: ET.Element | None,
     names: tuple[str, str, str],
+    quantity: Quantity,
+    of: str,
 ) -> tuple[float, float, float]:
     if element is None:
         return (0.0, 0.0, 0.0)
-    first, second, third = (_number(path, element, name, 0.0) for name in names)
+    first, second, third = (
+        _number(path, element, name, 0.0, quantity, of) for name in names
+    )
     return (first, second, third)
 
 
-def _particle(path: str | os.PathLike[str], element: ET.Element) -> Particle:
-    file = element.get("Filename")
+def _particles(path: str | os.PathLike[str], parent: ET.Element) -> list[Particle]:
+    elements = enumerate(parent.iterfind("Particle"))
+    return [_particle(path, element, number) for number, element in elements]
+
+
+def _name(path: str | os.PathLike[str], text: str, of: str) -> str:
+    """Return a name, which a STAR table must be able to hold, too."""
+    if len(text.splitlines()) > 1 or ("'" in text and '"' in text):
+        raise InputError(
+            f"{path}: the name {text!r}{of} holds a line break or both kinds of"
+            " quotation marks, which no table can hold; rename it."
+        )
+    return text
+
+
+def _particle(
+    path: str | os.PathLike[str], element: ET.Element, number: int
+) -> Particle:
+    """Return a particle; ``number`` counts from 0, for messages."""
+    of = f" of particle {number}"
+    file = _name(path, element.get("Filename", ""), of)
     if not file:
         raise InputError(
-            f"{path}: a Particle has no Filename; give every particle its volume."
+            f"{path}: particle {number} has no Filename; give every particle its"
+            " volume."
         )
+    of = f"{of} ({file})"
     rotation = element.find("Rotation")
     paradigm = "ZXZ" if rotation is None else rotation.get("Paradigm", "ZXZ")
     if paradigm.upper() != "ZXZ":
@@ -391,20 +461,20 @@ def _particle(path: str | os.PathLike[str], element: ET.Element) -> Particle:
     label = element.find("Class")
     return Particle(
         file=file,
-        rotation=_triple(path, rotation, ("Z1", "Z2", "X")),
-        shift=_triple(path, element.find("Shift"), ("X", "Y", "Z")),
-        position=_triple(path, pick, ("X", "Y", "Z")),
-        origin="" if pick is None else pick.get("Origin", ""),
+        rotation=_triple(path, rotation, EULER, quantities.ANGLE, of),
+        shift=_triple(path, element.find("Shift"), AXES, quantities.SHIFT, of),
+        position=_triple(path, pick, AXES, quantities.POSITION, of),
+        origin="" if pick is None else _name(path, pick.get("Origin", ""), of),
         position_binning="1" if pick is None else pick.get("Binning", "1"),
         reference_marker="1" if pick is None else pick.get("RefMarkIndex", "1"),
-        wedge=_wedge(path, element),
+        wedge=_wedge(path, element, of),
         project="" if info is None else info.get("ProjectDir", ""),
-        score=_score(path, element.find("Score")),
+        score=_score(path, element.find("Score"), of),
         label=None if label is None else label.get("Name", "0"),
     )
 
 
-def _wedge(path: str | os.PathLike[str], particle: ET.Element) -> Wedge:
+def _wedge(path: str | os.PathLike[str], particle: ET.Element, of: str) -> Wedge:
     parent = particle.find("Wedge")
     found = None
     for place in (parent, particle) if parent is not None else (particle,):
@@ -412,7 +482,7 @@ def _wedge(path: str | os.PathLike[str], particle: ET.Element) -> Wedge:
     if found is None:
         return SingleTiltWedge()
     if found.tag in SINGLE_WEDGES:
-        return _single_wedge(path, found)
+        return checked(_single_wedge(path, found, of), path, of)
     if found.tag == "DoubleTiltWedge":
         singles = [child for child in found if child.tag in SINGLE_WEDGES]
         if len(singles) != 2:
@@ -420,29 +490,60 @@ def _wedge(path: str | os.PathLike[str], particle: ET.Element) -> Wedge:
                 f"{path}: a DoubleTiltWedge has {len(singles)} SingleTiltWedge"
                 " elements, expected 2; correct the list."
             )
-        return DoubleTiltWedge(*(_single_wedge(path, child) for child in singles))
+        both = DoubleTiltWedge(*(_single_wedge(path, child, of) for child in singles))
+        return checked(both, path, of)
     if found.tag == "GeneralWedge":
         return GeneralWedge(found.get("Filename", ""))
-    resolution = _number(path, found, "CtfMaxResolution", 0.0)
-    return Wedge3dCTF(found.get("Filename", ""), resolution)
+    resolution = _number(path, found, "CtfMaxResolution", 0.0, None, of)
+    premultiplied = _truth(found.get("CtfPremultiplied", ""))
+    return Wedge3dCTF(found.get("Filename", ""), resolution, premultiplied)
+
+
+def checked(
+    wedge: SingleTiltWedge | DoubleTiltWedge, path: str | os.PathLike[str], of: str
+) -> SingleTiltWedge | DoubleTiltWedge:
+    """Return a wedge, or raise `InputError` where it leaves nothing but a plane.
+
+    Parameters
+    ----------
+    wedge : SingleTiltWedge or DoubleTiltWedge
+    path : path-like
+        Where it was read, for messages.
+    of : str
+        Of what it is the wedge, for messages, such as `` of particle 3``.
+    """
+    parts = [wedge] if isinstance(wedge, SingleTiltWedge) else vars(wedge).values()
+    if all(part.angle1 == part.angle2 == 90 for part in parts):
+        raise InputError(
+            f"{path}: both angles of the missing wedge{of} are 90 degrees, so nothing"
+            " was sampled, expected 90 - largest tilt on either side, such as 30 and"
+            " 30; correct them."
+        )
+    return wedge
 
 
 def _first(parent: ET.Element, tags: tuple[str, ...]) -> ET.Element | None:
     return next((child for child in parent if child.tag in tags), None)
 
 
-def _single_wedge(path: str | os.PathLike[str], element: ET.Element) -> SingleTiltWedge:
-    both = _number(path, element, "Angle", 0.0)
+def _single_wedge(
+    path: str | os.PathLike[str], element: ET.Element, of: str
+) -> SingleTiltWedge:
+    def number(name: str, default: float, quantity: Quantity) -> float:
+        return _number(path, element, name, default, quantity, of)
+
+    axis = element.find("TiltAxisRotation")
+    both = number("Angle", 0.0, quantities.WEDGE_ANGLE)
     return SingleTiltWedge(
-        angle1=_number(path, element, "Angle1", both),
-        angle2=_number(path, element, "Angle2", both),
-        cutoff=_number(path, element, "CutoffRadius", 0.0),
-        smooth=_number(path, element, "Smooth", 0.0),
-        tilt_axis=_triple(path, element.find("TiltAxisRotation"), ("Z1", "Z2", "X")),
+        angle1=number("Angle1", both, quantities.WEDGE_ANGLE),
+        angle2=number("Angle2", both, quantities.WEDGE_ANGLE),
+        cutoff=number("CutoffRadius", 0.0, FREQUENCY),
+        smooth=number("Smooth", 0.0, quantities.WEDGE_SMOOTH),
+        tilt_axis=_triple(path, axis, EULER, quantities.ANGLE, of),
     )
 
 
-def _score(path: str | os.PathLike[str], element: ET.Element | None) -> Score:
+def _score(path: str | os.PathLike[str], element: ET.Element | None, of: str) -> Score:
     if element is None:
         return Score()
     kind = element.get("Type", "FLCFScore")
@@ -453,7 +554,7 @@ def _score(path: str | os.PathLike[str], element: ET.Element | None) -> Score:
     known = ("Type", "Value", "RemoveAutocorr")
     return Score(
         type="FLCFScore" if kind == "undefined" else kind,
-        value=None if unset else _number(path, element, "Value"),
+        value=None if unset else _number(path, element, "Value", of=of),
         remove_autocorrelation=element.get("RemoveAutocorr", "False"),
         prior=Score.prior if prior is None else _prior(prior),
         extra=tuple((k, v) for k, v in element.attrib.items() if k not in known),
@@ -478,7 +579,7 @@ def _job_particles(
     if particles.get("Filename"):
         folder = Path(path).parent
         return read_particle_list(folder / particles.attrib["Filename"])
-    return [_particle(path, element) for element in particles.iterfind("Particle")]
+    return _particles(path, particles)
 
 
 # ---------------------------------------------------------------------------- writing
@@ -544,7 +645,10 @@ def _wedge_element(wedge: Wedge) -> ET.Element:
     if isinstance(wedge, GeneralWedge):
         return ET.Element("GeneralWedge", Filename=wedge.file)
     resolution = _text(wedge.max_resolution)
-    return ET.Element("Wedge3dCTF", Filename=wedge.file, CtfMaxResolution=resolution)
+    element = ET.Element("Wedge3dCTF", Filename=wedge.file, CtfMaxResolution=resolution)
+    if wedge.premultiplied:  # PyTom knows no such data, and reads over it
+        element.set("CtfPremultiplied", "True")
+    return element
 
 
 def _score_element(parent: ET.Element, score: Score) -> None:

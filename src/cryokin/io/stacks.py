@@ -7,7 +7,8 @@ table (files, places in them, CTF) is one small file, written once by the import
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from cryokin.errors import InputError
 from cryokin.files import atomic
 from cryokin.io.eman_hdf import EmanStack, is_hdf
-from cryokin.io.mrc import open_stack
+from cryokin.io.mrc import open_stack, read_stack_header
 
 CTF_FIELDS = (
     "defocus_u",
@@ -31,6 +32,9 @@ CTF_FIELDS = (
     "phase_shift",
 )
 """Units: A, A, degree, kV, mm, fraction, degree."""
+
+#: What the clocks of two machines may be apart [s].
+CLOCKS = 2.0
 
 CTF_DTYPE = np.dtype([(field, np.float64) for field in CTF_FIELDS])
 
@@ -56,7 +60,15 @@ class _MrcStack:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._images = open_stack(path)
+        axes = read_stack_header(path).axes
+        if axes[0] != 3:
+            raise InputError(
+                f"{path}: its header says that images lie along axis"
+                f" {'xyz'[axes[0] - 1]}, not z; write the stack anew with the axes in"
+                " the order x, y, z."
+            )
+        images = open_stack(path)
+        self._images = images if axes == (3, 2, 1) else images.swapaxes(1, 2)
 
     def __len__(self) -> int:
         return len(self._images)
@@ -88,6 +100,16 @@ def open_images(path: str | os.PathLike[str]) -> Iterator[Stack]:
             yield stack
     else:
         yield _MrcStack(Path(path))
+
+
+def stack_pixel_size(path: str | os.PathLike[str]) -> float | None:
+    """Return the pixel size [A] by the header of a stack; None where it is open."""
+    if not is_hdf(path):
+        return read_stack_header(path).pixel_size
+    with EmanStack(path) as stack:
+        size = stack.attributes(0).get("apix_x", 1.0) if len(stack) else 1.0
+    # 1 is what EMAN2 writes by default.
+    return float(size) if np.isfinite(size) and size > 0 and size != 1 else None
 
 
 @dataclass
@@ -179,8 +201,16 @@ class ImageSource:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ImageSource:
-        """Read what `save` wrote."""
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        InputError
+            If a stack is gone, or was changed since: what was found out of the images
+            would be used for others.
+        """
         with np.load(path, allow_pickle=False) as stored:
+            _check_unchanged(map(str, stored["files"]), os.path.getmtime(path))
             ctf = None
             if "defocus_u" in stored:
                 ctf = np.zeros(len(stored["file_index"]), CTF_DTYPE)
@@ -208,10 +238,14 @@ class ImageReport:
     excluded : list of dict
         ``id``, ``image`` (1-based name) and ``reason`` of each image that cannot be
         classified.
+    duplicates : list of (int, int)
+        A particle, and a later one that is the same image, by its name or its pixels;
+        each later one once.
     """
 
     box: int
     excluded: list[dict[str, Any]]
+    duplicates: list[tuple[int, int]]
 
 
 def inspect_images(
@@ -236,6 +270,8 @@ def inspect_images(
     """
     box: int | None = None
     excluded = []
+    seen: dict[tuple[int, float, float], int] = {}
+    duplicates = []
     for file, rows, places in _by_file(file_index, image_index):
         with open_images(files[file]) as stack:
             for row, place in zip(rows, places, strict=True):
@@ -248,17 +284,24 @@ def inspect_images(
                         f"{name} (particle {row} from 0) is {side} x {side} pixel, but"
                         f" {first} is {box} x {box}; give images of one size."
                     )
-                image = np.asarray(stack[place])
-                if not np.isfinite(image).all():
+                image = np.ascontiguousarray(stack[place])
+                low, high = float(image.min()), float(image.max())
+                if not np.isfinite([low, high]).all():
                     reason = "not finite"
-                elif image.min() == image.max():
+                elif low == high:
                     reason = "constant"
                 else:
+                    # Only together do they tell images apart.
+                    key = (zlib.crc32(image.data), low, high)
+                    if (before := seen.setdefault(key, int(row))) != row:
+                        duplicates.append((before, int(row)))
                     continue
                 excluded.append({"id": int(row), "image": name, "reason": reason})
     if box is None:
         raise InputError("The particle table holds no image; give one that does.")
-    return ImageReport(box, sorted(excluded, key=lambda entry: int(entry["id"])))
+    return ImageReport(
+        box, sorted(excluded, key=lambda entry: int(entry["id"])), sorted(duplicates)
+    )
 
 
 def square_side(stack: Stack, index: int, name: str) -> int:
@@ -287,6 +330,24 @@ def square_side(stack: Stack, index: int, name: str) -> int:
 def image_name(path: str | os.PathLike[str], index: int) -> str:
     """Return RELION's name of an image: number from 1, ``@``, file."""
     return f"{index + 1:06d}@{os.fspath(path)}"
+
+
+def _check_unchanged(files: Iterable[str], imported: float) -> None:
+    """Refuse stacks that are gone or younger than the import (seconds of the epoch)."""
+    for file in files:
+        try:
+            changed = os.path.getmtime(file)
+        except OSError as error:
+            raise InputError(
+                f"{file}: the stack that particles were imported from cannot be read"
+                f" ({error.strerror}); bring it back, or change particles in the"
+                " config."
+            ) from None
+        if changed > imported + CLOCKS:
+            raise InputError(
+                f"{file}: the stack was changed after its particles were imported; say"
+                " the same command again with --forcerun isac_import."
+            )
 
 
 def _by_file(

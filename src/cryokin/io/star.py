@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -83,6 +83,9 @@ def write_star(path: str | os.PathLike[str], blocks: Mapping[str, Block]) -> Non
     """
     parts = []
     for name, block in blocks.items():
+        for key in block:
+            if not re.fullmatch(r"\S+", str(key)):
+                raise ValueError(f"no STAR file can hold the column {key!r}")
         parts.append(f"\n{_VERSION}\n\ndata_{name}\n\n")
         if isinstance(block, dict):
             parts += [f"_{key} {_quoted(value)}\n" for key, value in block.items()]
@@ -92,6 +95,60 @@ def write_star(path: str | os.PathLike[str], blocks: Mapping[str, Block]) -> Non
         columns = [[_quoted(v) for v in block[key]] for key in block.columns]
         parts += [" ".join(row) + "\n" for row in zip(*columns, strict=True)]
     write_text(path, "".join(parts))
+
+
+def read_column(
+    path: str | os.PathLike[str], blocks: Sequence[str], column: str
+) -> Iterator[str]:
+    """Yield the values of one column, line by line: a table of any size.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    blocks : sequence of str
+        Names without ``data_``; the first of them that is in the file counts. Large
+        and small letters are the same.
+    column : str
+        Its name, without underscore. Nothing is yielded where there is none.
+
+    Raises
+    ------
+    InputError
+        As `read_star`, as far as the lines of the block go.
+    """
+    there = {name for (_, name), _, _ in _lines(path) if name is not None}
+    name = find_block(there, blocks)
+    columns: list[str] = []
+    for (_, block), number, line in _lines(path):
+        if block is None or block != name or line.startswith("data_"):
+            continue
+        values = _values(line)
+        if line.startswith("_"):
+            if values[0][1:] == column and len(values) == 2:
+                yield values[1]  # no loop, but a name and its value
+            columns.append(values[0][1:])
+        elif line.split()[0] != "loop_" and column in columns:
+            if len(values) != len(columns):
+                raise _ragged(path, number, len(values), len(columns), block)
+            yield values[columns.index(column)]
+
+
+def storable(text: str) -> str:
+    """Return text of another program as a value that a STAR file can hold."""
+    line = re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]+", " ", text)
+    return line if _quotable(line) else line.replace('"', "'")
+
+
+def storable_name(text: str) -> str:
+    """Return a name of another program as a column that a STAR file can have."""
+    return re.sub(r"[^\w./:+-]+", "_", text)
+
+
+def find_block(names: Collection[str], wanted: Sequence[str]) -> str | None:
+    """Return the first of the wanted blocks that is there, large and small alike."""
+    by_lower = {name.lower(): name for name in names}
+    return next((by_lower[name] for name in wanted if name in by_lower), None)
 
 
 def as_table(block: Block) -> pd.DataFrame:
@@ -110,7 +167,8 @@ def _lines(
     """
     block: tuple[int, str | None] = (0, None)
     try:
-        with Path(path).open(encoding="utf-8") as handle:
+        # Editors of Windows begin a file with a byte order mark.
+        with Path(path).open(encoding="utf-8-sig") as handle:
             for number, line in enumerate(handle, start=1):
                 line = line.strip()
                 if not line or line.startswith("#"):
@@ -159,14 +217,19 @@ def _loop(path: str, name: str, numbered: Iterator[tuple[int, str]]) -> pd.DataF
             columns.append(values[0][1:])
             continue
         if len(values) != len(columns):
-            raise InputError(
-                f"{path}, line {number}: {len(values)} values for the {len(columns)}"
-                f" columns of data_{name}; the file is broken off or a value with"
-                " blanks lacks its quotes."
-            )
+            raise _ragged(path, number, len(values), len(columns), name)
         rows.append(values)
     # Python strings, not a dtype of pandas that would reinterpret them.
     return pd.DataFrame(rows, columns=columns, dtype=object)
+
+
+def _ragged(
+    path: str | os.PathLike[str], number: int, n_values: int, n: int, name: str
+) -> InputError:
+    return InputError(
+        f"{path}, line {number}: {n_values} values for the {n} columns of data_{name};"
+        " the file is broken off or a value with blanks lacks its quotes."
+    )
 
 
 def _values(line: str) -> list[str]:
@@ -187,6 +250,16 @@ def _quoted(value: object) -> str:
     if re.fullmatch(r"(?!data_|loop_)[^\s\"'#_]\S*", text):
         return text
     for quote in "\"'":
-        if not re.search(rf"{quote}\s", text) and not re.search(r"[\r\n]", text):
+        if _quotable(text, quote):
             return f"{quote}{text}{quote}"
-    raise ValueError(f"no STAR file can hold the value {text!r}")
+    raise InputError(
+        f"a STAR file cannot hold the value {text[:60]!r} (a line break, or quotes of"
+        " both kinds); give the file or the label another name."
+    )
+
+
+def _quotable(text: str, quotes: str = "\"'") -> bool:
+    """Whether text can stand between quotes of some kind."""
+    return text.splitlines() in ([text], []) and any(
+        not re.search(rf"{quote}\s", text) for quote in quotes
+    )

@@ -17,21 +17,55 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cryokin.errors import InputError
-from cryokin.io import dynamo, pytom_xml
-from cryokin.io.pytom_xml import Particle
+from cryokin.io import dynamo, pytom_xml, quantities
+from cryokin.io.pytom_xml import UNACCOUNTED, Particle
 from cryokin.io.star import Block, as_table, read_star, write_star
 from cryokin.io.volumes import read_size, read_volume
 from cryokin.volume import euler
-from cryokin.volume.wedge import Wedge, WeightVolume, centred_weight, from_particle
+from cryokin.volume.wedge import (
+    Wedge,
+    WeightVolume,
+    centred_weight,
+    from_particle,
+    halved_axis,
+    unmultiplied,
+)
 
 #: Endings of the tables that can be read.
 TABLE_SUFFIXES = (".xml", ".star", ".tbl")
 
 WEIGHTS_KEPT = 16  # weight volumes kept in memory; most sets share one a tomogram
+WEIGHTS_SEEN = 16  # weight volumes that tell the scale of all
+SAME_SIZE = 0.01  # relative difference of pixel sizes that rounding explains
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 ORIGINS_A = ("rlnOriginXAngst", "rlnOriginYAngst", "rlnOriginZAngst")
 ORIGINS_PIXEL = ("rlnOriginX", "rlnOriginY", "rlnOriginZ")
 PLACES = ("rlnCoordinateX", "rlnCoordinateY", "rlnCoordinateZ")
+# How a box that was cut out of the tomogram turned lies in it (RELION 4 and 5).
+BOX_ANGLES = (
+    *("rlnTomoSubtomogramRot", "rlnTomoSubtomogramTilt"),
+    "rlnTomoSubtomogramPsi",
+)
+CENTRED_PLACE = "rlnCenteredCoordinateXAngst"
+PREMULTIPLIED = "rlnCtfDataAreCtfPremultiplied"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Particles of a list that cannot be used.
+
+    Attributes
+    ----------
+    ids : tuple of int
+        Their places in the whole list, ascending, from 0.
+    particles : tuple of Particle
+    rows : DataFrame
+        Their rows of the STAR table.
+    """
+
+    ids: tuple[int, ...]
+    particles: tuple[Particle, ...]
+    rows: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -48,12 +82,26 @@ class Subtomograms:
         Voxels of an edge.
     pixel_size : float or None
         [angstrom].
+    weight_scale : float
+        Largest weight of a typical weight volume: they are divided by it, because a
+        program may write them on any scale.
+    copies : tuple of int
+        A number of every particle, the same for particles of the same data; empty:
+        all differ.
+    left_out : LeftOut or None
+        Particles of the list that are not among these.
+    notes : tuple of str
+        Sentences about the list that its owner should read.
     """
 
     particles: tuple[Particle, ...]
     star: dict[str, Block]
     box: int
     pixel_size: float | None
+    weight_scale: float = 1.0
+    copies: tuple[int, ...] = ()
+    left_out: LeftOut | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.particles)
@@ -75,26 +123,79 @@ class Subtomograms:
         made: dict[pytom_xml.Wedge, Wedge] = {}
         for particle in self.particles:
             if particle.wedge not in made:
-                made[particle.wedge] = _wedge(particle.wedge)
+                made[particle.wedge] = _wedge(particle.wedge, self.weight_scale)
         return [made[particle.wedge] for particle in self.particles]
 
     @cached_property
     def labels(self) -> NDArray[np.intp]:
-        """Classes of the input, numbered from 0 in the order of their names."""
-        names = np.array([str(p.label) for p in self.particles])
-        numbers: NDArray[np.intp] = np.unique(names, return_inverse=True)[1]
+        """Classes of the input, numbered from 0 in the order of their names.
+
+        -1 for particles without a class, or of the class "-1".
+        """
+        names = np.array([p.label or UNACCOUNTED for p in self.particles])
+        numbers = np.full(len(names), -1)
+        has = names != UNACCOUNTED
+        numbers[has] = np.unique(names[has], return_inverse=True)[1]
         return numbers
 
+    @cached_property
+    def ids(self) -> NDArray[np.intp]:
+        """Places of the particles in the list that others were left out of."""
+        out = self.left_out.ids if self.left_out else ()
+        return np.setdiff1d(np.arange(len(self) + len(out)), out)
+
     def read(self, i: int) -> NDArray[np.float32]:
-        """Return the subtomogram of a particle, shape (box, box, box)."""
-        return read_volume(self.particles[i].file)
+        """Return the subtomogram of a particle, shape (box, box, box).
+
+        Of CTF-premultiplied data, what they are without that.
+        """
+        particle = self.particles[i]
+        volume = read_volume(particle.file)
+        if getattr(particle.wedge, "premultiplied", False):
+            return unmultiplied(volume, self.wedges[i])
+        return volume
 
     def take(self, ids: Sequence[int]) -> Subtomograms:
         """Return some of the particles."""
-        star = dict(self.star)
-        table = as_table(star["particles"])
-        star["particles"] = table.iloc[list(ids)].reset_index(drop=True)
-        return replace(self, particles=tuple(self.particles[i] for i in ids), star=star)
+        return replace(
+            self,
+            particles=tuple(self.particles[i] for i in ids),
+            star=self.star | {"particles": self._rows(ids)},
+            copies=tuple(self.copies[i] for i in ids) if self.copies else (),
+            left_out=None,
+        )
+
+    def without(self, ids: Sequence[int]) -> Subtomograms:
+        """Return all particles but some, which `whole` puts back."""
+        if not ids:
+            return self
+        out = sorted(ids)
+        rest = self.take(np.setdiff1d(np.arange(len(self)), out).tolist())
+        left = tuple(self.particles[i] for i in out)
+        return replace(rest, left_out=LeftOut(tuple(out), left, self._rows(out)))
+
+    def whole(self) -> Subtomograms:
+        """Return the particles and, unaccounted for, those that were left out."""
+        if self.left_out is None:
+            return self
+        out = self.left_out
+        rows = out.rows.assign(rlnClassNumber=UNACCOUNTED)
+        both = pd.concat([as_table(self.star["particles"]), rows], ignore_index=True)
+        # A column that came after the others were left out.
+        both = both.where(both.notna(), "0")
+        left = [p.classified(UNACCOUNTED) for p in out.particles]
+        order = np.argsort([*self.ids, *out.ids]).tolist()
+        return replace(
+            self,
+            particles=tuple([*self.particles, *left][i] for i in order),
+            star=self.star | {"particles": both.iloc[order].reset_index(drop=True)},
+            copies=(),
+            left_out=None,
+        )
+
+    def _rows(self, ids: Sequence[int]) -> pd.DataFrame:
+        table = as_table(self.star["particles"])
+        return table.iloc[list(ids)].reset_index(drop=True)
 
     def placed(
         self, rotations: NDArray[np.float64], shifts: NDArray[np.float64]
@@ -110,8 +211,8 @@ class Subtomograms:
             for p, a, s, now in zip(self.particles, angles, shifts, moved, strict=True)
         )
         table = as_table(self.star["particles"]).copy()
-        names = ORIGINS_A if self.pixel_size else ORIGINS_PIXEL
-        origins = -shifts * (self.pixel_size or 1.0)
+        names, scale = _origins(table, self.pixel_size)
+        origins = -shifts * scale
         for columns, values in ((ANGLES, relion), (names, origins)):
             for column, new in zip(columns, values.T, strict=True):
                 old = table[column] if column in table else ["0"] * len(table)
@@ -122,14 +223,20 @@ class Subtomograms:
         star = self.star | {"particles": table}
         return replace(self, particles=particles, star=star)
 
-    def classified(self, labels: NDArray[np.integer]) -> Subtomograms:
+    def classified(
+        self,
+        labels: NDArray[np.integer],
+        scores: NDArray[np.floating] | None = None,
+    ) -> Subtomograms:
         """Return the particles in other classes (from 0; -1: unaccounted).
 
-        The STAR table counts classes from 1, and has -1 for unaccounted particles.
+        The STAR table counts classes from 1, and has -1 for unaccounted particles. The
+        lists have the scores, where these are given.
         """
+        values = [None] * len(self) if scores is None else scores.tolist()
         particles = tuple(
-            p.classified(str(int(c)))
-            for p, c in zip(self.particles, labels, strict=True)
+            p.classified(str(int(c)), score)
+            for p, c, score in zip(self.particles, labels, values, strict=True)
         )
         table = as_table(self.star["particles"]).copy()
         table["rlnClassNumber"] = [str(c + 1 if c >= 0 else -1) for c in labels]
@@ -140,8 +247,8 @@ class Subtomograms:
         """Return the particles with one wedge (90 - largest tilts); None: as it is."""
         if angles is None:
             return self
-        particles = tuple(replace(p, wedge=_tilts(angles)) for p in self.particles)
-        return replace(self, particles=particles)
+        wedges = _tilts(angles, as_table(self.star["particles"]), "wedge")
+        return replace(self, particles=_with(self.particles, wedges))
 
     def write(self, stem: str | os.PathLike[str]) -> None:
         """Write ``<stem>.xml`` and ``<stem>.star``, atomically."""
@@ -149,10 +256,55 @@ class Subtomograms:
         write_star(f"{stem}.star", self.star)
 
 
-def _tilts(angles: Sequence[float]) -> pytom_xml.SingleTiltWedge:
-    """Return the wedge of a tilt range, 90 - largest tilt on either side [degree]."""
-    first, second = angles
-    return pytom_xml.SingleTiltWedge(float(first), float(second))
+def _origins(
+    table: pd.DataFrame, pixel_size: float | None
+) -> tuple[tuple[str, str, str], float]:
+    """Return the columns of the origins of a table, and the unit that they have.
+
+    In a table that has none yet they are in angstrom, if that is known.
+    """
+    if any(name in table for name in ORIGINS_A):
+        return ORIGINS_A, pixel_size or 1.0
+    if pixel_size and not any(name in table for name in ORIGINS_PIXEL):
+        return ORIGINS_A, pixel_size
+    return ORIGINS_PIXEL, 1.0
+
+
+def _tilts(
+    angles: Sequence[float], table: pd.DataFrame, source: str | os.PathLike[str]
+) -> list[pytom_xml.Wedge]:
+    """Return the wedge of every particle of a table for one tilt range.
+
+    A box that was cut out turned sees the wedge turned.
+
+    Parameters
+    ----------
+    angles : sequence of float
+        90 - largest tilt on the +x and the -x side of the tomogram [degree].
+    table : DataFrame
+        The particles.
+    source : path-like
+        For messages.
+    """
+    first, second = (float(angle) for angle in angles)
+    pytom_xml.checked(pytom_xml.SingleTiltWedge(first, second), source, "")
+    turns = np.radians(_columns(source, table, BOX_ANGLES))
+    # RELION's matrix takes the axes of the tomogram to those of the box.
+    axes = np.degrees(euler.inverse(euler.from_relion(turns)))
+    untilted = pytom_xml.SingleTiltWedge().tilt_axis
+    return [
+        pytom_xml.SingleTiltWedge(
+            first, second, tilt_axis=_triple(axis) if turn.any() else untilted
+        )
+        for axis, turn in zip(axes, turns, strict=True)
+    ]
+
+
+def _with(
+    particles: Sequence[Particle], wedges: Sequence[pytom_xml.Wedge]
+) -> tuple[Particle, ...]:
+    pairs = zip(particles, wedges, strict=True)
+    return tuple(replace(particle, wedge=wedge) for particle, wedge in pairs)
 
 
 def _triple(values: NDArray[np.float64]) -> tuple[float, float, float]:
@@ -164,24 +316,65 @@ def _triple(values: NDArray[np.float64]) -> tuple[float, float, float]:
 class _WeightFile:
     """A weight volume that is read when it is needed."""
 
-    path: str
-    is_ctf: bool
+    wedge: pytom_xml.GeneralWedge | pytom_xml.Wedge3dCTF
+    scale: float = 1.0
+
+    @property
+    def is_ctf(self) -> bool:
+        return isinstance(self.wedge, pytom_xml.Wedge3dCTF)
 
     def weight(
         self, k: NDArray[np.float64], box: tuple[int, int, int]
     ) -> NDArray[np.float64]:
-        return _weight_volume(self.path, self.is_ctf).weight(k, box)
+        return _weight_volume(self.wedge).weight(k, box) / self.scale
 
 
 @lru_cache(maxsize=WEIGHTS_KEPT)
-def _weight_volume(path: str, is_ctf: bool) -> WeightVolume:
-    return WeightVolume(centred_weight(read_volume(path), path), is_ctf)
+def _weight_volume(
+    wedge: pytom_xml.GeneralWedge | pytom_xml.Wedge3dCTF,
+) -> WeightVolume:
+    volume = centred_weight(read_volume(wedge.file), wedge.file)
+    is_ctf = isinstance(wedge, pytom_xml.Wedge3dCTF)
+    if isinstance(wedge, pytom_xml.Wedge3dCTF) and wedge.premultiplied:
+        volume = np.sqrt(np.maximum(volume, 0))  # of the sum of the squares
+    return WeightVolume(volume, is_ctf)
 
 
-def _wedge(wedge: pytom_xml.Wedge) -> Wedge:
+def _wedge(wedge: pytom_xml.Wedge, scale: float) -> Wedge:
     if isinstance(wedge, pytom_xml.GeneralWedge | pytom_xml.Wedge3dCTF):
-        return _WeightFile(wedge.file, isinstance(wedge, pytom_xml.Wedge3dCTF))
+        return _WeightFile(wedge, scale)
     return from_particle(wedge)
+
+
+def _weight_scale(source: Path, particles: Sequence[Particle]) -> float:
+    """Return the largest weight of a typical weight volume; 1 where there is none.
+
+    Raises
+    ------
+    InputError
+        If a weight volume has the shape of none, or all of them are 0.
+    """
+    files = {
+        p.wedge.file: p.wedge
+        for p in particles
+        if isinstance(p.wedge, pytom_xml.GeneralWedge | pytom_xml.Wedge3dCTF)
+    }
+    if not files:
+        return 1.0
+    for file in files:
+        halved_axis(read_size(file)[0], file)
+    wedges = list(files.values())
+    seen = [wedges[i * len(wedges) // WEIGHTS_SEEN] for i in range(WEIGHTS_SEEN)]
+    largest = [
+        float(np.abs(_weight_volume(wedge).volume).max())
+        for wedge in dict.fromkeys(seen)
+    ]
+    if not any(largest):
+        raise InputError(
+            f"{source}: the weight volumes, such as {seen[0].file}, are 0 everywhere,"
+            " as if nothing was sampled; give those that belong to the particles."
+        )
+    return float(np.median([value for value in largest if value]))
 
 
 def read_subtomograms(
@@ -216,34 +409,42 @@ def read_subtomograms(
             f"{source}: no such file; give a ParticleList, a STAR file or a table of"
             " Dynamo."
         )
-    folders = (Path(search) if search is not None else Path.cwd(), source.parent)
+    # RELION's names start at its project, somewhere above the table.
+    beside = [Path(parent) for parent in source.absolute().parents]
+    folders = (Path(search) if search is not None else Path.cwd(), *beside)
     more: pd.DataFrame | None = None
     star: dict[str, Block] | None = None
     listed: float | None = None
+    notes: list[str] = []
     if source.suffix.lower() == ".xml":
         particles = pytom_xml.read_particle_list(source)
     elif source.suffix.lower() == ".tbl":
-        particles, more = dynamo.read_table(source)
+        particles, more, listed = dynamo.read_table(
+            source, wedge_angles is None, folders[0]
+        )
     else:
-        particles, star, listed = _from_star(source, pixel_size)
+        particles, star, listed = _from_star(
+            source, pixel_size, folders, wedge_angles, notes
+        )
     if not particles:
         raise InputError(f"{source}: there is no particle in it; give another table.")
-    if wedge_angles is not None:
-        particles = [replace(p, wedge=_tilts(wedge_angles)) for p in particles]
-    elif star is not None and "rlnCtfImage" not in as_table(star["particles"]):
-        raise InputError(
-            f"{source}: no column rlnCtfImage tells what was sampled; give 'wedge:"
-            " {angles: [30, 30]}' (90 - largest tilt on either side, in degrees) in"
-            " the config."
-        )
+    if wedge_angles is not None and star is None:
+        wedges = _tilts(wedge_angles, pd.DataFrame(index=range(len(particles))), source)
+        particles = list(_with(particles, wedges))
     particles = [_found(source, p, folders) for p in particles]
     box, of_file = _box(source, particles)
     known = pixel_size or listed or of_file
+    if of_file and known and abs(of_file / known - 1) > SAME_SIZE:
+        notes.append(
+            f"{particles[0].file} has voxels of {of_file:g} A by its header, where"
+            f" {known:g} A are taken; see that these are right."
+        )
     if star is None:
         star = _star_of(particles, box, known)
         if more is not None:
             star["particles"] = pd.concat([as_table(star["particles"]), more], axis=1)
     else:
+        _check_size(source, star, box)
         table = as_table(star["particles"]).copy()
         table["rlnImageName"] = [p.file for p in particles]
         if "rlnCtfImage" in table and wedge_angles is None:
@@ -252,15 +453,26 @@ def read_subtomograms(
                 for p in particles
             ]
         star = star | {"particles": table}
-    return Subtomograms(tuple(particles), star, box, known)
+    return Subtomograms(
+        tuple(particles),
+        star,
+        box,
+        known,
+        _weight_scale(source, particles),
+        notes=tuple(notes),
+    )
 
 
 def load(
-    stem: str | os.PathLike[str], box: int, pixel_size: float | None
+    stem: str | os.PathLike[str],
+    box: int,
+    pixel_size: float | None,
+    weight_scale: float = 1.0,
 ) -> Subtomograms:
     """Read what `Subtomograms.write` wrote."""
-    particles = pytom_xml.read_particle_list(f"{stem}.xml")
-    return Subtomograms(tuple(particles), read_star(f"{stem}.star"), box, pixel_size)
+    particles = tuple(pytom_xml.read_particle_list(f"{stem}.xml"))
+    star = read_star(f"{stem}.star")
+    return Subtomograms(particles, star, box, pixel_size, weight_scale)
 
 
 def _found(source: Path, particle: Particle, folders: Sequence[Path]) -> Particle:
@@ -277,9 +489,9 @@ def _absolute(source: Path, name: str, folders: Sequence[Path]) -> str:
         if (folder / name).is_file():
             return os.path.abspath(folder / name)
     raise InputError(
-        f"{source}: {name} is not there, seen from"
-        f" {' or '.join(dict.fromkeys(str(f.absolute()) for f in folders))};"
-        " correct the name, or work in the folder where the table belongs."
+        f"{source}: {name} is not there, seen from {folders[0].absolute()}, from the"
+        " folder of the table or one above it; correct the name, or work in the folder"
+        " where the names of the table begin (--directory)."
     )
 
 
@@ -292,7 +504,12 @@ def _box(source: Path, particles: Sequence[Particle]) -> tuple[int, float | None
             " a cube; extract the particles as 3D subtomograms of equal edges."
         )
     for particle in particles:
-        shape, _ = read_size(particle.file)
+        shape, other = read_size(particle.file)
+        if other and pixel_size and abs(other / pixel_size - 1) > SAME_SIZE:
+            raise InputError(
+                f"{source}: {particle.file} has voxels of {other:g} A, but the first"
+                f" particle of {pixel_size:g} A; bring all to one pixel size."
+            )
         if shape != (n_z, n_y, n_x):
             raise InputError(
                 f"{source}: {particle.file} has {' x '.join(map(str, shape[::-1]))}"
@@ -303,7 +520,11 @@ def _box(source: Path, particles: Sequence[Particle]) -> tuple[int, float | None
 
 
 def _from_star(
-    source: Path, pixel_size: float | None
+    source: Path,
+    pixel_size: float | None,
+    folders: Sequence[Path],
+    wedge_angles: Sequence[float] | None,
+    notes: list[str],
 ) -> tuple[list[Particle], dict[str, Block], float | None]:
     """Return particles, blocks with ``particles`` and ``optics``, and pixel size."""
     blocks = read_star(source)
@@ -315,31 +536,52 @@ def _from_star(
             f" {', '.join(blocks)}); give a particle table."
         )
     table = as_table(blocks[name])
+    if "rlnTomoParticlesFile" in table and len(table):
+        raise InputError(
+            f"{source}: is RELION's optimisation set; give the table of particles that"
+            f" it names, {table['rlnTomoParticlesFile'].iloc[0]}."
+        )
     if "rlnImageName" not in table:
         raise InputError(
             f"{source}: no column rlnImageName; give a table of extracted subtomograms."
         )
+    if len(table) == 0:
+        raise InputError(f"{source}: there is no particle in it; give another table.")
     if table["rlnImageName"].str.contains("@").any():
         raise InputError(
             f"{source}: rlnImageName tells of images in stacks, such as"
             f" {table['rlnImageName'].iloc[0]}; classify those with method isac, or"
             " give 3D subtomograms."
         )
-    sizes = _pixel_sizes(table, blocks, pixel_size)
-    origins = np.zeros((len(table), 3))
+    size = pixel_size or _pixel_size(source, table, blocks)
     if any(column in table for column in ORIGINS_A):
-        if sizes is None:
+        # As RELION does: what an older program left there no longer holds.
+        table = table.drop(columns=[c for c in ORIGINS_PIXEL if c in table])
+        if size is None:
+            size = read_size(_absolute(source, table["rlnImageName"][0], folders))[1]
+        if size is None:
             raise InputError(
                 f"{source}: origins are in angstrom, but nothing tells the pixel"
                 " size; give pixel_size in the config."
             )
-        origins = _columns(source, table, ORIGINS_A) / sizes[:, None]
-    elif any(column in table for column in ORIGINS_PIXEL):
-        origins = _columns(source, table, ORIGINS_PIXEL)
+    columns, scale = _origins(table, size)
+    origins = _columns(source, table, columns) / scale
     angles = np.degrees(euler.from_relion(np.radians(_columns(source, table, ANGLES))))
     places = _columns(source, table, PLACES)
+    if not any(column in table for column in ANGLES):
+        notes.append(
+            f"{source} has no column of angles (rlnAngleRot, rlnAngleTilt,"
+            " rlnAnglePsi), so all particles count as lying alike; give a table of"
+            " aligned particles, unless they are."
+        )
+    if CENTRED_PLACE in table and PLACES[0] not in table:
+        notes.append(
+            f"{source} has places relative to the centres of the tomograms (RELION 5),"
+            " which stay in the STAR tables; the lists of PyTom, whose places count"
+            " from a corner, have 0 0 0."
+        )
     unit = ["1"] * len(table)
-    weights = table["rlnCtfImage"] if "rlnCtfImage" in table else [""] * len(table)
+    weights = _wedges(source, table, blocks, wedge_angles)
     classes = table.get("rlnClassNumber", unit)
     origin_of = table.get("rlnMicrographName", table.get("rlnTomoName", unit))
     particles = [
@@ -349,12 +591,10 @@ def _from_star(
             shift=_triple(-origin),
             position=_triple(place),
             origin=str(tomogram),
-            wedge=pytom_xml.Wedge3dCTF(weight)
-            if weight not in ("", "None")
-            else pytom_xml.SingleTiltWedge(),
+            wedge=wedge,
             label=str(label),
         )
-        for file, angle, origin, place, tomogram, weight, label in zip(
+        for file, angle, origin, place, tomogram, wedge, label in zip(
             table["rlnImageName"],
             angles,
             origins,
@@ -365,15 +605,50 @@ def _from_star(
             strict=True,
         )
     ]
-    known = None if sizes is None else float(sizes[0])
     others = {n: b for n, b in blocks.items() if n != name}
-    return particles, others | {"particles": table}, known
+    return particles, others | {"particles": table}, size
+
+
+def _wedges(
+    source: Path,
+    table: pd.DataFrame,
+    blocks: dict[str, Block],
+    angles: Sequence[float] | None,
+) -> list[pytom_xml.Wedge]:
+    """Return what every particle of a STAR table sampled."""
+    flags = _of_optics(source, table, blocks, PREMULTIPLIED)
+    multiplied = [False] * len(table) if flags is None else list(map(_is_set, flags))
+    if any(multiplied) and (angles is not None or "rlnCtfImage" not in table):
+        raise InputError(
+            f"{source}: the data are CTF-premultiplied ({PREMULTIPLIED} is 1), and only"
+            " their weights tell what they were; give a table with rlnCtfImage, and no"
+            " 'wedge' in the config."
+        )
+    if angles is not None:
+        return _tilts(angles, table, source)
+    if "rlnCtfImage" not in table:
+        raise InputError(
+            f"{source}: no column rlnCtfImage tells what was sampled; give 'wedge:"
+            " {angles: [30, 30]}' (90 + lowest tilt, 90 - highest tilt, in degrees) in"
+            " the config."
+        )
+    return [
+        pytom_xml.Wedge3dCTF(weight, premultiplied=squared)
+        if weight not in ("", "None")
+        else pytom_xml.SingleTiltWedge()
+        for weight, squared in zip(table["rlnCtfImage"], multiplied, strict=True)
+    ]
+
+
+def _is_set(value: object) -> bool:
+    """Whether a flag of a STAR table is set."""
+    return str(value).strip().lower() in ("1", "true")
 
 
 def _refuse_2d_stacks(source: Path, blocks: dict[str, Block]) -> None:
     for block in map(as_table, blocks.values()):
         flags = block.get("rlnTomoSubTomosAre2DStacks", ())
-        if any(str(value).strip() in ("1", "True", "true") for value in flags):
+        if any(map(_is_set, flags)):
             raise InputError(
                 f"{source}: holds RELION 5's stacks of tilted 2D images"
                 " (rlnTomoSubTomosAre2DStacks is 1), expected volumes; extract the"
@@ -381,45 +656,104 @@ def _refuse_2d_stacks(source: Path, blocks: dict[str, Block]) -> None:
             )
 
 
-def _pixel_sizes(
-    table: pd.DataFrame, blocks: dict[str, Block], given: float | None
-) -> NDArray[np.float64] | None:
-    """Return the pixel size of every particle [A]; None where nothing tells it."""
-    if given is not None:
-        return np.full(len(table), given)
-    columns = ("rlnImagePixelSize", "rlnPixelSize")
-    optics = as_table(blocks["optics"]) if "optics" in blocks else None
-    for column in columns:
-        if column in table:
-            return table[column].to_numpy(np.float64)
-        if optics is not None and column in optics:
-            if "rlnOpticsGroup" in table and "rlnOpticsGroup" in optics:
-                by_group = dict(
-                    zip(optics["rlnOpticsGroup"], optics[column], strict=True)
-                )
-                return table["rlnOpticsGroup"].map(by_group).to_numpy(np.float64)
-            return np.full(len(table), float(optics[column].iloc[0]))
+def _pixel_size(
+    source: Path, table: pd.DataFrame, blocks: dict[str, Block]
+) -> float | None:
+    """Return the pixel size of all particles [A]; None where nothing tells it.
+
+    Raises
+    ------
+    InputError
+        If it is none, or not the same for all.
+    """
+    sizes = None
+    for column in ("rlnImagePixelSize", "rlnPixelSize"):
+        told = _of_optics(source, table, blocks, column)
+        if told is not None:
+            sizes = quantities.numbers(source, column, told)
+            break
     both = ("rlnDetectorPixelSize", "rlnMagnification")
-    if all(column in table for column in both):
-        detector, magnification = (table[c].to_numpy(np.float64) for c in both)
-        return np.asarray(detector * 1e4 / magnification)
-    return None
+    if sizes is None and all(column in table for column in both):
+        detector, magnification = (
+            quantities.numbers(source, column, table[column].to_numpy())
+            for column in both
+        )
+        sizes = detector * 1e4 / magnification
+    if sizes is None:
+        return None
+    if np.ptp(sizes) > SAME_SIZE * sizes[0]:
+        other = int(np.abs(sizes - sizes[0]).argmax())
+        raise InputError(
+            f"{source}: particle 0 has voxels of {sizes[0]:g} A, and particle {other}"
+            f" of {sizes[other]:g} A, which cannot be averaged; extract all with one"
+            " pixel size, or classify them apart."
+        )
+    return float(sizes[0])
+
+
+def _of_optics(
+    source: Path, table: pd.DataFrame, blocks: dict[str, Block], column: str
+) -> list[str] | None:
+    """Return a column of the particles, or of their optics groups; None: in neither.
+
+    Raises
+    ------
+    InputError
+        If the group of a particle is not there, or there twice.
+    """
+    if column in table:
+        return list(table[column])
+    optics = as_table(blocks["optics"]) if "optics" in blocks else pd.DataFrame()
+    if column not in optics or len(optics) == 0:
+        return None
+    if "rlnOpticsGroup" not in table or "rlnOpticsGroup" not in optics:
+        return [optics[column].iloc[0]] * len(table)
+    groups = [str(group) for group in optics["rlnOpticsGroup"]]
+    by_group = dict(zip(groups, optics[column], strict=True))
+    wanted = [str(group) for group in table["rlnOpticsGroup"]]
+    twice = next((g for g in by_group if groups.count(g) > 1), None)
+    absent = next((i for i, g in enumerate(wanted) if g not in by_group), None)
+    if twice is not None or absent is not None:
+        what = (
+            f"optics group {twice} stands twice in data_optics"
+            if absent is None
+            else f"rlnOpticsGroup of particle {absent} is {wanted[absent]}, but"
+            f" data_optics has {', '.join(by_group)} alone"
+        )
+        raise InputError(f"{source}: {what}; repair the table.")
+    return [by_group[group] for group in wanted]
+
+
+def _check_size(source: Path, star: dict[str, Block], box: int) -> None:
+    """Raise `InputError` where the table tells another box than the volumes."""
+    told = _of_optics(source, as_table(star["particles"]), star, "rlnImageSize")
+    for size in dict.fromkeys(told or ()):
+        if quantities.number(source, "rlnImageSize", size, quantities.BOX) != box:
+            raise InputError(
+                f"{source}: rlnImageSize is {size}, but the subtomograms have {box}"
+                " voxels; give the table and the volumes that belong together."
+            )
 
 
 def _columns(
-    source: Path, table: pd.DataFrame, names: Sequence[str]
+    source: str | os.PathLike[str], table: pd.DataFrame, names: Sequence[str]
 ) -> NDArray[np.float64]:
-    """Return columns as numbers, shape (n, len(names)); missing ones are 0."""
-    values = np.zeros((len(table), len(names)))
-    for i, name in enumerate(names):
-        if name in table:
-            try:
-                values[:, i] = table[name].to_numpy(np.float64)
-            except ValueError:
-                raise InputError(
-                    f"{source}: a value of {name} is no number; correct the table."
-                ) from None
-    return values
+    """Return columns as numbers that can be, shape (n, len(names)).
+
+    Where all are missing they are 0.
+    """
+    missing = [name for name in names if name not in table]
+    if len(missing) == len(names):
+        return np.zeros((len(table), len(names)))
+    if missing:
+        raise InputError(
+            f"{source}: no column {missing[0]}, but {', '.join(names)} belong together;"
+            " complete the table."
+        )
+    columns = [
+        quantities.numbers(source, name, table[name].to_numpy()) for name in names
+    ]
+    return np.stack(columns, axis=1)
 
 
 def _star_of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ def read_volume(path: str | os.PathLike[str]) -> NDArray[np.float32]:
         If the file is missing, no volume of a known format, or not finite.
     """
     _check(path)
-    values = em.read_em(path) if _is_em(path) else mrc.open_stack(path)
+    values = em.read_em(path) if _is_em(path) else _open_mrc(path)
     if values.dtype.kind not in "iuf":
         raise InputError(
             f"{path}: the voxels are of type {values.dtype}, expected real numbers;"
@@ -47,7 +48,17 @@ def read_size(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], float | No
         header = em.read_header(path)
         return header.shape, header.pixel_size or None
     stack = mrc.read_stack_header(path)
-    return stack.shape, stack.pixel_size
+    return tuple(stack.shape[i] for i in _order(stack)), stack.pixel_size
+
+
+def _open_mrc(path: str | os.PathLike[str]) -> NDArray[Any]:
+    """Map a volume whose axes the header may name in any order as (z, y, x)."""
+    return mrc.open_stack(path).transpose(_order(mrc.read_stack_header(path)))
+
+
+def _order(header: mrc.StackHeader) -> list[int]:
+    """Return the axis of the file that is z, that is y and that is x."""
+    return [header.axes.index(axis) for axis in (3, 2, 1)]
 
 
 def write_both(

@@ -251,13 +251,13 @@ def search(
     if own is not None:
         terms -= own.reshape(terms.shape)
     if angle_step:
-        count = max(1, round(2 * np.pi / angle_step))
-        matrices = _coarse_matrices(orders, count)
+        step, count = angle_step, int(np.ceil(2 * np.pi / angle_step - 1e-6))
+        matrices = _coarse_matrices(orders, step, count)
         curve = np.matmul(terms[:, 0].swapaxes(1, 2), matrices[0])
         curve += np.matmul(terms[:, 1].swapaxes(1, 2), matrices[1])
     else:
         half = 3 * orders
-        count = 2 * half
+        step, count = np.pi / half, 2 * half
         matrices = _angle_matrices(orders, half).swapaxes(1, 2)
         even, odd = np.moveaxis(np.matmul(terms.swapaxes(2, 3), matrices), 1, 0)
         curve = np.concatenate([even + odd, even - odd], axis=-1)
@@ -275,14 +275,17 @@ def search(
             curve[trial, best, image, (index + d) % count] for d in (-1, 0, 1)
         )
         offset = parabola(left, middle, right)
-    angle = ((index + offset) * (2 * np.pi / count)).astype(np.float32)
+    angle = ((index + offset) * step).astype(np.float32)
     return angle, mirror, shift
 
 
 @lru_cache(maxsize=8)
-def _coarse_matrices(orders: int, count: int) -> Float32:
-    """Matrices (2, 2 orders, count): terms of even, odd orders -> ``count`` angles."""
-    angles = np.arange(count) * (2 * np.pi / count)
+def _coarse_matrices(orders: int, step: float, count: int) -> Float32:
+    """Matrices (2, 2 orders, count): terms of even, odd orders -> multiples of a step.
+
+    The last is less than a step from a whole turn, which the step need not divide.
+    """
+    angles = np.arange(count) * step
     m = 2 * np.arange(orders) + np.arange(2)[:, None]
     phase = m[:, :, None] * angles
     pairs = np.stack([np.cos(phase), -np.sin(phase)], axis=2)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,10 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 from cryokin.errors import InputError
 from cryokin.image.geometry import compose, concatenate, take
 from cryokin.image.polar import PolarBasis
+from cryokin.io.eman_hdf import is_hdf, read_headers
 from cryokin.io.particles import ParticleTable
 from cryokin.isac.classes import Class
 from cryokin.isac.compare import average_spectra, likeness
-from cryokin.selection import Selection
+from cryokin.selection import Selection, check_selection, read_selection
 
 #: Column of a particle's row in the table of the first of runs that go on from each
 #: other; what SPARX calls ``originalid``.
@@ -41,6 +44,58 @@ class Chosen(NamedTuple):
     sources: tuple[int, ...]
     found: Class
     generation: int
+
+
+def read_kept(
+    path: str | os.PathLike[str],
+    run: str,
+    headers: Sequence[Mapping[str, Any]],
+    table: str | os.PathLike[str] | None = None,
+) -> Selection:
+    """Read which classes are kept: a selection, or a stack of the averages to keep.
+
+    Such a stack is what e2display.py saves after the other averages were deleted in it
+    (``select1.hdf``). An average is known by its members.
+
+    Parameters
+    ----------
+    path : path-like
+        YAML (`cryokin.selection`), or a stack of EMAN2.
+    run : str
+        Name of the run.
+    headers : sequence of mapping
+        Attributes of all averages that there are.
+    table : path-like, optional
+        The table of the classes, whose checksum a selection may have.
+
+    Raises
+    ------
+    InputError
+        If it names a class, or holds an average, that the run does not have.
+    """
+    if not Path(path).is_file() or not is_hdf(path):
+        selection = read_selection(path)
+        check_selection(selection, path, run, range(1, len(headers) + 1), table)
+        return selection
+    numbers = {_members(header): k for k, header in enumerate(headers, start=1)}
+    keep = []
+    for i, header in enumerate(read_headers(path)):
+        number = numbers.get(_members(header)) if "members" in header else None
+        if number is None or number in keep:
+            what = "twice" if number is not None else "not"
+            raise InputError(
+                f"{path}: image {i} is {what} among the {len(headers)} class averages"
+                f" of run {run} by its attribute members; save the averages of this run"
+                " again, or write a selection in YAML (config/README.md)."
+            )
+        keep.append(number)
+    if not keep:
+        raise InputError(f"{path}: holds no average; keep at least one.")
+    return Selection(run, tuple(sorted(keep)))
+
+
+def _members(header: Mapping[str, Any]) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.ravel(header["members"]))
 
 
 def class_values(headers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from cryokin.errors import InputError
 from cryokin.files import atomic
+from cryokin.io.quantities import CORRELATION
 from cryokin.parallel import Team
 from cryokin.volume.bands import Band, Rows
 from cryokin.volume.resample import fourier_crop
@@ -29,6 +30,7 @@ from cryokin.volume.resample import fourier_crop
 TILE = 1024  # particles of a side of a tile of matrix products
 EXACT_TILE = 16  # particles of a side of a tile of transforms
 EXACT_FILE = 128  # particles of a side of a tile of transforms that is kept as a file
+ASYMMETRY = 1e-3  # of a matrix that rounding explains
 ROWS = 64  # of a matrix, read at a time
 NO_ENERGY = 1e-12  # relative to a particle's energy: the two have nothing in common
 
@@ -220,6 +222,7 @@ def compute(
     part: Callable[[slice, slice], NDArray[np.float64]],
     inputs: str,
     team: Team,
+    of: str = "",
 ) -> None:
     """Compute a symmetric matrix into an HDF5 file, tile by tile.
 
@@ -243,6 +246,8 @@ def compute(
         taken.
     team : Team
         Shares the tiles; the result does not depend on it.
+    of : str, optional
+        What is correlated, for the attribute ``of`` of the data set.
     """
     everything = Path(path).with_name("ccc_tiles")
     folder = everything / inputs
@@ -267,6 +272,7 @@ def compute(
     if team.leads:
         with atomic(path) as partial, h5py.File(partial, "w") as out:
             whole = out.create_dataset("correlation", (n, n), np.float64)
+            whole.attrs["of"] = of
             for (i, j), file in zip(places, files, strict=True):
                 _put(whole, i, j, np.load(file))
         shutil.rmtree(everything, ignore_errors=True)
@@ -324,13 +330,23 @@ def _weighted_correlation(
 
 
 def write_matrix(
-    path: str | os.PathLike[str], matrix: NDArray[np.floating] | h5py.Dataset
+    path: str | os.PathLike[str],
+    matrix: NDArray[np.floating] | h5py.Dataset,
+    of: str = "",
 ) -> None:
     """Write a matrix in the layout of ``correlation_matrix.csv``, atomically.
 
-    An HDF5 data set is read row by row.
+    Parameters
+    ----------
+    path : path-like
+    matrix : ndarray or HDF5 data set, shape (n, n)
+        A data set is read row by row.
+    of : str, optional
+        What is correlated, for a first line behind #, which NumPy reads over.
     """
     with atomic(path) as partial, open(partial, "w") as out:
+        if of:
+            out.write(f"# {of}\n")
         for start in range(0, len(matrix), ROWS):
             np.savetxt(out, matrix[start : start + ROWS], delimiter=",")
 
@@ -343,7 +359,7 @@ def read_matrix(
     Raises
     ------
     InputError
-        If it is not a square matrix of numbers, or not one of ``n_particles``.
+        If it is not a square matrix of correlations, or not one of ``n_particles``.
     """
     try:
         values = np.loadtxt(path, delimiter=",", ndmin=2)
@@ -358,9 +374,15 @@ def read_matrix(
             f"{path}: {values.shape[0]} x {values.shape[1]} correlations do not fit"
             f" {n} particles; give the matrix that was computed from this list."
         )
-    if not np.isfinite(values).all():
-        raise InputError(
-            f"{path}: {np.count_nonzero(~np.isfinite(values))} correlations are not"
-            " finite; compute the matrix again."
-        )
+    for wrong, expected in (
+        (~CORRELATION.holds(values), str(CORRELATION)),
+        (np.abs(values - values.T) > ASYMMETRY, "a symmetric matrix"),
+    ):
+        if wrong.any():
+            i, j = (int(place[0]) for place in np.nonzero(wrong))
+            raise InputError(
+                f"{path}: line {i + 1}, column {j + 1} is {values[i, j]:g}, and the"
+                f" other way round {values[j, i]:g} ({np.count_nonzero(wrong)} such"
+                f" values), expected {expected}; compute the matrix again."
+            )
     return (values + values.T) / 2

@@ -8,7 +8,7 @@ the highest correlation over all shifts, ties go to the later class.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import starmap
 
 import numpy as np
@@ -16,7 +16,7 @@ import scipy.fft
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cryokin.io.pytom_xml import Particle, split_by_class
+from cryokin.io.pytom_xml import UNACCOUNTED, Particle, split_by_class
 from cryokin.parallel import Team
 from cryokin.volume.averages import FLOOR
 from cryokin.volume.filters import bandpass_weight, filtered, frequencies, lowpass
@@ -47,6 +47,8 @@ class Setting:
         Multiplied to the references.
     low, high, smooth : float
         Band [Fourier pixel]; ``high`` below 1: both are fractions of the box.
+    symmetry : ndarray, shape (order, 3, 3)
+        Rotations that leave the averages as they are.
     """
 
     read: Callable[[int], NDArray[np.floating]]
@@ -57,6 +59,7 @@ class Setting:
     low: float
     high: float
     smooth: float = 0.0
+    symmetry: NDArray[np.float64] = field(default_factory=lambda: np.eye(3)[None])
 
     @property
     def box(self) -> tuple[int, int, int]:
@@ -81,25 +84,27 @@ def class_average(
     def block(start: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         total, weight = np.zeros(box), np.zeros(box)
         for i in members[start : start + AVERAGE_BLOCK]:
-            wedge, rotation = setting.wedges[i], setting.rotations[i]
+            wedge = setting.wedges[i]
             seen = wedge.weight(centred, box)
             own = 1.0 if wedge.is_ctf else _reduced(seen)
             volume = filtered(setting.read(i), np.broadcast_to(own, _half(box)))
-            total += align(volume, rotation, setting.shifts[i], "pytom")
-            on_zyx = rotation[::-1, ::-1]
-            weight += ndimage.affine_transform(
-                seen**2 if wedge.is_ctf else seen,
-                on_zyx,
-                centre - on_zyx @ centre,
-                order=1,
-                mode="constant",
-            )
+            for rotation in setting.rotations[i] @ setting.symmetry:
+                total += align(volume, rotation, setting.shifts[i], "pytom")
+                on_zyx = rotation[::-1, ::-1]
+                weight += ndimage.affine_transform(
+                    seen**2 if wedge.is_ctf else seen,
+                    on_zyx,
+                    centre - on_zyx @ centre,
+                    order=1,
+                    mode="constant",
+                )
         return total, weight
 
     parts = (team or Team()).map(block, range(0, len(members), AVERAGE_BLOCK))
     total = sum((part[0] for part in parts[1:]), parts[0][0])
     weight = sum((part[1] for part in parts[1:]), parts[0][1])
-    inverse = 1 / np.maximum(_reduced(weight), FLOOR * len(members))
+    n = len(members) * len(setting.symmetry)
+    inverse = 1 / np.maximum(_reduced(weight), FLOOR * n)
     inverse *= _pytom_cutoff(box, min(box) // 2 - 2)
     return filtered(lowpass(total, min(box) // 2 - 1), inverse).astype(np.float32)
 
@@ -251,10 +256,11 @@ def initial_lists(
     """Return the particles as PyTom starts with them, and their ids.
 
     A list of one class, or of none, is spread over ``nclass`` classes at random; one
-    with more classes is taken as it is. Sorted by class, as text.
+    with more classes is taken as it is. Sorted by class, as text. Where some particles
+    have a class, those without are in no list.
     """
-    members = split_by_class(particles)
-    whole = list(particles)
+    whole = [p.classified(None) if p.label == UNACCOUNTED else p for p in particles]
+    members = split_by_class(whole)
     if len(members) == 0 or (
         len(members) == 1 and len(next(iter(members.values()))) == len(whole)
     ):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,15 @@ from cryokin.parallel import Team
 from cryokin.pytom import ccc, compat
 from cryokin.pytom.cpca import components
 from cryokin.pytom.focus import focus, focus_rows
-from cryokin.pytom.pose_errors import Corrected, correct, refine
+from cryokin.pytom.pose_errors import Corrected, consensus, correct, refine
 from cryokin.volume import averages, masks
 from cryokin.volume.bands import Band, Rows, band, rows
 from cryokin.volume.fsc import fsc, resolution
 from cryokin.volume.resample import binned_size, fourier_crop
+from cryokin.volume.symmetry import operations
 
+ROUNDING = 1e-3  # of a mask below 0, over its largest value, that filters leave
+CERTAIN = 5.0  # standard errors of noise below 0 that make a contrast negative
 SPECTRUM = 64  # eigenvalues that show pose errors
 SPECTRUM_OF = 2000  # particles at most that these are computed from
 SAMPLE = 32  # particles that show what masking once does to their correlations
@@ -40,9 +43,21 @@ ARRAYS = ("consensus", "whitening", "amounts", "errors", "strength")
 
 
 def load_import(folder: str | os.PathLike[str]) -> Subtomograms:
-    """Read the table that a run works on."""
+    """Read the particles that a run works on; others of the list are left out."""
     info = read_json(Path(folder) / "import.json")
-    return tables.load(Path(folder) / "particles", info["box"], info["pixel_size"])
+    found = tables.load(
+        Path(folder) / "particles",
+        info["box"],
+        info["pixel_size"],
+        info.get("weight_scale", 1.0),
+    )
+    copies = info.get("copies", [])
+    data = list(range(len(found)))
+    for first, *others in copies:
+        for i in others:
+            data[i] = first
+    found = replace(found, copies=tuple(data) if copies else ())
+    return found.without([entry["id"] for entry in info.get("excluded", [])])
 
 
 def make_mask(
@@ -86,12 +101,13 @@ def make_mask(
             f"{mask}: the mask has {' x '.join(map(str, weight.shape[::-1]))} voxels,"
             f" but the subtomograms {box} x {box} x {box}; give a mask of their box."
         )
-    if weight.min() < 0 or weight.max() <= 0:
+    if weight.min() < -ROUNDING * weight.max() or weight.max() <= 0:
         raise InputError(
             f"{mask}: the mask has values from {weight.min():g} to {weight.max():g},"
-            " expected 0 outside and up to 1 inside; make another mask."
+            " expected 0 outside and up to 1 inside; make another mask, as float32 if"
+            " a program wrote bytes."
         )
-    weight = weight / weight.max()
+    weight = np.maximum(weight, 0) / weight.max()
     return np.clip(fourier_crop(weight, size), 0, 1) if size != box else weight
 
 
@@ -124,6 +140,8 @@ class Prepared:
         Poses, refined if the run asked for it [voxel of the unbinned box].
     spread : ndarray, shape (n_steps + 1, 7)
         Root mean square of the fitted pose errors, before each step and at the end.
+    inverted : ndarray of int
+        Particles of inverted contrast; known when they are prepared.
     """
 
     rows: Rows
@@ -131,6 +149,7 @@ class Prepared:
     rotations: NDArray[np.float64]
     shifts: NDArray[np.float64]
     spread: NDArray[np.float64]
+    inverted: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, np.intp))
 
 
 def prepare(
@@ -164,11 +183,15 @@ def prepare(
     by_pytom = options["compat"] == "pytom"
     read = reader(particles, binning)
     residuals = folder / "residuals.npy"
+    # PyTom's own rules know symmetry in averages alone.
+    turns = operations(None if by_pytom else options["symmetry"])
+    symmetric = len(turns) > 1
 
     def make(
         rotations: NDArray[np.float64],
         shifts: NDArray[np.float64],
         pre_masked: bool = True,
+        symmetric: bool = False,
     ) -> Rows:
         return rows(
             read,
@@ -182,6 +205,7 @@ def prepare(
             pre_masked or not by_pytom,
             team,
             (folder / "rows.npy", folder / "weights.npy"),
+            turns if symmetric else None,
         )
 
     rotations, shifts = particles.rotations, particles.shifts / binning
@@ -190,8 +214,12 @@ def prepare(
     if options["focus_mask"] is not None:
         narrow = narrowest_mask(options, particles.box)
 
+    inverted = np.zeros(0, np.intp)
+
     def look(given: Rows) -> None:
+        nonlocal inverted
         if team.leads:
+            inverted = inverted_contrast(given)
             shown = spectrum_before(given, narrow) if project else np.zeros(0)
             np.save(folder / "spectrum_before.npy", shown)
         team.barrier()
@@ -208,13 +236,17 @@ def prepare(
         look(made)
         corrected = correct(made, project, team, residuals)
         spread = np.sqrt(np.mean(corrected.amounts**2, axis=0, keepdims=True))
+    if symmetric:
+        # Poses are errors of single particles, so these come last.
+        made = make(rotations, shifts, symmetric=True)
+        corrected = correct(made, project, team, residuals)
     if narrow is not None:
         corrected = focus(corrected, narrow, team, residuals)
     if by_pytom or options.get("exact", False):
-        made = make(rotations, shifts, pre_masked=False)
+        made = make(rotations, shifts, False, symmetric)
     elif narrow is not None:
         made = focus_rows(made, narrow, team, folder / "rows.npy")
-    return Prepared(made, corrected, rotations, shifts * binning, spread)
+    return Prepared(made, corrected, rotations, shifts * binning, spread, inverted)
 
 
 def spectrum_before(
@@ -247,7 +279,40 @@ def spectrum_before(
     return values * (n / len(ids))
 
 
-def save_prepared(folder: Path, prepared: Prepared, voxel: float | None) -> None:
+def inverted_contrast(given: Rows) -> NDArray[np.intp]:
+    """Return particles whose contrast is that of the others inverted.
+
+    The consensus is in them with a negative factor, by more than noise explains.
+    """
+    found = []
+    common, _ = consensus(given)
+    for i, (x, w) in enumerate(zip(given.x, given.w, strict=True)):
+        seen = w * common
+        power = np.vdot(given.band.multiplicity, np.abs(seen) ** 2)
+        product = np.vdot(given.band.multiplicity, (x * seen.conj()).real)
+        sampled = given.band.multiplicity[w != 0].sum()
+        rest = np.vdot(given.band.multiplicity, np.abs(x - seen) ** 2)
+        # Noise of a part of the box is in fewer independent coefficients.
+        noise = rest / max(sampled, 1) / given.occupancy
+        if product < -CERTAIN * np.sqrt(noise * power):
+            found.append(i)
+    return np.array(found, np.intp)
+
+
+def contrast_warnings(particles: Subtomograms, inverted: NDArray[np.intp]) -> list[str]:
+    """Return a sentence if some particles have the contrast of others inverted."""
+    if len(inverted) == 0:
+        return []
+    first = particles.particles[inverted[0]]
+    return [
+        f"{len(inverted)} of {len(particles)} particles seem to have the contrast of"
+        f" the others inverted, such as {first.file}: bring all to one contrast."
+    ]
+
+
+def save_prepared(
+    folder: Path, prepared: Prepared, voxel: float | None, warnings: Sequence[str] = ()
+) -> None:
     """Write what `prepare` did not write yet to its folder.
 
     ``voxel`` is the edge of one of the (binned) voxels [angstrom].
@@ -274,6 +339,7 @@ def save_prepared(folder: Path, prepared: Prepared, voxel: float | None) -> None
             "coefficients": len(frequencies),
             "voxel": voxel,
             "pose_errors": prepared.spread.tolist(),
+            "warnings": list(warnings),
         },
     )
 
@@ -332,7 +398,7 @@ def masking_on_sample(
     prepared : Prepared
         Their poses and band.
     options : mapping
-        ``mask``, ``focus_mask`` and ``binning`` of the run.
+        ``mask``, ``focus_mask``, ``binning`` and ``symmetry`` of the run.
     """
     n = min(SAMPLE, len(particles))
     ids = np.arange(n) * len(particles) // n
@@ -346,6 +412,7 @@ def masking_on_sample(
             few.wedges,
             where,
             prepared.rows.band,
+            symmetry=operations(options["symmetry"]),
         )
         for where in (mask, None)
     )
@@ -361,6 +428,12 @@ def save_labels(path: str | os.PathLike[str], labels: NDArray[np.integer]) -> No
         np.save(partial, np.asarray(labels, np.int64))
 
 
+def save_scores(path: str | os.PathLike[str], scores: NDArray[np.floating]) -> None:
+    """Write the score of every particle in its class."""
+    with atomic(path) as partial:
+        np.save(partial, np.asarray(scores, np.float64))
+
+
 @dataclass(frozen=True)
 class ClassAverage:
     """The average of a class, and the correlation of its halves.
@@ -370,7 +443,7 @@ class ClassAverage:
     volume : ndarray, shape (box, box, box)
         The average.
     fsc : ndarray, shape (box // 2,)
-        Of the even and the odd members.
+        Of two halves of the members; 0 where there is one half alone.
     n : int
         Number of members.
     """
@@ -386,8 +459,11 @@ def class_average(
     mask: NDArray[np.floating],
     by_pytom: bool,
     team: Team,
+    symmetry: str | None = None,
 ) -> ClassAverage:
     """Return the unbinned average of a class."""
+    turns = operations(symmetry)
+    sides = halves_of(particles, members)
     if by_pytom:
         setting = compat.Setting(
             particles.read,
@@ -397,13 +473,14 @@ def class_average(
             mask,
             0,
             particles.box // 2,
+            symmetry=turns,
         )
         volume = compat.class_average(setting, members, team)
-        halves = [
-            compat.class_average(setting, members[half::2], team)
+        ids = [
+            [i for i, h in zip(members, sides, strict=True) if h == half]
             for half in (0, 1)
-            if members[half::2]
         ]
+        halves = [compat.class_average(setting, half, team) for half in ids if half]
     else:
         parts = averages.sums(
             particles.read,
@@ -412,6 +489,8 @@ def class_average(
             particles.shifts,
             particles.wedges,
             team=team,
+            sides=sides,
+            symmetry=turns,
         )
         volume = averages.average(parts[0] + parts[1])
         halves = [averages.average(part) for part in parts if part.n]
@@ -421,6 +500,16 @@ def class_average(
     return ClassAverage(volume, curve, len(members))
 
 
+def halves_of(particles: Subtomograms, members: Sequence[int]) -> list[int]:
+    """Return the half, 0 or 1, of every member of a class.
+
+    They take turns; copies of one particle, whose noise is the same, are in one half.
+    """
+    data = particles.copies or range(len(particles))
+    turn: dict[int, int] = {}
+    return [turn.setdefault(data[i], len(turn)) % 2 for i in members]
+
+
 def write_results(
     folder: str | os.PathLike[str],
     particles: Subtomograms,
@@ -428,6 +517,7 @@ def write_results(
     options: Mapping[str, Any],
     team: Team,
     names: Sequence[str] | None = None,
+    scores: NDArray[np.floating] | None = None,
 ) -> None:
     """Average the classes and write the lists and tables of a classification.
 
@@ -441,13 +531,16 @@ def write_results(
     particles : Subtomograms
         At the poses at which they are averaged.
     labels : ndarray of int, shape (n,)
-        Classes from 0; -1: unaccounted.
+        Classes from 0; -1: unaccounted. Particles that were left out on import are
+        unaccounted, too.
     options : mapping
-        ``average``, ``mask`` and ``compat`` of the run.
+        ``average``, ``mask``, ``compat`` and ``symmetry`` of the run.
     team : Team
         Shares the members of a class.
     names : sequence of str, optional
         Names of the classes; default: their numbers.
+    scores : ndarray, shape (n,), optional
+        Of the particles in their classes, for the list.
     """
     folder = Path(folder)
     mask = make_mask(options["mask"], particles.box, 1)
@@ -458,6 +551,7 @@ def write_results(
             mask,
             options["compat"] == "pytom",
             team,
+            options.get("symmetry"),
         )
         for c in np.unique(labels[labels >= 0])
     }
@@ -468,7 +562,10 @@ def write_results(
         for c, one in found.items():
             name = f"{options['average']}_{c}"
             write_both(place / name, one.volume, particles.pixel_size)
-            at_half = resolution(one.fsc, particles.pixel_size or 1.0)
+            # Two halves have 1 in the first shell; one half has no resolution.
+            at_half = None
+            if one.fsc[0] > 0:
+                at_half = round(resolution(one.fsc, particles.pixel_size or 1.0), 4)
             entries.append(
                 {
                     "class": c,
@@ -477,11 +574,14 @@ def write_results(
                     "em": f"class_averages/{name}.em",
                     "mrc": f"class_averages/{name}.mrc",
                     "fsc": one.fsc.round(6).tolist(),
-                    "resolution": round(at_half, 4) if one.n > 1 else None,
+                    "resolution": at_half,
                 }
             )
-    table = particles.classified(labels)
+    table = particles.classified(labels, scores).whole()
     table.write(folder / "classified")
+    whole = np.full(len(table), -1)
+    whole[particles.ids] = labels
+    labels = whole
     write_text(folder / "classes.csv", classes_csv(labels))
     write_json(
         folder / "classes.json",

@@ -209,11 +209,11 @@ def assign(scores: NDArray[np.floating], labels: NDArray[np.intp]) -> NDArray[np
     scores : ndarray, shape (n, nclass)
         See `scores`.
     labels : ndarray of int, shape (n,)
-        Present classes.
+        Present classes; -1: in none.
     """
     best: NDArray[np.intp] = scores.argmax(axis=1)
     rows = np.arange(len(scores))
-    stays = scores[rows, labels] >= scores[rows, best]
+    stays = (labels >= 0) & (scores[rows, labels] >= scores[rows, best])
     return np.where(stays, labels, best)
 
 

@@ -15,6 +15,7 @@ from cryokin.errors import InputError
 from cryokin.files import atomic
 from cryokin.io.em import write_em
 from cryokin.io.pytom_xml import (
+    WORST_SCORE_OF_OTHERS,
     write_alignment_list,
     write_particle_list,
     write_swap_list,
@@ -33,6 +34,7 @@ from cryokin.pytom.mco import (
     exmx_iterations,
     model,
     random_start,
+    scores,
     with_best,
 )
 from cryokin.pytom.schedule import schedule
@@ -40,6 +42,7 @@ from cryokin.random import stream
 from cryokin.volume.averages import FLOOR
 from cryokin.volume.bands import Rows, volume_of
 from cryokin.volume.filters import bandpass
+from cryokin.volume.symmetry import operations
 
 COMPAT_STREAM = 1_000_000  # address of the random classes that PyTom starts from
 
@@ -47,6 +50,15 @@ COMPAT_STREAM = 1_000_000  # address of the random classes that PyTom starts fro
 def make_model(prepared: Prepared, options: Mapping[str, Any]) -> Model:
     """Return what MCO works on, in memory."""
     return model(prepared.corrected, options["score"])
+
+
+def scorer(
+    prepared: Prepared, options: Mapping[str, Any]
+) -> Callable[[NDArray[np.intp]], NDArray[np.float64]]:
+    """Return what scores all particles against the averages of given classes."""
+    of_run = make_model(prepared, options)
+    nclass, leave_one_out = options["nclass"], options["leave_one_out"]
+    return lambda labels: scores(of_run, labels, nclass, leave_one_out)
 
 
 def starts(
@@ -66,7 +78,8 @@ def starts(
     of_cpca : ndarray of int, shape (n,), or None
         Classes of CPCA, for ``start_from: cpca``.
     of_list : ndarray of int, shape (n,)
-        Classes of the input.
+        Classes of the input; where they are several, a start from CPCA has them in the
+        place of its last random one.
 
     Raises
     ------
@@ -81,11 +94,17 @@ def starts(
                 f"start_from: labels = the list has {found} classes, more than nclass ="
                 f" {nclass}; raise nclass in the config."
             )
+        # Of one class alone, no start can tell which of several it is.
         if found > 1:
             return [of_list]
         return [random_start(n, nclass, seed, 0)]
     random = [random_start(n, nclass, seed, i) for i in range(options["starts"])]
-    return random if of_cpca is None else [of_cpca, *random]
+    if of_cpca is None:
+        return random
+    # Several classes of the list are one more way to start, as in PyTom.
+    if 1 < int(of_list.max()) + 1 <= nclass and random:
+        random[-1] = of_list
+    return [of_cpca, *random]
 
 
 @dataclass(frozen=True)
@@ -153,7 +172,7 @@ def best_course(
     start, agreement = with_best(objectives, [one.labels[-1] for one in courses])
     best = courses[start]
     number = rank_by_size(best.labels[-1], nclass)
-    best = Course(number[best.labels], best.objective, best.changed)
+    best = Course(renumbered(best.labels, number), best.objective, best.changed)
     report = {
         "start": start,
         "starts": len(courses),
@@ -172,6 +191,11 @@ def best_course(
     return best, report
 
 
+def renumbered(labels: NDArray[np.intp], number: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return labels with the new number of every class; -1 stays -1."""
+    return np.where(labels >= 0, number[labels], -1)
+
+
 def rank_by_size(labels: NDArray[np.intp], nclass: int) -> NDArray[np.intp]:
     """Return the new number of every class, the largest 0; empty ones come last."""
     new = by_size(labels)
@@ -179,6 +203,17 @@ def rank_by_size(labels: NDArray[np.intp], nclass: int) -> NDArray[np.intp]:
     number[labels] = new
     number[number < 0] = np.arange(new.max() + 1, nclass)
     return number
+
+
+def emptied(labels: NDArray[np.integer], nclass: int) -> list[str]:
+    """Return a sentence if fewer classes are left than the run was to find."""
+    left = len(np.unique(labels[labels >= 0]))
+    if left == nclass:
+        return []
+    return [
+        f"{left} of nclass = {nclass} classes are left: the others lost all their"
+        " particles, as there was nothing that these had in common."
+    ]
 
 
 def counts(labels: NDArray[np.integer]) -> list[int]:
@@ -193,11 +228,14 @@ def write_iteration(
     rows: Rows,
     before: NDArray[np.intp],
     after: NDArray[np.intp],
+    scores: NDArray[np.float64],
+    is_last: bool,
 ) -> None:
     """Write an iteration under PyTom's names.
 
     The class averages at its beginning (band-limited, in the common frame, under the
-    mask), and the list with the classes at its end.
+    mask), and the list with the classes and the scores at its end; of the last one
+    also the scores against all averages.
     """
     for c in np.unique(before[before >= 0]).tolist():
         members = np.flatnonzero(before == c)
@@ -209,8 +247,27 @@ def write_iteration(
             folder / f"class{c}" / f"clusterCenter{number}-{c}.em",
             volume_of(average, rows.band).astype(np.float32),
         )
-    listed = particles.classified(after).particles
+        if is_last:
+            write_alignment_list(
+                folder / f"AlignmentList{c}.xml",
+                particles.classified(before).particles,
+                listable(scores[:, c]).tolist(),
+                f"{number}/class{c}/clusterCenter{number}-{c}.em",
+            )
+    listed = particles.classified(after, own_scores(scores, after)).particles
     write_particle_list(folder / "classifiedParticles.xml", listed)
+
+
+def own_scores(
+    scores: NDArray[np.float64], labels: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Return the score of every particle in its class, as lists can have it."""
+    return listable(scores[np.arange(len(labels)), labels])
+
+
+def listable(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return scores with PyTom's worst instead of minus infinity."""
+    return np.maximum(scores, WORST_SCORE_OF_OTHERS)
 
 
 def compat_setting(
@@ -226,13 +283,14 @@ def compat_setting(
         make_mask(options["mask"], particles.box, binning),
         options["highpass"],
         options["lowpass"],
+        symmetry=operations(options["symmetry"]),
     )
 
 
 def run_compat(
     folder: Path, particles: Subtomograms, options: Mapping[str, Any], team: Team
-) -> tuple[NDArray[np.intp], dict[str, Any]]:
-    """Run PyTom's own EXMX and write its files; return classes and what to report."""
+) -> tuple[NDArray[np.intp], NDArray[np.float64], dict[str, Any]]:
+    """Run PyTom's own EXMX, write its files; return classes, scores and a report."""
     setting = compat_setting(particles, options)
     generator = stream(options["rand_seed"], COMPAT_STREAM)
     now, order = compat.initial_lists(
@@ -252,7 +310,7 @@ def run_compat(
                     place / f"AlignmentList{c}.xml",
                     found.before,
                     found.scores[:, c].tolist(),
-                    str(place / name),
+                    f"{number}/{name}",
                 )
             write_particle_list(place / "classifiedParticles.xml", found.particles)
         now = found.particles
@@ -266,8 +324,10 @@ def run_compat(
         )
         if found.changed <= options["end_threshold"]:
             break
-    labels = np.empty(len(particles), np.intp)
+    labels = np.full(len(particles), -1)
     labels[order] = in_order
+    scores = np.full(len(particles), WORST_SCORE_OF_OTHERS)
+    scores[order] = [p.score.value or 0.0 for p in now]
     report = {
         "start": 0,
         "starts": 1,
@@ -275,17 +335,48 @@ def run_compat(
         "agreement": [1.0],
         "iterations": iterations,
     }
-    return labels, report
+    return labels, scores, report
 
 
 def write_course(
-    folder: Path, particles: Subtomograms, rows: Rows, went: Course
-) -> None:
-    """Write the start and all iterations of a run of EXMX under PyTom's names."""
+    folder: Path,
+    particles: Subtomograms,
+    rows: Rows,
+    went: Course,
+    score: Callable[[NDArray[np.intp]], NDArray[np.float64]],
+) -> NDArray[np.float64]:
+    """Write the start and all iterations of a run of EXMX under PyTom's names.
+
+    Parameters
+    ----------
+    folder, particles, rows
+        See `write_iteration`.
+    went : Course
+        The iterations.
+    score : callable
+        Returns the scores of all particles against the averages of given classes.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        Scores of the particles in their final classes.
+    """
     listed = particles.classified(went.labels[0]).particles
     write_particle_list(folder / "RandomisedParticleList.xml", listed)
+    last = len(went.labels) - 2
     for number, (before, after) in enumerate(pairwise(went.labels)):
-        write_iteration(folder / str(number), number, particles, rows, before, after)
+        scores = score(before)
+        write_iteration(
+            folder / str(number),
+            number,
+            particles,
+            rows,
+            before,
+            after,
+            scores,
+            number == last,
+        )
+    return own_scores(scores, went.labels[-1])
 
 
 def searches(
@@ -392,6 +483,10 @@ def anneal_chains(
             "labels": state.labels,
             "best_labels": state.best.labels,
             "best_objective": state.best.objective,
+            # Of a best that came before this round only these are left.
+            "best_scores": own_scores(state.best.scores, state.best.labels)
+            if state.best.scores.size
+            else chain["best_scores"],
             "last_labels": state.last.labels,
             "scores": state.last.scores,
             "objective": state.last.objective,
@@ -470,17 +565,25 @@ def write_annealing(
     rounds: Sequence[Sequence[Mapping[str, Any]]],
     nclass: int,
     temperatures: Sequence[float],
-) -> NDArray[np.intp]:
-    """Write the rounds of the best chain under PyTom's names; return its best classes.
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Write the rounds of the best chain under PyTom's names.
 
     Per round ``classifiedParticles.xml`` (after EXMX), ``swapList.xml`` (moves to a
-    worse class) and ``currentBestParticleList.xml``; classes are numbered by their
-    final size.
+    worse class) and ``currentBestParticleList.xml``, of the last one also the scores
+    against all classes; classes are numbered by their final size.
+
+    Returns
+    -------
+    labels : ndarray of int, shape (n,)
+        Best classes.
+    scores : ndarray, shape (n,)
+        Of the particles in these.
     """
     best = best_chain(rounds[-1])
     final = np.asarray(rounds[-1][best]["best_labels"])
     number = rank_by_size(final, nclass)
-    listed = particles.classified(number[rounds[0][best]["start"]]).particles
+    start = renumbered(np.asarray(rounds[0][best]["start"]), number)
+    listed = particles.classified(start).particles
     write_particle_list(folder / "RandomisedParticleList.xml", listed)
     steps = [*(-np.diff(temperatures)), temperatures[-1]]
     for r, chains in enumerate(rounds):
@@ -489,7 +592,8 @@ def write_annealing(
             break
         place = folder / str(r)
         old, new = chain["last_labels"], chain["labels"]
-        after = particles.classified(number[old]).particles
+        scores = np.asarray(chain["scores"])
+        after = particles.classified(number[old], own_scores(scores, old)).particles
         write_particle_list(place / "classifiedParticles.xml", after)
         write_swap_list(
             place / "swapList.xml",
@@ -506,16 +610,24 @@ def write_annealing(
                 for i in np.flatnonzero(chain["worse"])
             ],
         )
-        write_particle_list(
-            place / "currentBestParticleList.xml",
-            particles.classified(number[chain["best_labels"]]).particles,
+        best_now = particles.classified(
+            number[chain["best_labels"]], np.asarray(chain["best_scores"])
         )
+        write_particle_list(place / "currentBestParticleList.xml", best_now.particles)
+    for c in np.unique(old).tolist():
+        write_alignment_list(
+            place / f"AlignmentList{number[c]}.xml",
+            after,
+            listable(scores[:, c]).tolist(),
+            f"class{number[c]}",
+        )
+    classes: NDArray[np.intp] = number[final]
+    own = np.asarray(rounds[-1][best]["best_scores"])
     write_particle_list(
         folder / "currentBestParticleList.xml",
-        particles.classified(number[final]).particles,
+        particles.classified(classes, own).particles,
     )
-    classes: NDArray[np.intp] = number[final]
-    return classes
+    return classes, own
 
 
 def average_correlations(
@@ -533,12 +645,12 @@ def average_correlations(
     Raises
     ------
     InputError
-        If there are fewer than two classes.
+        If there is no class.
     """
-    if len(volumes) < 2:
+    if len(volumes) == 0:
         raise InputError(
-            f"merge: {len(volumes)} class cannot be merged (allowed: 2 or more); take"
-            " merge out of the config, or classify into more classes."
+            "merge: there is no class that could be merged; take merge out of the"
+            " config, or classify in another way."
         )
     mask = make_mask(options["mask"], volumes[0].shape[0], 1).ravel()
     weight = mask / mask.sum(dtype=np.float64)
@@ -583,6 +695,8 @@ def merge_classes(
 ) -> Merged:
     """Merge classes by number, by height or by the user's groups.
 
+    Where there are no more classes than the number, all stay as they are.
+
     Parameters
     ----------
     matrix : ndarray, shape (n, n)
@@ -592,7 +706,10 @@ def merge_classes(
     labels : sequence of str
         Names of the classes.
     """
-    joined = merge.tree(matrix, how["linkage"], how["manual_compat"])
+    # Classes may have emptied on the way: of one, nothing is left to join.
+    joined = np.empty((0, 4))
+    if len(matrix) > 1:
+        joined = merge.tree(matrix, how["linkage"], how["manual_compat"])
     if "groups" in how:
         of_class = merge.user_groups(how["groups"], labels)
         names = [str(name) for name in how["groups"]]
@@ -602,7 +719,11 @@ def merge_classes(
         return Merged(joined, groups, names, None)
     if "height" in how:
         height = float(how["height"])
-        groups = merge.cut_by_height(joined, height)
+        groups = np.zeros(1, np.intp)
+        if len(joined):
+            groups = merge.cut_by_height(joined, height)
+    elif how["number"] >= len(matrix):
+        groups, height = np.arange(len(matrix)), 0.0
     else:
         groups = merge.cut_by_number(joined, how["number"])
         # Between the last join that was made and the first that was not.

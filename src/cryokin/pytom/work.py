@@ -33,6 +33,7 @@ import numpy as np
 from cryokin.costs import MB, Case, JobWork
 from cryokin.io.counts import Counts
 from cryokin.pytom.schedule import number_of_starts, schedule
+from cryokin.volume.symmetry import operations
 
 #: A file that is there when a job is done, in the folder of the run.
 MARKERS = {
@@ -78,7 +79,10 @@ def jobs_of(
         disk_mb=n * ROW_BYTES / MB,
     )
     steps = 0 if compat else options["pose_refinement"]
-    passes = 1 + steps + (exact and not compat)
+    order = len(operations(options["symmetry"]))
+    passes = 1 + steps + (exact and not compat) * order
+    if order > 1 and not compat:
+        passes += order
     yield JobWork(
         "pytom_prepare",
         "",
@@ -132,13 +136,13 @@ def jobs_of(
             rank_mb=100 + n * 8000 / MB,
             disk_mb=2 * count * n * ROW_BYTES / MB,
         )
-    yield _averages("pytom_class_averages", n, box, nclass)
+    yield _averages("pytom_class_averages", n, box, nclass, order)
     if options["merge"]:
-        yield _averages("hierarchical_merge", n, box, nclass)
+        yield _averages("hierarchical_merge", n, box, nclass, order)
     if options["select"]:
         wanted = options["select"].get("classes") or range(nclass)  # limits: all pass
         part = max(1, n // nclass) * len(wanted)
-        yield _averages("select_classes", part, box, 1, parallel=False)
+        yield _averages("select_classes", part, box, 1, order, parallel=False)
     yield JobWork("pytom_report", "", {"report": 1}, rank_mb=200, disk_mb=3)
 
 
@@ -225,14 +229,14 @@ def _expectation(
 
 
 def _averages(
-    rule: str, n: int, box: int, classes: int, parallel: bool = True
+    rule: str, n: int, box: int, classes: int, order: int, parallel: bool = True
 ) -> JobWork:
-    """Return the averaging of n particles into some classes."""
+    """Return the averaging of n particles, each in some ways, into some classes."""
     volumes = 8 * classes * box**3
     return JobWork(
         rule,
         "",
-        {"libraries": 1, "row": 3 * n, "average_voxel": n * box**3},
+        {"libraries": 1, "row": 3 * n, "average_voxel": order * n * box**3},
         parallel,
         rank_mb=PROCESS_MB + 30 + (40 * box**3 + 8000 * n) / MB,
         disk_mb=(volumes + 2 * ROW_BYTES * n) / MB,

@@ -112,8 +112,10 @@ def read_report(
     """
     imported = read_json(files.imported) if files.imported else {}
     table = _mapping(files.classes, "classes")
+    # Particles that were left out have no poses, components and so on.
+    excluded = [entry["id"] for entry in imported.get("excluded", ())]
     if files.labels:
-        labels = read_labels(files.labels)
+        labels = np.delete(read_labels(files.labels), excluded)
     else:
         labels = np.full(int(imported["n"]), -1, np.int64)
     classes = _classes(files, table["classes"], labels)
@@ -129,7 +131,7 @@ def read_report(
             files, classes=files.merged, labels=table_of_merged, averages=()
         )
         merged = _mapping(files.classes, "classes")
-        labels = read_labels(table_of_merged)
+        labels = np.delete(read_labels(table_of_merged), excluded)
         classes = [
             replace(c, parts=_parts(tree, c.title))
             for c in _classes(files, merged["classes"], labels)

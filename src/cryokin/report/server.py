@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-
 from cryokin.errors import InputError
 from cryokin.selection import check_selection, parse_selection, write_selection
+from cryokin.yaml_files import load_yaml
 
 HOST = "127.0.0.1"
 OWN_NAMES = (HOST, "localhost")
 LARGEST_SELECTION = 1_000_000  # a thousand classes take some 10 kB [byte]
+PATIENCE = 30.0  # with who says nothing, or not all [s]
 POLICY = "default-src 'none'; "  # how the policy of a page begins
 
 
@@ -95,10 +95,7 @@ class SelectionServer(ThreadingHTTPServer):
         InputError
             If it is no selection of classes that the run has.
         """
-        try:
-            content = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise InputError("the selection is no YAML; load the page again.") from None
+        content = load_yaml(text, "the selection")
         selection = parse_selection(content, "the selection")
         shown = page_data(self.page.read_text(encoding="utf-8"))
         known = [entry["k"] for entry in shown.get("classes", ())]
@@ -120,6 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: SelectionServer
     server_version = "cryokin"
     sys_version = ""
+    timeout = PATIENCE
 
     def do_GET(self) -> None:
         """Send the page, or the selection that there is."""
@@ -146,7 +144,8 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if name != "selection.yaml":
             return self._say(HTTPStatus.NOT_FOUND, "only selection.yaml can be saved")
-        if not length.isdigit() or int(length) > LARGEST_SELECTION:
+        is_number = length.isascii() and length.isdigit() and len(length) < 20
+        if not is_number or int(length) > LARGEST_SELECTION:
             return self._say(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "this is no selection"
             )
@@ -161,9 +160,14 @@ class _Handler(BaseHTTPRequestHandler):
         """Return the part of the path behind the token, or None after a refusal."""
         host = self.headers.get("Host", "")
         origin = self.headers.get("Origin")
-        token, _, name = urlsplit(self.path).path.lstrip("/").partition("/")
+        try:
+            named = urlsplit(f"//{host}").hostname
+            path = urlsplit(self.path).path
+        except ValueError:  # no address at all
+            named, path = None, ""
+        token, _, name = path.lstrip("/").partition("/")
         allowed = (
-            urlsplit(f"//{host}").hostname in OWN_NAMES
+            named in OWN_NAMES
             # A browser tells where a change comes from; a page of another port or
             # a file is another page, too.
             and (origin == f"http://{host}" or (origin is None and not changes))

@@ -80,15 +80,17 @@ def sums(
     kernel: Kernel = "spline",
     mask: NDArray[np.floating] | None = None,
     team: Team | None = None,
+    sides: Sequence[int] | None = None,
+    symmetry: NDArray[np.float64] | None = None,
 ) -> tuple[Sums, Sums]:
-    """Return the sums over the even and the odd members.
+    """Return the sums over two halves of the members.
 
     Parameters
     ----------
     read : callable
         Returns the subtomogram of a particle by its id.
     members : sequence of int
-        Ids; even and odd count places in this list.
+        Ids.
     rotations, shifts, wedges
         Of all particles, by id; see `cryokin.volume.bands.rows`.
     kernel : {"spline", "pytom"}
@@ -98,6 +100,11 @@ def sums(
         common frame; default: the whole box.
     team : Team, optional
         Shares the members; the result does not depend on it.
+    sides : sequence of int, optional
+        The half, 0 or 1, of every member; default: they take turns.
+    symmetry : ndarray, shape (order, 3, 3), optional
+        Rotations that leave the structure as it is: every member is added in each of
+        these ways to lie.
 
     Raises
     ------
@@ -109,16 +116,22 @@ def sums(
             "a class average of 0 particles was asked for; leave empty classes out."
         )
 
+    turns = np.eye(3)[None] if symmetry is None else symmetry
+    half_of = [place % 2 for place in range(len(members))] if sides is None else sides
+
     def block(start: int) -> tuple[Sums, Sums]:
         halves: list[Sums | None] = [None, None]
         for place in range(start, min(start + BLOCK, len(members))):
-            i = members[place]
-            one = _one(read(i), rotations[i], shifts[i], wedges[i], kernel, mask)
-            before = halves[place % 2]
-            halves[place % 2] = one if before is None else before + one
-        even, odd = halves
-        assert even is not None  # a block starts at an even place
-        return even, odd if odd is not None else empty(even.box)
+            i, half = members[place], half_of[place]
+            volume = read(i)
+            for turn in turns:
+                placed = rotations[i] @ turn
+                one = _one(volume, placed, shifts[i], wedges[i], kernel, mask)
+                before = halves[half]
+                halves[half] = one if before is None else before + one
+        box = next(half.box for half in halves if half is not None)
+        first, second = (empty(box) if half is None else half for half in halves)
+        return first, second
 
     parts = (team or Team()).map(block, range(0, len(members), BLOCK))
     even, odd = parts[0]

@@ -19,10 +19,9 @@ from cryokin.errors import InputError
 from cryokin.parallel import Team, in_blocks
 from cryokin.volume.filters import bandpass_weight, frequencies
 from cryokin.volume.resample import Kernel, align, centred
-from cryokin.volume.wedge import Wedge, common_frame_weight
+from cryokin.volume.wedge import WEAKEST_CTF, Wedge, common_frame_weight
 
 BLOCK = 32  # particles per piece of work; a constant, so that ranks do not matter
-WEAKEST_CTF = 0.05  # coefficients under a weaker CTF hold noise alone and are dropped
 
 
 @dataclass(frozen=True)
@@ -233,6 +232,39 @@ def row(
     return x * np.float32(scale), w
 
 
+def symmetric_row(
+    volume: NDArray[np.floating],
+    rotation: NDArray[np.float64],
+    shift: ArrayLike,
+    wedge: Wedge,
+    mask: NDArray[np.floating] | None,
+    band: Band,
+    symmetry: NDArray[np.float64],
+) -> tuple[NDArray[np.complex64], NDArray[np.float32]]:
+    """Return the row of one particle of a symmetric structure, see `row`.
+
+    A particle lies in the common frame in as many ways as there are rotations that
+    leave the structure as it is. A symmetric average explains all of these alike, and
+    of the coefficients ``x_g`` under the weights ``w_g`` it needs to know no more than
+    the sums of ``w_g x_g`` and of ``w_g^2``. So the row is the first over the root of
+    the second: signal times the root of the second, and the noise of one coefficient.
+
+    Parameters
+    ----------
+    symmetry : ndarray, shape (order, 3, 3)
+        The rotations, see `cryokin.volume.symmetry`; the others as of `row`.
+    """
+    signal = np.zeros(len(band), np.complex128)
+    weight = np.zeros(len(band))
+    for turn in symmetry:
+        x, w = row(volume, rotation @ turn, shift, wedge, mask, band)
+        signal += w * x
+        weight += np.square(w, dtype=np.float64)
+    root = np.sqrt(weight)
+    x = np.divide(signal, root, np.zeros_like(signal), where=root > 0)
+    return x.astype(np.complex64), root.astype(np.float32)
+
+
 def rows(
     read: Callable[[int], NDArray[np.floating]],
     rotations: NDArray[np.float64],
@@ -244,6 +276,7 @@ def rows(
     own_wedge: bool = True,
     team: Team | None = None,
     files: tuple[Path, Path] | None = None,
+    symmetry: NDArray[np.float64] | None = None,
 ) -> Rows:
     """Return the rows of many particles, see `row`.
 
@@ -263,22 +296,18 @@ def rows(
         Shares the particles; the result does not depend on it.
     files : tuple of two paths, optional
         Files (.npy) for ``x`` and ``w``, which are mapped then, not held in memory.
+    symmetry : ndarray, shape (order, 3, 3), optional
+        Rotations that leave the structure as it is, see `symmetric_row`.
     """
 
+    def one(i: int) -> tuple[NDArray[np.complex64], NDArray[np.float32]]:
+        given = (read(i), rotations[i], shifts[i], wedges[i], mask, band)
+        if symmetry is not None and len(symmetry) > 1:
+            return symmetric_row(*given, symmetry)
+        return row(*given, kernel, own_wedge)
+
     def block(part: slice) -> tuple[NDArray[np.complex64], NDArray[np.float32]]:
-        found = [
-            row(
-                read(i),
-                rotations[i],
-                shifts[i],
-                wedges[i],
-                mask,
-                band,
-                kernel,
-                own_wedge,
-            )
-            for i in range(part.start, part.stop)
-        ]
+        found = [one(i) for i in range(part.start, part.stop)]
         return np.stack([x for x, _ in found]), np.stack([w for _, w in found])
 
     x, w = in_blocks(block, len(rotations), BLOCK, team or Team(), files)

@@ -20,7 +20,9 @@ from cryokin.errors import InputError
 from cryokin.io import pytom_xml
 from cryokin.io.em import read_em
 from cryokin.volume import euler
+from cryokin.volume.filters import filtered, frequencies
 
+WEAKEST_CTF = 0.05  # coefficients under a weaker CTF hold noise alone and are dropped
 IN_PLANE = 1e-4  # |kz| up to which a frequency lies in the untilted plane
 
 
@@ -134,13 +136,40 @@ class WeightVolume:
         # A volume of another size than the box samples the same physical frequencies.
         scale = shape / np.array(box)
         points = np.moveaxis(k[..., ::-1] * scale + shape // 2, -1, 0)
+        # An even volume holds the frequency -n/2 alone, which is n/2 as well.
         weight: NDArray[np.float64] = ndimage.map_coordinates(
-            np.asarray(self.volume, np.float64), points, order=1, mode="nearest"
+            np.asarray(self.volume, np.float64), points, order=1, mode="grid-wrap"
         )
         return weight
 
 
 EVERYTHING = TiltWedge()
+
+
+def unmultiplied(volume: NDArray[np.floating], wedge: Wedge) -> NDArray[np.float32]:
+    """Return a CTF-premultiplied subtomogram as others are: signal times weight, noise.
+
+    The sum over images ``i`` of ``CTF_i (CTF_i F + n_i)`` has the signal ``W F`` and
+    noise of variance ``W``, with ``W`` the sum of ``CTF_i^2``. Divided by ``w``, the
+    square root of W, it is ``w F`` and white noise.
+
+    Parameters
+    ----------
+    volume : ndarray, shape (n_z, n_y, n_x)
+        The subtomogram in its own frame.
+    wedge : Wedge
+        Its weight ``w``, about 1 where it is largest.
+
+    Returns
+    -------
+    ndarray, shape (n_z, n_y, n_x)
+        0 at frequencies of a weight below `WEAKEST_CTF`.
+    """
+    n_z, n_y, n_x = volume.shape
+    box = (n_z, n_y, n_x)
+    w = wedge.weight(frequencies(box), box)
+    strong = w >= WEAKEST_CTF
+    return filtered(volume, strong / np.where(strong, w, 1)).astype(np.float32)
 
 
 def common_frame_weight(
@@ -176,26 +205,20 @@ def centred_weight(
     """Return a weight volume in full size with the zero frequency at n // 2.
 
     Full volumes are taken as centred already. Half volumes have the zero frequency at
-    index 0; PyTom halves z, RELION halves x.
+    index 0; PyTom halves z, RELION halves x. RELION 4 and 5 put the number of images
+    behind each frequency below the weights in one file; it is not used.
 
     Raises
     ------
     InputError
         If the shape is neither a cube nor half of one.
     """
-    n_z, n_y, n_x = volume.shape
-    half = n_y // 2 + 1
-    if n_z == n_y == n_x:
+    n_z, n_y = volume.shape[:2]
+    axis = halved_axis(volume.shape, path)
+    if axis is None:
         return np.asarray(volume, np.float64)
-    if n_x == n_y and n_z == half:
-        axis = 0
-    elif n_z == n_y and n_x == half:
-        axis = 2
-    else:
-        raise InputError(
-            f"{path}: a weight volume of {n_x} x {n_y} x {n_z} voxels is neither a cube"
-            " nor half of one along x or z; give the weight of the particle's box."
-        )
+    if n_z == 2 * n_y:
+        return centred_weight(volume[:n_y], path)
     index = np.arange(n_y) - n_y // 2
     full = np.empty((n_y,) * 3)
     k = np.meshgrid(index, index, index, indexing="ij")
@@ -203,6 +226,31 @@ def centred_weight(
     places = tuple(np.where(flip, -part, part) % n_y for part in k)
     full[:] = np.asarray(volume, np.float64)[places]
     return full
+
+
+def halved_axis(
+    shape: tuple[int, ...], path: str | os.PathLike[str] = "weight volume"
+) -> int | None:
+    """Return which axis a weight volume is half of, see `centred_weight`; None: whole.
+
+    Raises
+    ------
+    InputError
+        If the shape is none of a weight volume.
+    """
+    n_z, n_y, n_x = shape
+    half = n_y // 2 + 1
+    if n_z == n_y == n_x:
+        return None
+    if n_x == n_y and n_z == half:
+        return 0
+    if n_z in (n_y, 2 * n_y) and n_x == half:
+        return 2
+    raise InputError(
+        f"{path}: a weight volume of {n_x} x {n_y} x {n_z} voxels is neither a cube"
+        " nor half of one along x or z, nor two halves as RELION 4 writes them; give"
+        " the weight of the particle's box."
+    )
 
 
 def from_particle(
