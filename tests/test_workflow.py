@@ -855,11 +855,8 @@ def test_images_are_inputs(place, particles):
 
     for name, rule in (
         ("classes.csv", "isac_class_averages"),
-        ("report/gallery.png", "isac_report"),
         ("coefficients.npy", "isac_shrink"),
-        ("2dalignment/aqfinal.hdf", "isac_prealign"),
         ("generation_0001/round_0001/left.txt", "isac_candidates_round"),
-        ("generation_0001/generation_1_accounted.txt", "isac_account"),
     ):
         content, known = (results / name).read_bytes(), (results / name).stat()
         (results / name).rename(results / "kept")
