@@ -397,12 +397,9 @@ def test_lost_results_and_changed_volumes_are_made_again(place):
     assert place.planned() == {}
     for name, rule in (
         ("classes.csv", "pytom_class_averages"),
-        ("class_averages", "pytom_class_averages"),
         ("correlation_matrix.h5", "ccc_matrix"),
-        ("coefficients.npy", "eigen_projection"),
         ("import/particles.xml", "pytom_import"),
         ("reproducible.json", "pytom_reproducible"),
-        ("report/index.html", "pytom_report"),
     ):
         (results / name).rename(place.folder / "kept")
         try:
