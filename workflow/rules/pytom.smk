@@ -507,7 +507,7 @@ rule pytom_reproducible:
 rule hierarchical_merge:
     input:
         imported=IMPORT_3D,
-        poses="results/{run}/prepared/poses.npz",
+        prepared=PREPARED,
         labels=final_labels,
         averages="results/{run}/class_averages",
         classes="results/{run}/classes.json",
@@ -542,11 +542,12 @@ rule hierarchical_merge:
     params:
         options=options(*AVERAGE_OPTIONS, "merge", "lowpass", "highpass", "binning"),
         imported="results/{run}/import",
+        prepared="results/{run}/prepared",
     message:
         "{wildcards.run}: merging classes that are alike"
     shell:
         f"{MPI_SCRIPT}/pytom_merge.py --imported {{params.imported}}"
-        " --poses {input.poses} --labels {input.labels} --classes {input.classes}"
+        " --prepared {params.prepared} --labels {input.labels} --classes {input.classes}"
         " --options {params.options:q} --folder results/{wildcards.run}/merged"
         " --merged-labels {output.labels} --merge {output.merge}"
         " --ranks {resources.tasks} > {log} 2>&1"

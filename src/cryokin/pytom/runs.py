@@ -29,6 +29,7 @@ from cryokin.pytom.mco import (
     Classification,
     Model,
     adjusted_rand_index,
+    class_sums,
     exmx,
     exmx_iterations,
     model,
@@ -529,17 +530,7 @@ def average_correlations(
         Averages, unbinned.
     options : mapping
         ``mask``, ``lowpass`` and ``highpass`` [Fourier pixel, the same unbinned].
-
-    Raises
-    ------
-    InputError
-        If there are fewer than two classes.
     """
-    if len(volumes) < 2:
-        raise InputError(
-            f"merge: {len(volumes)} class cannot be merged (allowed: 2 or more); take"
-            " merge out of the config, or classify into more classes."
-        )
     mask = make_mask(options["mask"], volumes[0].shape[0], 1).ravel()
     weight = mask / mask.sum(dtype=np.float64)
     inside = np.stack(
@@ -578,21 +569,47 @@ class Merged:
     height: float | None
 
 
+def difference_tree(
+    prepared: Prepared, labels: NDArray[np.intp], classes: Sequence[int]
+) -> NDArray[np.float64]:
+    """Return the tree of classes by how significantly they differ.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        The particles.
+    labels : ndarray of int, shape (n,)
+        Their classes.
+    classes : sequence of int
+        Those that are compared, in the order of the leaves.
+    """
+    corrected = prepared.corrected
+    of_run = model(corrected)
+    numbers = {c: i for i, c in enumerate(classes)}
+    rows = np.array([numbers.get(c, -1) for c in labels.tolist()])
+    signal, weight = class_sums(of_run, rows, len(classes))
+    return merge.significance_tree(
+        signal / np.sqrt(of_run.noise),
+        weight,
+        np.repeat(corrected.strength, 2),
+        prepared.rows.occupancy,
+    )
+
+
 def merge_classes(
-    matrix: NDArray[np.float64], how: Mapping[str, Any], labels: Sequence[str]
+    joined: NDArray[np.float64], how: Mapping[str, Any], labels: Sequence[str]
 ) -> Merged:
     """Merge classes by number, by height or by the user's groups.
 
     Parameters
     ----------
-    matrix : ndarray, shape (n, n)
-        Correlations of the averages of the classes.
+    joined : ndarray, shape (n - 1, 4)
+        The tree of the classes, see `cryokin.pytom.merge`.
     how : mapping
         The option ``merge``.
     labels : sequence of str
         Names of the classes.
     """
-    joined = merge.tree(matrix, how["linkage"], how["manual_compat"])
     if "groups" in how:
         of_class = merge.user_groups(how["groups"], labels)
         names = [str(name) for name in how["groups"]]
@@ -607,6 +624,6 @@ def merge_classes(
         groups = merge.cut_by_number(joined, how["number"])
         # Between the last join that was made and the first that was not.
         heights = [0.0, *joined[:, 2].tolist(), float(joined[-1, 2]) * 1.1]
-        made = len(matrix) - how["number"]
+        made = len(labels) - how["number"]
         height = (heights[made] + heights[made + 1]) / 2
     return Merged(joined, groups, [str(g) for g in range(groups.max() + 1)], height)

@@ -290,8 +290,11 @@ def _tree(
         averages={str(c.number): c.average for c in classes if c.average is not None},
         sizes={str(c.number): int((labels == c.number).sum()) for c in classes},
     )
-    if (options.get("merge") or {}).get("manual_compat"):
+    how = options.get("merge") or {}
+    if how.get("manual_compat"):
         return replace(tree, measure="distance of rows of |1 - correlation|")
+    if how.get("linkage") == "significance":
+        return replace(tree, measure="difference [standard deviations of noise]")
     return tree
 
 
