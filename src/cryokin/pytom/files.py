@@ -36,7 +36,7 @@ from cryokin.volume.resample import binned_size, fourier_crop
 SPECTRUM = 64  # eigenvalues that show pose errors
 SPECTRUM_OF = 2000  # particles at most that these are computed from
 SAMPLE = 32  # particles that show what masking once does to their correlations
-ARRAYS = ("consensus", "whitening", "amounts", "errors", "strength")
+ARRAYS = ("consensus", "whitening", "amounts", "errors", "strength", "occupancy")
 
 
 def load_import(folder: str | os.PathLike[str]) -> Subtomograms:
@@ -285,6 +285,7 @@ def load_prepared(folder: str | os.PathLike[str]) -> Prepared:
     residuals = np.load(folder / "residuals.npy", mmap_mode="r")
     with np.load(folder / "corrected.npz") as kept, np.load(folder / "poses.npz") as at:
         arrays = {name: kept[name] for name in ARRAYS}
+        arrays["occupancy"] = float(arrays["occupancy"])
         corrected = Corrected(band=made.band, y=residuals, w=made.w, **arrays)
         return Prepared(made, corrected, at["rotations"], at["shifts"], at["spread"])
 

@@ -592,7 +592,7 @@ def difference_tree(
         signal / np.sqrt(of_run.noise),
         weight,
         np.repeat(corrected.strength, 2),
-        prepared.rows.occupancy,
+        corrected.occupancy,
     )
 
 
