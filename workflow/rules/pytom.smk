@@ -290,7 +290,8 @@ rule eigen_projection:
         runtime=minutes(60, 60),
     params:
         options=options(
-            *("neig", "compat", "pose_errors"), *("mask", "focus_mask", "binning")
+            *("neig", "nclass", "rand_seed", "compat"),
+            *("pose_errors", "mask", "focus_mask", "binning")
         ),
         imported="results/{run}/import",
         prepared="results/{run}/prepared",
@@ -305,7 +306,8 @@ rule eigen_projection:
 
 rule kmeans:
     input:
-        "results/{run}/coefficients.npy",
+        coefficients="results/{run}/coefficients.npy",
+        eigen="results/{run}/eigen.json",
     output:
         "results/{run}/cpca/labels.npy",
     log:
@@ -324,7 +326,8 @@ rule kmeans:
     message:
         "{wildcards.run}: grouping particles by their components"
     shell:
-        f"{SCRIPT}/pytom_kmeans.py --coefficients {{input}}"
+        f"{SCRIPT}/pytom_kmeans.py --coefficients {{input.coefficients}}"
+        " --eigen {input.eigen}"
         " --options {params.options:q} --labels {output} > {log} 2>&1"
 
 
