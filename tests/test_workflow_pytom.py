@@ -215,7 +215,7 @@ ANNEALING = {"mco_ac_round", "mco_ac"}
         (
             "maximised",
             {"rand_seed": 4},
-            {"kmeans"} | EXMX | FROM_CLASSES_ON | SELECTING,
+            {"eigen_projection", "kmeans"} | EXMX | FROM_CLASSES_ON | SELECTING,
         ),
         ("maximised", {"starts": 4}, EXMX | FROM_CLASSES_ON | SELECTING),
         ("maximised", {"merge": {"height": 9.5}}, SELECTING),

@@ -290,8 +290,8 @@ rule eigen_projection:
         runtime=minutes(60, 60),
     params:
         options=options(
-            *("neig", "nclass", "rand_seed", "compat"),
-            *("pose_errors", "mask", "focus_mask", "binning")
+            *("neig", "rand_seed", "compat"),
+            *("pose_errors", "mask", "focus_mask", "binning"),
         ),
         imported="results/{run}/import",
         prepared="results/{run}/prepared",

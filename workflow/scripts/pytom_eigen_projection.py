@@ -37,7 +37,7 @@ def main() -> None:
     if neig == "auto" and by_pytom:
         neig = min(cpca.TOLD, len(matrix))
     elif neig == "auto":
-        count = min(2 * cpca.TOLD + options["nclass"], max(1, len(matrix) // 4))
+        count = min(cpca.TRIED, max(1, len(matrix) // 4))
         leading = cpca.components(matrix, count)
         shared = cpca.reproduced(matrix, leading, options["rand_seed"])
         neig = cpca.number_used(shared)

@@ -8,16 +8,19 @@ no noise: how far a class follows the beam is told beside every class.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cryokin.files import read_json
 from cryokin.random import stream
 
 BLOCK = 512  # particles whose neighbours are looked for at a time
 PERMUTATIONS = 199
-FOLLOWS = 0.5  # share of a class's neighbours, above chance, from which on it is told
+FOLLOWS = 0.3  # share of a class's neighbours, above chance, from which on it is told
 SIGNIFICANT = 0.01  # chance of as much among classes that do not know of the beam
 
 
@@ -104,3 +107,61 @@ def follows_beam(
         int(c): Beam(float(share), float(p))
         for c, share, p in zip(names, found, chance, strict=True)
     }
+
+
+def without_wedge(
+    labels: NDArray[np.integer], directions: NDArray[np.floating]
+) -> tuple[NDArray[np.intp], list[int]]:
+    """Return labels in which classes that may be only the wedge are unaccounted.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (n,)
+        Classes from 0; -1: unaccounted.
+    directions : ndarray, shape (n, 3)
+        See `neighbours`.
+
+    Returns
+    -------
+    labels : ndarray of int, shape (n,)
+        With -1 for the members of such classes.
+    sizes : list of int
+        How many members each of them had.
+    """
+    only = [c for c, beam in follows_beam(directions, labels).items() if beam.only]
+    kept = np.where(np.isin(labels, only), -1, labels)
+    return kept, [int(np.count_nonzero(labels == c)) for c in only]
+
+
+def sentence(names: Sequence[str]) -> str:
+    """Return what is said of classes that may be only the missing wedge, or nothing."""
+    if not names:
+        return ""
+    several = len(names) > 1
+    return (
+        f"{'Classes' if several else 'Class'} {', '.join(names)} may be nothing but the"
+        f" missing wedge: {'their' if several else 'its'} members are told from the"
+        " others by the direction of the beam."
+    )
+
+
+def said(results: Path) -> list[str]:
+    """Return what is to be said of the wedge when a run has ended.
+
+    Parameters
+    ----------
+    results : path
+        ``results/<run>``.
+    """
+    merged, own = results / "merged/classes.json", results / "classes.json"
+    table = merged if merged.is_file() else own
+    classes = read_json(table)["classes"] if table.is_file() else []
+    sentences = [sentence([c["name"] for c in classes if c.get("only_wedge")])]
+    agreed = results / "reproducible.json"
+    aside = read_json(agreed).get("only_wedge", []) if agreed.is_file() else []
+    if aside:
+        sentences.append(
+            f"{sum(aside)} particles are unaccounted because their classes,"
+            " reproducible though they were, are nothing but the missing wedge."
+        )
+    return [one for one in sentences if one]

@@ -23,6 +23,7 @@ LEAST_VARIANCE = 1e-6  # of a mixture, relative to the variance of the data
 SPLITS = 4  # of the particles into halves, to see which components both find
 HALVES = 1  # address of their random streams
 REPRODUCED = 0.5  # least share of signal in a component that is used
+TRIED = 12  # leading components among which those that are reproduced are sought
 TOLD = 4  # components that are told, at least, though fewer are used
 
 Clustering = Literal["mixture", "kmeans"]

@@ -25,6 +25,7 @@ from cryokin.io.subtomograms import Subtomograms
 from cryokin.io.volumes import read_volume, write_both
 from cryokin.parallel import Team
 from cryokin.pytom import ccc, compat
+from cryokin.pytom.beam import follows_beam
 from cryokin.pytom.cpca import components
 from cryokin.pytom.focus import focus, focus_rows
 from cryokin.pytom.pose_errors import Corrected, correct, refine
@@ -464,6 +465,7 @@ def write_results(
     }
     if not team.leads:
         return
+    beams = follows_beam(particles.rotations[:, 2, :], labels)
     entries = []
     with atomic_folder(folder / "class_averages") as place:
         for c, one in found.items():
@@ -479,6 +481,8 @@ def write_results(
                     "mrc": f"class_averages/{name}.mrc",
                     "fsc": one.fsc.round(6).tolist(),
                     "resolution": round(at_half, 4) if one.n > 1 else None,
+                    "beam": round(beams[c].share, 4),
+                    "only_wedge": beams[c].only,
                 }
             )
     table = particles.classified(labels)

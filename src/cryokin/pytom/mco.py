@@ -263,7 +263,7 @@ def mixture_gain(gains: NDArray[np.float64]) -> float:
 def _likelihoods(
     gains: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return likelihoods relative to each particle's best, and the logarithm of that."""
+    """Return likelihoods relative to each particle's best, and the log of the best."""
     top = gains.max(axis=1)
     top = np.where(np.isfinite(top), top, 0)  # of a particle in the only class
     likely = np.exp(gains - top[:, None])

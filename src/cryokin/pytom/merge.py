@@ -48,7 +48,10 @@ def differences(
     squares = (both * joint * np.square(mean[0] - mean[1:])).sum(axis=1)
     deviation = np.sqrt(2 * np.square(both).sum(axis=1) / occupancy)
     above = squares - both.sum(axis=1)
-    return np.divide(above, deviation, np.zeros(len(above)), where=deviation > 0)
+    counted: NDArray[np.float64] = np.divide(
+        above, deviation, np.zeros(len(above)), where=deviation > 0
+    )
+    return counted
 
 
 def significance_tree(
@@ -77,14 +80,15 @@ def significance_tree(
     """
     n = len(signal)
     _refuse_too_few(n)
-    sums = [np.array(part, np.float64) for part in (signal, weight)]
+    signals, weights = np.array(signal, np.float64), np.array(weight, np.float64)
     groups = {i: (i, 1) for i in range(n)}  # row of the sums, number of classes
     apart = np.full((2 * n - 1, 2 * n - 1), np.inf)
 
     def compare(group: int, others: list[int]) -> None:
         rows = [groups[one][0] for one in (group, *others)]
-        parts = (part[rows] for part in sums)
-        apart[group, others] = differences(*parts, emphasis, occupancy)
+        apart[group, others] = differences(
+            signals[rows], weights[rows], emphasis, occupancy
+        )
 
     for group in range(n - 1):
         compare(group, list(range(group + 1, n)))
@@ -96,8 +100,8 @@ def significance_tree(
         (row, size), (other, more) = groups.pop(a), groups.pop(b)
         apart[[a, b]] = apart[:, [a, b]] = np.inf
         joined.append((min(a, b), max(a, b), height, size + more))
-        for part in sums:
-            part[row] += part[other]
+        signals[row] += signals[other]
+        weights[row] += weights[other]
         groups[new] = (row, size + more)
         if len(groups) > 1:
             compare(new, [one for one in groups if one != new])

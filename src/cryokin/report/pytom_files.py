@@ -160,6 +160,7 @@ def read_report(
         shifts=read_shifts(files.poses) if files.poses else None,
         runs=int(agreed.get("runs", 0)),
         agreement=_number(agreed.get("agreement")),
+        set_aside=agreed.get("only_wedge", ()),
         checksum=sha256(files.classes) if files.classes else "",
         usage=read_usage(files.results, run, options, imported),
         provenance=provenance_of_run(options, imported),
@@ -247,6 +248,8 @@ def _classes(
                 frequency=np.asarray(frequency, np.float64),
                 resolution=_number(entry.get("resolution")),
                 name="" if name == str(number) else name,
+                beam=_number(entry.get("beam")),
+                only_wedge=bool(entry.get("only_wedge", False)),
             )
         )
     return classes
