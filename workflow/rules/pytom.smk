@@ -497,7 +497,7 @@ rule pytom_reproducible:
         mem_mb=memory(800, 2, 1),
         runtime=minutes(240, 60),
     params:
-        options=existing_options("nclass", "rand_seed", "reproducible", "starts"),
+        options=options("nclass", "rand_seed", "reproducible"),
         prepared="results/{run}/prepared",
     message:
         "{wildcards.run}: classes that independent runs agree on"

@@ -15,8 +15,6 @@ from cryokin.pytom.cpca import by_size
 from cryokin.pytom.files import load_prepared, save_labels
 from cryokin.pytom.reproducible import classify, shares
 
-STARTS = 10  # random starts of a run, where the method has no option for it
-
 
 def main() -> None:
     """Run several times, match the partitions, leave out who does not agree."""
@@ -38,7 +36,6 @@ def main() -> None:
         options["nclass"],
         options["rand_seed"],
         options["reproducible"]["runs"],
-        max(options.get("starts", STARTS), 1),
         team=team,
     )
     # What is reproduced may be the wedge, which is no noise.
