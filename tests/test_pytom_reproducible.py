@@ -19,8 +19,8 @@ def test_classes_of_a_clear_difference_are_reproduced():
     assert index > 0.95
 
 
-def test_half_of_few_particles_is_enough_to_start_from():
-    """Random starts of 20 particles find classes of their noise, each run others."""
+def test_what_runs_agree_on_among_few_particles_is_right():
+    """Each run has seen but twenty of them."""
     right = accounted = 0
     for seed in range(3):
         weak = simulate((20, 20), noise=1.3, difference=2.0, seed=seed)
