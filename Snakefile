@@ -7,6 +7,7 @@ from cryokin.config import check_config_files, draw_seeds, load_runs
 from cryokin.errors import InputError
 from cryokin.io.counts import count_particles
 from cryokin.progress import Watch
+from cryokin.pytom.beam import said
 
 min_version("9.27")
 
@@ -64,6 +65,9 @@ onstart:
 
 onsuccess:
     PROGRESS.stop()
+    for run in RUNS_3D:
+        for sentence in said(Path("results", run)):
+            print(f"{run}: {sentence}", file=sys.stderr)
 
 
 onerror:

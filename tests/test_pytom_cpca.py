@@ -151,3 +151,34 @@ def test_many_particles_have_the_components_of_the_dense_solver(monkeypatch):
         monkeypatch.undo()
         np.testing.assert_allclose(sparse.coefficients, dense.coefficients, atol=1e-10)
         assert sparse.total == dense.total
+
+
+def with_axes(n, strengths, seed=0):
+    """A correlation matrix of particles that vary along some axes, and in noise."""
+    rng = np.random.default_rng(seed)
+    axes = np.linalg.qr(rng.normal(size=(2000, len(strengths))))[0]
+    signal = (rng.normal(size=(n, len(strengths))) * strengths) @ axes.T
+    rows = signal + rng.normal(size=(n, 2000)) / np.sqrt(2000)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows @ rows.T
+
+
+@pytest.mark.parametrize(
+    ("strengths", "expected"), [([0.5], 1), ([0.6, 0.5, 0.45], 3), ([0.0], None)]
+)
+def test_components_that_halves_do_not_share_are_not_used(strengths, expected):
+    for seed in range(3):
+        matrix = with_axes(200, np.array(strengths), seed)
+        leading = cpca.components(matrix, 8)
+        shared = cpca.reproduced(matrix, leading, 1)
+        assert (shared >= 0).all() and (shared <= 1).all()
+        if expected is None:
+            assert (shared < cpca.REPRODUCED).all()
+        else:
+            assert cpca.number_used(shared) == expected
+            assert shared[:expected].min() > 2 * shared[expected:].max()
+
+
+def test_one_component_is_used_at_least():
+    assert cpca.number_used(np.array([0.1, 0.3, 0.2])) == 2
+    assert cpca.number_used(np.array([0.9, 0.1, 0.6, 0.2])) == 3

@@ -3,6 +3,7 @@ import pytest
 
 from cryokin.errors import InputError
 from cryokin.pytom import merge
+from cryokin.pytom.mco import adjusted_rand_index
 from cryokin.pytom.runs import average_correlations, emptied, merge_classes
 
 BLOCKS = 0.1 + np.kron(np.eye(2), [[0.9, 0.7], [0.7, 0.9]])
@@ -15,6 +16,47 @@ def test_heights_are_distances_of_classes():
 def test_the_manuals_recipe():
     heights = merge.tree(BLOCKS, manual_compat=True)[:, 2]
     np.testing.assert_allclose(heights, [0.28284271, 0.28284271, 1.61245155])
+
+
+def split_classes(sizes, truth, difference, seed=0, m=400):
+    """Sums of ``w y`` and ``w^2`` of pure classes of two structures."""
+    rng = np.random.default_rng(seed)
+    apart = difference * rng.normal(size=m)
+    weight = rng.uniform(0.6, 0.9, (len(sizes), m)) * sizes[:, None]
+    mean = apart * truth[:, None] + rng.normal(size=weight.shape) / np.sqrt(weight)
+    return mean * weight, weight, np.ones(m)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_pure_classes_of_few_particles_are_merged_rightly(seed):
+    """Correlations of their averages tell how small they are, not what they show."""
+    sizes = np.array([40, 34, 25, 21, 18, 13, 8, 6, 5, 4, 3, 3, 2, 9, 7, 5, 3])
+    truth = np.array([0] * 13 + [1] * 4)
+    signal, weight, emphasis = split_classes(sizes, truth, 0.6, seed)
+    tree = merge.significance_tree(signal, weight, emphasis)
+    found = merge.cut_by_number(tree, 2)
+    assert adjusted_rand_index(found, truth) == 1
+    assert (np.diff(tree[:, 2]) >= 0).all()
+    assert tree[-1, 2] > 5 > tree[-2, 2]
+    by_correlation = merge.tree(np.corrcoef(signal / weight))
+    wrong = merge.cut_by_number(by_correlation, 2)
+    assert adjusted_rand_index(wrong, truth) < 0.9
+
+
+def test_a_difference_is_counted_in_deviations_of_its_noise():
+    sizes, truth = np.full(201, 10), np.zeros(201)
+    signal, weight, emphasis = split_classes(sizes, truth, 0.0)
+    none = merge.differences(signal, weight, emphasis, 1.0)
+    # All are compared with one class, whose noise they have in common.
+    assert none.std() == pytest.approx(1, abs=0.3)
+    quarter = merge.differences(signal, weight, emphasis, 0.25)
+    np.testing.assert_allclose(quarter, none / 2)
+
+
+def test_classes_that_saw_nothing_in_common_do_not_differ():
+    weight = np.array([[5.0, 5, 0, 0], [0, 0, 5, 5]])
+    found = merge.differences(7 * weight, weight, np.ones(4), 1.0)
+    assert found.tolist() == [0.0]
 
 
 @pytest.mark.parametrize("manual_compat", [False, True])
@@ -57,6 +99,10 @@ def test_groups_of_the_user():
         (lambda: merge.user_groups({"a": [7]}, ["0"]), "class 7 of a does not exist"),
         (lambda: merge.user_groups({"a": [0], "b": [0]}, ["0"]), "in a and in b"),
         (lambda: merge.tree(np.ones((1, 1))), "1 class cannot be merged"),
+        (
+            lambda: merge.significance_tree(np.ones((1, 3)), np.ones((1, 3)), 1.0),
+            "1 class cannot be merged",
+        ),
         (lambda: merge.cut_by_number(merge.tree(BLOCKS), 5), "5 groups"),
     ],
 )
@@ -69,8 +115,8 @@ def test_refuses_what_cannot_be(call, sentence):
 @pytest.mark.parametrize("n", [1, 2])
 def test_classes_that_are_few_already_stay(n, how):
     """Classes may have emptied before they are merged."""
-    options = {"linkage": "average", "manual_compat": False}
-    found = merge_classes(np.eye(n), options | how, list("ab")[:n])
+    joined = merge.tree(np.eye(n)) if n > 1 else np.empty((0, 4))
+    found = merge_classes(joined, how, list("ab")[:n])
     assert found.groups.tolist() == list(range(n))
     assert len(found.tree) == n - 1
 

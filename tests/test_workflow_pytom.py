@@ -252,10 +252,10 @@ ANNEALING = {"mco_ac_round", "mco_ac"}
         (
             "maximised",
             {"rand_seed": 4},
-            {"kmeans"} | EXMX | FROM_CLASSES_ON | SELECTING,
+            {"eigen_projection", "kmeans"} | EXMX | FROM_CLASSES_ON | SELECTING,
         ),
         ("maximised", {"starts": 4}, EXMX | FROM_CLASSES_ON | SELECTING),
-        ("maximised", {"merge": {"height": 0.2}}, SELECTING),
+        ("maximised", {"merge": {"height": 9.5}}, SELECTING),
         ("components", {"nclass": 3}, {"pytom_reproducible"} | FROM_CLASSES_ON),
         ("components", {"neig": 3}, {"eigen_projection"}),
         ("annealed", {"temperature_step": 1.0}, ANNEALING | FROM_CLASSES_ON),

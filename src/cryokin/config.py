@@ -550,7 +550,8 @@ def _check_merge(run: dict[str, Any], where: str) -> None:
             f"{where}.merge = {_shown(run['merge'])} cannot be used, it must have"
             " exactly one of number, height and groups."
         )
-    whole = {"linkage": "average", "manual_compat": False} | run["merge"]
+    linkage = "average" if run["merge"].get("manual_compat") else "significance"
+    whole = {"linkage": linkage, "manual_compat": False} | run["merge"]
     run["merge"] = {key: whole[key] for key in sorted(whole)}
 
 

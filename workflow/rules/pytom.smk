@@ -303,7 +303,7 @@ rule eigen_projection:
         runtime=minutes(60, 60),
     params:
         options=options(
-            *("neig", "compat", "pose_errors", "symmetry"),
+            *("neig", "rand_seed", "compat", "pose_errors", "symmetry"),
             *("mask", "focus_mask", "binning"),
         ),
         imported="results/{run}/import",
@@ -319,7 +319,8 @@ rule eigen_projection:
 
 rule kmeans:
     input:
-        "results/{run}/coefficients.npy",
+        coefficients="results/{run}/coefficients.npy",
+        eigen="results/{run}/eigen.json",
     output:
         "results/{run}/cpca/labels.npy",
     log:
@@ -338,7 +339,8 @@ rule kmeans:
     message:
         "{wildcards.run}: grouping particles by their components"
     shell:
-        f"{SCRIPT}/pytom_kmeans.py --coefficients {{input}}"
+        f"{SCRIPT}/pytom_kmeans.py --coefficients {{input.coefficients}}"
+        " --eigen {input.eigen}"
         " --options {params.options:q} --labels {output} > {log} 2>&1"
 
 
@@ -513,7 +515,7 @@ rule pytom_reproducible:
         mem_mb=memory(800, 2, 1),
         runtime=minutes(240, 60),
     params:
-        options=existing_options("nclass", "rand_seed", "reproducible", "starts"),
+        options=options("nclass", "rand_seed", "reproducible"),
         prepared="results/{run}/prepared",
     message:
         "{wildcards.run}: classes that independent runs agree on"
@@ -526,7 +528,7 @@ rule pytom_reproducible:
 rule hierarchical_merge:
     input:
         imported=IMPORT_3D,
-        poses="results/{run}/prepared/poses.npz",
+        prepared=PREPARED,
         labels=final_labels,
         averages="results/{run}/class_averages",
         classes="results/{run}/classes.json",
@@ -561,11 +563,12 @@ rule hierarchical_merge:
     params:
         options=options(*AVERAGE_OPTIONS, "merge", "lowpass", "highpass", "binning"),
         imported="results/{run}/import",
+        prepared="results/{run}/prepared",
     message:
         "{wildcards.run}: merging classes that are alike"
     shell:
         f"{MPI_SCRIPT}/pytom_merge.py --imported {{params.imported}}"
-        " --poses {input.poses} --labels {input.labels} --classes {input.classes}"
+        " --prepared {params.prepared} --labels {input.labels} --classes {input.classes}"
         " --options {params.options:q} --folder results/{wildcards.run}/merged"
         " --merged-labels {output.labels} --merge {output.merge}"
         " --ranks {resources.tasks} > {log} 2>&1"

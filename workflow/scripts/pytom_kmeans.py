@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from cryokin.errors import exit_on_input_error
+from cryokin.files import read_json
 from cryokin.pytom import cpca
 from cryokin.pytom.files import save_labels
 
@@ -16,6 +17,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--coefficients", required=True, type=Path, help="coefficients.npy")
+    add("--eigen", required=True, type=Path, help="eigen.json")
     add("--options", required=True, type=json.loads, help="options of the run as JSON")
     add("--labels", required=True, type=Path, help="output, .npy")
     arguments = parser.parse_args()
@@ -23,7 +25,7 @@ def main() -> None:
 
     method = "kmeans" if options["compat"] == "pytom" else options["clustering"]
     labels = cpca.cluster(
-        np.load(arguments.coefficients),
+        np.load(arguments.coefficients)[:, : read_json(arguments.eigen)["neig"]],
         options["nclass"],
         options["rand_seed"],
         method,

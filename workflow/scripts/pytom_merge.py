@@ -13,19 +13,21 @@ from cryokin.io.volumes import read_volume
 from cryokin.parallel import world
 from cryokin.pytom.files import (
     load_import,
+    load_prepared,
     save_labels,
     write_matrix_em,
     write_results,
 )
-from cryokin.pytom.runs import average_correlations, merge_classes
+from cryokin.pytom.merge import tree
+from cryokin.pytom.runs import average_correlations, difference_tree, merge_classes
 
 
 def main() -> None:
-    """Correlate the averages, cut the tree, write the merged lists and averages."""
+    """Compare the classes, cut the tree, write the merged lists and averages."""
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--imported", required=True, type=Path, help="folder of the import")
-    add("--poses", required=True, type=Path, help="poses.npz")
+    add("--prepared", required=True, type=Path, help="folder of the prepared rows")
     add("--labels", required=True, type=Path, help="classes of the particles, .npy")
     add("--classes", required=True, type=Path, help="classes.json")
     add("--options", required=True, type=json.loads, help="options of the run as JSON")
@@ -40,15 +42,21 @@ def main() -> None:
     labels = np.load(arguments.labels)
     entries = read_json(arguments.classes)["classes"]
     files = [arguments.classes.parent / entry["em"] for entry in entries]
-    matrix = average_correlations(list(map(read_volume, files)), options)
     classes = [entry["class"] for entry in entries]
-    found = merge_classes(matrix, options["merge"], list(map(str, classes)))
+    prepared, how = load_prepared(arguments.prepared), options["merge"]
+    matrix = average_correlations(list(map(read_volume, files)), options)
+    if len(classes) < 2:  # others may have emptied: nothing is left to join
+        joined = np.empty((0, 4))
+    elif how["linkage"] == "significance" and not how["manual_compat"]:
+        joined = difference_tree(prepared, labels, classes)
+    else:
+        joined = tree(matrix, how["linkage"], how["manual_compat"])
+    found = merge_classes(joined, how, list(map(str, classes)))
     group = dict(zip(classes, found.groups.tolist(), strict=True))
     merged = np.array([group.get(c, -1) for c in labels.tolist()])
-    with np.load(arguments.poses) as poses:
-        particles = load_import(arguments.imported).placed(
-            poses["rotations"], poses["shifts"]
-        )
+    particles = load_import(arguments.imported).placed(
+        prepared.rotations, prepared.shifts
+    )
     write_results(folder, particles, merged, options, team, found.names)
     if not team.leads:
         return

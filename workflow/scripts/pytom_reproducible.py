@@ -10,11 +10,10 @@ from cryokin.errors import exit_on_input_error
 from cryokin.files import write_json
 from cryokin.parallel import world
 from cryokin.pytom import mco
+from cryokin.pytom.beam import without_wedge
 from cryokin.pytom.cpca import by_size
 from cryokin.pytom.files import load_prepared, save_labels
 from cryokin.pytom.reproducible import classify, shares
-
-STARTS = 10  # random starts of a run, where the method has no option for it
 
 
 def main() -> None:
@@ -30,16 +29,17 @@ def main() -> None:
     options = arguments.options
 
     team = world(arguments.ranks)
-    model = mco.model(load_prepared(arguments.prepared).corrected)
+    prepared = load_prepared(arguments.prepared)
+    model = mco.model(prepared.corrected)
     found = classify(
         model,
         options["nclass"],
         options["rand_seed"],
         options["reproducible"]["runs"],
-        max(options.get("starts", STARTS), 1),
         team=team,
     )
-    labels = found.labels.copy()
+    # What is reproduced may be the wedge, which is no noise.
+    labels, only_wedge = without_wedge(found.labels, prepared.rotations[:, 2, :])
     if (labels >= 0).any():
         labels[labels >= 0] = by_size(labels[labels >= 0])
     if team.leads:
@@ -51,11 +51,14 @@ def main() -> None:
                 "runs": len(found.partitions),
                 "agreement": found.agreement,
                 "accounted": accounted,
+                "only_wedge": only_wedge,
                 "reproduction": shares(labels, found.partitions).round(6).tolist(),
                 "counts": np.bincount(labels[labels >= 0]).tolist(),
             },
         )
         team.log(f"{accounted:.1%} of the particles are in classes that agree")
+        if only_wedge:
+            team.log(f"set aside as nothing but the missing wedge: {only_wedge}")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,12 @@ MIXTURE_ITERATIONS = 500
 MIXTURE_TOLERANCE = 1e-8  # relative gain of the likelihood at which it has converged
 LEAST_VARIANCE = 1e-6  # of a mixture, relative to the variance of the data
 
+SPLITS = 4  # of the particles into halves, to see which components both find
+HALVES = 1  # address of their random streams
+REPRODUCED = 0.5  # least share of signal in a component that is used
+TRIED = 12  # leading components among which those that are reproduced are sought
+TOLD = 4  # components that are told, at least, though fewer are used
+
 Clustering = Literal["mixture", "kmeans"]
 
 
@@ -100,6 +106,70 @@ def components(
     vectors = vectors * np.sign(vectors[largest, np.arange(neig)])
     coefficients = vectors * np.sqrt(np.abs(values))
     return Components(values, coefficients, float(np.trace(matrix)))
+
+
+def reproduced(
+    matrix: NDArray[np.floating], found: Components, seed: int
+) -> NDArray[np.float64]:
+    """Return how much of each component two halves of the particles have in common.
+
+    Each half has components of its own, on which all particles are placed; those that
+    match a component of all particles best are compared. Half the particles tell less
+    than all: of a correlation c of halves, 2 c / (1 + c) counts, as for resolution.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (n, n)
+        Correlations, see `components`.
+    found : Components
+        Components of all particles.
+    seed : int
+        The user's ``rand_seed``; halves are drawn several times, and the mean counts.
+
+    Returns
+    -------
+    ndarray, shape (n_components,)
+        From 0 to 1; noise alone has about 0.2.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    n, count = len(matrix), len(found.eigenvalues)
+    correlation = np.zeros(count)
+    for split in range(SPLITS):
+        order = stream(seed, HALVES, split).permutation(n)
+        matched = np.zeros((2, n, count))
+        for half in range(2):
+            part = np.sort(order[half::2])
+            own = components(matrix[np.ix_(part, part)], min(count, len(part)))
+            axes = own.coefficients / np.maximum(own.eigenvalues, 1e-300)
+            placed = matrix[:, part] @ axes
+            alike = np.abs(_standard(found.coefficients).T @ _standard(placed))
+            one, other = linear_sum_assignment(-alike)
+            matched[half][:, one] = placed[:, other]
+        first, second = map(_standard, matched)
+        correlation += np.abs((first * second).sum(axis=0)) / SPLITS
+    shared: NDArray[np.float64] = 2 * correlation / (1 + correlation)
+    return shared
+
+
+def _standard(columns: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return columns of mean 0 and norm 1."""
+    centred = columns - columns.mean(axis=0)
+    norm = np.sqrt(np.square(centred).sum(axis=0))
+    unit: NDArray[np.float64] = centred / np.where(norm > 0, norm, 1)
+    return unit
+
+
+def number_used(shared: NDArray[np.floating]) -> int:
+    """Return how many components to use: all up to the last that is reproduced.
+
+    Parameters
+    ----------
+    shared : ndarray, shape (n_components,)
+        See `reproduced`; where none is, the one that is reproduced best is the last.
+    """
+    good = np.flatnonzero(shared >= REPRODUCED)
+    return int(good[-1] if len(good) else np.argmax(shared)) + 1
 
 
 def eigenvolumes(corrected: Corrected, found: Components) -> NDArray[np.complex64]:

@@ -25,6 +25,7 @@ from cryokin.io.subtomograms import Subtomograms
 from cryokin.io.volumes import read_volume, write_both
 from cryokin.parallel import Team
 from cryokin.pytom import ccc, compat
+from cryokin.pytom.beam import follows_beam
 from cryokin.pytom.cpca import components
 from cryokin.pytom.focus import focus, focus_rows
 from cryokin.pytom.pose_errors import Corrected, consensus, correct, refine
@@ -39,7 +40,7 @@ CERTAIN = 5.0  # standard errors of noise below 0 that make a contrast negative
 SPECTRUM = 64  # eigenvalues that show pose errors
 SPECTRUM_OF = 2000  # particles at most that these are computed from
 SAMPLE = 32  # particles that show what masking once does to their correlations
-ARRAYS = ("consensus", "whitening", "amounts", "errors", "strength")
+ARRAYS = ("consensus", "whitening", "amounts", "errors", "strength", "occupancy")
 
 
 def load_import(folder: str | os.PathLike[str]) -> Subtomograms:
@@ -351,6 +352,7 @@ def load_prepared(folder: str | os.PathLike[str]) -> Prepared:
     residuals = np.load(folder / "residuals.npy", mmap_mode="r")
     with np.load(folder / "corrected.npz") as kept, np.load(folder / "poses.npz") as at:
         arrays = {name: kept[name] for name in ARRAYS}
+        arrays["occupancy"] = float(arrays["occupancy"])
         corrected = Corrected(band=made.band, y=residuals, w=made.w, **arrays)
         return Prepared(made, corrected, at["rotations"], at["shifts"], at["spread"])
 
@@ -557,6 +559,7 @@ def write_results(
     }
     if not team.leads:
         return
+    beams = follows_beam(particles.rotations[:, 2, :], labels)
     entries = []
     with atomic_folder(folder / "class_averages") as place:
         for c, one in found.items():
@@ -575,6 +578,8 @@ def write_results(
                     "mrc": f"class_averages/{name}.mrc",
                     "fsc": one.fsc.round(6).tolist(),
                     "resolution": at_half,
+                    "beam": round(beams[c].share, 4),
+                    "only_wedge": beams[c].only,
                 }
             )
     table = particles.classified(labels, scores).whole()

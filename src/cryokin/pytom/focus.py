@@ -105,5 +105,9 @@ def focus(
     divisor = np.where(corrected.whitening > 0, corrected.whitening, 1)
     common = (white / divisor).astype(np.complex64)
     return replace(
-        corrected, y=y, consensus=common, whitening=corrected.whitening * again
+        corrected,
+        y=y,
+        consensus=common,
+        whitening=corrected.whitening * again,
+        occupancy=float(np.square(mask, dtype=np.float64).mean()),
     )

@@ -1,10 +1,17 @@
 """Multiple correlation optimisation by expectation maximisation (MCO-EXMX).
 
 Every particle goes to the class average that explains it best; averages and
-assignments take turns until nothing moves. Two things make that work at low signal:
-a particle is compared with the average of its class *without itself*, because its own
-noise would hold it where it is; and the averages' own noise is accounted for, because
-it would push every particle into the largest class.
+assignments take turns until nothing moves. What makes that work at low signal:
+
+- A particle is compared with the average of its class *without itself*, because its
+  own noise would hold it where it is.
+- The averages' own noise is accounted for, because it would push every particle into
+  the largest class.
+- How far a shell is to be trusted is asked of all classes together, so that none is
+  weighted otherwise than its rivals.
+- Classes are as large as makes all particles likeliest, not as they happen to be: sizes
+  that are counted feed on themselves, and the larger class swallows the smaller.
+- Noise inside a mask is correlated; only part of the coefficients count.
 """
 
 from __future__ import annotations
@@ -26,8 +33,10 @@ from cryokin.volume.averages import FLOOR
 from cryokin.volume.bands import as_real
 
 BLOCK = 64  # particles handled at a time
-LEAST_SIGNAL = 0.02  # least part of a class average's power that is taken for signal
-LEAST_NORM = 1e-3  # of an average's norm, relative to a particle's
+LEAST_SIGNAL = 0.1  # least part of the power between classes that is taken for signal
+LEAST_NORM = 0.5  # of a class average's squared norm, relative to that of all particles
+LEAST_ENERGY = 1e-3  # of an average's squared norm, relative to a particle's
+PROPORTIONS = 200  # most iterations for the sizes of the classes
 
 Score = Literal["likelihood", "correlation"]
 
@@ -46,6 +55,10 @@ class Model:
         Variance of the noise in ``y``.
     shell : ndarray of int, shape (2 m,)
         Shell of every coefficient.
+    emphasis : ndarray of float32, shape (2 m,)
+        Weights of the coefficients in the objective, from 0 to 1.
+    occupancy : float
+        Share of the coefficients whose noise is independent.
     score : {"likelihood", "correlation"}
         How a particle is compared with an average.
     """
@@ -54,6 +67,8 @@ class Model:
     w: NDArray[np.float32]
     noise: NDArray[np.float32]
     shell: NDArray[np.intp]
+    emphasis: NDArray[np.float32]
+    occupancy: float
     score: Score
 
     def __len__(self) -> int:
@@ -72,8 +87,8 @@ def model(corrected: Corrected, score: Score = "likelihood") -> Model:
     corrected : Corrected
         Residuals, see `cryokin.pytom.pose_errors.correct`.
     score : {"likelihood", "correlation"}
-        Gain in the logarithm of the likelihood over the consensus, with the average
-        shrunk shell by shell to its signal and classes of any size; or PyTom's
+        Gain in the logarithm of the likelihood over the consensus, each shell counted
+        by the signal between the classes, and classes of any size; or PyTom's
         constrained correlation with the average.
     """
     band = corrected.band
@@ -81,8 +96,16 @@ def model(corrected: Corrected, score: Score = "likelihood") -> Model:
     if score == "correlation":
         common = corrected.consensus * corrected.whitening
         y = y + as_real((corrected.w * common).astype(np.complex64), band)
-    shell = np.repeat(band.shell, 2)
-    return Model(y, corrected.w, corrected.noise, shell, score)
+    strength = np.repeat(corrected.strength, 2)
+    return Model(
+        y,
+        corrected.w,
+        corrected.noise,
+        np.repeat(band.shell, 2),
+        strength / strength.max(),
+        corrected.occupancy,
+        score,
+    )
 
 
 def class_sums(
@@ -123,26 +146,56 @@ def scores(
     ndarray, shape (n, nclass)
         ``-inf`` where a class has no (other) member.
     """
+    return compare(model, labels, nclass, leave_one_out)[0]
+
+
+def compare(
+    model: Model, labels: NDArray[np.intp], nclass: int, leave_one_out: bool = True
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Return scores, and the gains in log-likelihood that the objective is made of.
+
+    The scores trust a shell by what these very classes differ there, which makes the
+    most of it, but is no measure of how good other classes are. The gains weight every
+    shell by `Model.emphasis`, whatever the classes are.
+
+    Parameters as of `scores`.
+
+    Returns
+    -------
+    scores : ndarray, shape (n, nclass)
+        See `scores`.
+    gains : ndarray, shape (n, nclass), or None
+        None for correlations.
+    """
     n = len(model)
     counts = np.bincount(labels[labels >= 0], minlength=nclass)
     signal, weight = class_sums(model, labels, nclass)
     floors = FLOOR * np.maximum(counts, 1)[:, None]
     average, variance = _average(signal, weight, floors, model.noise)
-    trust = np.stack(
-        [_signal_part(model, a, v) for a, v in zip(average, variance, strict=True)]
+    by_likelihood = model.score == "likelihood"
+    if by_likelihood:
+        trust = np.stack([_trust(model, average, weight), model.emphasis])
+    else:
+        trust = np.ones((1, len(model.noise)))
+    scale = trust / model.noise
+    linear = (scale[:, None] * average).astype(np.float32)
+    square = scale[:, None] * (average**2 - variance)
+    pairs = square.reshape(len(trust), nclass, -1, 2).sum(axis=3).astype(np.float32)
+    overall, of_all = _average(
+        signal.sum(axis=0), weight.sum(axis=0), floors.sum(), model.noise
     )
-    linear = (trust * average / model.noise).astype(np.float32)
-    square = trust * (average**2 - variance) / model.noise
-    pairs = square.reshape(nclass, -1, 2).sum(axis=2).astype(np.float32)
-    product, norm = np.empty((2, n, nclass))
-    energy = np.empty(n)
+    common = ((overall**2 - of_all) / model.noise).reshape(-1, 2).sum(axis=1)
+    product, norm = np.empty((2, len(trust), n, nclass))
+    energy, least = np.empty((2, n))
     for start in range(0, n, BLOCK):
         part = slice(start, start + BLOCK)
         w = np.repeat(model.w[part], 2, axis=1)
-        g = w * model.y[part]
-        product[part] = g @ linear.T
-        norm[part] = np.square(model.w[part]) @ pairs.T
+        g, w2 = w * model.y[part], np.square(model.w[part])
+        for which in range(len(trust)):
+            product[which, part] = g @ linear[which].T
+            norm[which, part] = w2 @ pairs[which].T
         energy[part] = (np.square(model.y[part]) / model.noise).sum(axis=1)
+        least[part] = w2 @ common
         if leave_one_out:
             members = np.flatnonzero(labels[part] >= 0)
             own, g, w = labels[part][members], g[members], w[members]
@@ -152,25 +205,70 @@ def scores(
                 floors[own],
                 model.noise,
             )
-            scale = trust[own] / model.noise
             rows = start + members
-            product[rows, own] = (scale * g * a).sum(axis=1)
-            norm[rows, own] = (scale * np.square(w) * (a**2 - v)).sum(axis=1)
-    others = np.tile(counts.astype(np.float64), (n, 1))
+            product[:, rows, own] = scale @ (g * a).T
+            norm[:, rows, own] = scale @ (np.square(w) * (a**2 - v)).T
+    others = np.tile(counts, (n, 1))
     members = np.flatnonzero(labels >= 0)
     others[members, labels[members]] -= leave_one_out
-    with np.errstate(divide="ignore"):
-        prior = np.log(others / np.maximum(others.sum(axis=1, keepdims=True), 1))
-    if model.score == "likelihood":
-        # The noise counts as white here, though inside a mask it is not quite: that
-        # leaves the class sizes less weight than Bayes' rule gives them, as whole
-        # assignments need, which count small classes too low.
-        likelihood: NDArray[np.float64] = product - norm / 2 + prior
-        return likelihood
-    least = LEAST_NORM * energy[:, None]
-    correlation = product / np.sqrt(energy[:, None] * np.maximum(norm, least))
-    result: NDArray[np.float64] = np.where(np.isinf(prior), -np.inf, correlation)
-    return result
+    if by_likelihood:
+        gains = np.where(others > 0, model.occupancy * (product - norm / 2), -np.inf)
+        return gains[0] + np.log(proportions(gains[0])), gains[1]
+    # Of few members, the norm without its noise is itself mostly noise.
+    least = np.maximum(LEAST_NORM * least, LEAST_ENERGY * energy)[:, None]
+    correlation = product[0] / np.sqrt(energy[:, None] * np.maximum(norm[0], least))
+    return np.where(others > 0, np.clip(correlation, -1, 1), -np.inf), None
+
+
+def proportions(gains: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sizes of the classes that make all particles likeliest.
+
+    Parameters
+    ----------
+    gains : ndarray, shape (n, nclass)
+        Logarithms of the likelihood of every particle in every class; ``-inf`` where a
+        class is none.
+
+    Returns
+    -------
+    ndarray, shape (nclass,)
+        Shares of the classes, of sum 1 (expectation maximisation); each counts one
+        particle more than it has, so that none is lost before it was tried.
+    """
+    likely = _likelihoods(gains)[0]
+    share = np.full(gains.shape[1], 1 / gains.shape[1])
+    for _ in range(PROPORTIONS):
+        parts = likely * share
+        members = (parts / parts.sum(axis=1, keepdims=True)).sum(axis=0)
+        new = (members + 1) / (members.sum() + len(members))
+        settled = np.abs(new - share).max() < 1e-6
+        share = new
+        if settled:
+            break
+    return share
+
+
+def mixture_gain(gains: NDArray[np.float64]) -> float:
+    """Return the mean logarithm of the likelihood of a mixture of all classes.
+
+    Parameters
+    ----------
+    gains : ndarray, shape (n, nclass)
+        See `proportions`.
+    """
+    likely, top = _likelihoods(gains)
+    return float((np.log(likely @ proportions(gains)) + top).mean())
+
+
+def _likelihoods(
+    gains: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return likelihoods relative to each particle's best, and the log of the best."""
+    top = gains.max(axis=1)
+    top = np.where(np.isfinite(top), top, 0)  # of a particle in the only class
+    likely = np.exp(gains - top[:, None])
+    likely[~likely.any(axis=1)] = 1
+    return likely, top
 
 
 def _average(
@@ -184,18 +282,19 @@ def _average(
     return signal / divisor, noise * weight / divisor**2
 
 
-def _signal_part(
-    model: Model, average: NDArray[np.float64], variance: NDArray[np.float64]
+def _trust(
+    model: Model, average: NDArray[np.float64], weight: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the part of an average's power that is signal, by shell, shape (2 m,).
+    """Return the part of the power between the classes that is signal, shape (2 m,).
 
-    It is the factor by which the noisy average predicts a new particle best (Wiener).
-    Correlations take the average as it is.
+    It is the factor by which noisy averages predict best (Wiener). Averages of k
+    classes about the average of all have the noise of k - 1: it is the more that a
+    class would be taken to have, the more of the particles it holds.
     """
-    if model.score == "correlation":
-        return np.ones_like(average)
-    power = np.bincount(model.shell, average**2 / model.noise)
-    noise = np.bincount(model.shell, variance / model.noise)
+    free = np.count_nonzero(weight.any(axis=1)) - 1
+    between = (weight * average**2).sum(axis=0) / model.noise
+    power = np.bincount(model.shell, between)
+    noise = free * np.bincount(model.shell)
     part = 1 - np.divide(noise, power, np.ones_like(power), where=power > 0)
     trusted: NDArray[np.float64] = np.clip(part, LEAST_SIGNAL, 1)[model.shell]
     return trusted
@@ -228,7 +327,8 @@ class Classification:
     scores : ndarray, shape (n, nclass)
         Of the last iteration.
     objective : float
-        Mean score of the particles in their classes.
+        Mean gain in the logarithm of the likelihood of the particles, or their mean
+        correlation with the averages of their classes.
     changed : list of float
         Fraction of particles that moved, per iteration.
     """
@@ -281,9 +381,12 @@ def exmx_iterations(
     """Yield the classification after each iteration of `exmx`."""
     changed: list[float] = []
     for _ in range(iterations):
-        found = scores(model, labels, nclass, leave_one_out)
+        found, gains = compare(model, labels, nclass, leave_one_out)
         new = assign(found, labels)
-        objective = float(found[np.arange(len(new)), new].mean())
+        if gains is None:
+            objective = float(found[np.arange(len(new)), new].mean())
+        else:
+            objective = mixture_gain(gains)
         moved = np.count_nonzero(new != labels)
         names = [[str(c) for c in part] for part in (labels, new)]
         changed = [*changed, class_difference(*names) if moved else 0.0]

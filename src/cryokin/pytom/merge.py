@@ -1,4 +1,9 @@
-"""Merging classes that are alike, by hierarchical clustering of their averages."""
+"""Merging classes that are alike, by hierarchical clustering of their averages.
+
+Averages of few particles are mostly noise, and so are correlations of them. What two
+classes differ by is therefore measured by what the noise of both would make of it, and
+the two are joined whose difference is least significant.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +15,113 @@ from numpy.typing import NDArray
 
 from cryokin.errors import InputError
 
-Linkage = Literal["average", "single", "complete"]
+
+def differences(
+    signal: NDArray[np.floating],
+    weight: NDArray[np.floating],
+    emphasis: NDArray[np.floating],
+    occupancy: float,
+) -> NDArray[np.float64]:
+    """Return how significantly a group differs from others.
+
+    Parameters
+    ----------
+    signal, weight : ndarray, shape (n_groups, 2 m)
+        Sums of ``w y`` and ``w^2`` over the members of each group, of residuals whose
+        noise has variance 1; the first group is compared with the others.
+    emphasis : ndarray, shape (2 m,)
+        How much a coefficient counts.
+    occupancy : float
+        Share of the coefficients that are independent, see `Rows.occupancy`.
+
+    Returns
+    -------
+    ndarray, shape (n_groups - 1,)
+        ``(mean_a - mean_b)^2 / (1 / W_a + 1 / W_b)``, summed with the emphasis, less
+        what noise makes of it, in standard deviations of that.
+    """
+    seen = weight > 0
+    mean = np.divide(signal, weight, np.zeros(signal.shape), where=seen)
+    both = emphasis * (seen[0] & seen[1:])
+    weights = weight[0] + weight[1:]
+    joint = weight[0] * weight[1:] / np.where(weights > 0, weights, 1)
+    squares = (both * joint * np.square(mean[0] - mean[1:])).sum(axis=1)
+    deviation = np.sqrt(2 * np.square(both).sum(axis=1) / occupancy)
+    above = squares - both.sum(axis=1)
+    counted: NDArray[np.float64] = np.divide(
+        above, deviation, np.zeros(len(above)), where=deviation > 0
+    )
+    return counted
+
+
+def significance_tree(
+    signal: NDArray[np.floating],
+    weight: NDArray[np.floating],
+    emphasis: NDArray[np.floating],
+    occupancy: float = 1.0,
+) -> NDArray[np.float64]:
+    """Return the tree in which the least significant difference is joined next.
+
+    Parameters
+    ----------
+    signal, weight, emphasis, occupancy
+        See `differences`; one row a class.
+
+    Returns
+    -------
+    ndarray, shape (n - 1, 4)
+        As `tree`; the distance is the significance of the difference [standard
+        deviations], at least that of the joins before, from 0 on.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two classes.
+    """
+    n = len(signal)
+    _refuse_too_few(n)
+    signals, weights = np.array(signal, np.float64), np.array(weight, np.float64)
+    groups = {i: (i, 1) for i in range(n)}  # row of the sums, number of classes
+    apart = np.full((2 * n - 1, 2 * n - 1), np.inf)
+
+    def compare(group: int, others: list[int]) -> None:
+        rows = [groups[one][0] for one in (group, *others)]
+        apart[group, others] = differences(
+            signals[rows], weights[rows], emphasis, occupancy
+        )
+
+    for group in range(n - 1):
+        compare(group, list(range(group + 1, n)))
+    joined: list[tuple[float, float, float, float]] = []
+    height = 0.0
+    for new in range(n, 2 * n - 1):
+        a, b = map(int, np.unravel_index(apart.argmin(), apart.shape))
+        height = max(height, float(apart[a, b]))
+        (row, size), (other, more) = groups.pop(a), groups.pop(b)
+        apart[[a, b]] = apart[:, [a, b]] = np.inf
+        joined.append((min(a, b), max(a, b), height, size + more))
+        signals[row] += signals[other]
+        weights[row] += weights[other]
+        groups[new] = (row, size + more)
+        if len(groups) > 1:
+            compare(new, [one for one in groups if one != new])
+    return np.array(joined)
+
+
+def _refuse_too_few(n: int) -> None:
+    if n < 2:
+        raise InputError(
+            f"merge: {n} class cannot be merged (allowed: 2 or more); take merge out of"
+            " the config, or classify into more classes."
+        )
 
 
 def tree(
     matrix: NDArray[np.floating],
-    linkage: Linkage = "average",
+    linkage: Literal["average", "single", "complete"] = "average",
     manual_compat: bool = False,
 ) -> NDArray[np.float64]:
-    """Return the tree of classes.
+    """Return the tree of classes by the correlations of their averages.
 
     Parameters
     ----------
@@ -41,12 +144,7 @@ def tree(
     InputError
         If there are fewer than two classes.
     """
-    n = len(matrix)
-    if n < 2:
-        raise InputError(
-            f"{n} class cannot be merged (allowed: 2 or more); classify into more"
-            " classes first."
-        )
+    _refuse_too_few(len(matrix))
     distance = np.abs(1 - np.asarray(matrix, np.float64))
     # Slow to import, and every job for subtomograms reads this module.
     from scipy.cluster import hierarchy
@@ -88,7 +186,7 @@ def cut_by_height(tree: NDArray[np.float64], height: float) -> NDArray[np.intp]:
     tree : ndarray
         See `tree`.
     height : float
-        Largest distance, 1 - correlation, at which groups are joined.
+        Largest distance at which groups are joined.
     """
     from scipy.cluster import hierarchy
 

@@ -56,6 +56,8 @@ class Corrected:
     strength : ndarray of float32, shape (m,)
         Signal of the consensus over the noise of one particle, as amplitudes, of the
         shell of each coefficient.
+    occupancy : float
+        Share of the coefficients whose noise is independent, see `Rows.occupancy`.
     """
 
     band: Band
@@ -66,6 +68,7 @@ class Corrected:
     amounts: NDArray[np.float64]
     errors: NDArray[np.float64]
     strength: NDArray[np.float32]
+    occupancy: float
 
     def weighted(self, part: slice = slice(None)) -> NDArray[np.float32]:
         """Return weighted residuals as reals, shape (n, 2 m), as `ccc.tile` takes them.
@@ -262,7 +265,17 @@ def correct(
     # A template inside the mask meets all of the noise there, in fewer coefficients.
     errors = errors / np.sqrt(rows.occupancy)
     strength = _strength(band, common * whitening, weight)
-    return Corrected(band, y, rows.w, common, whitening, amounts, errors, strength)
+    return Corrected(
+        band,
+        y,
+        rows.w,
+        common,
+        whitening,
+        amounts,
+        errors,
+        strength,
+        rows.occupancy,
+    )
 
 
 def _strength(

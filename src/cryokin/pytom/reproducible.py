@@ -1,7 +1,9 @@
 """Classes of subtomograms that independent runs agree on.
 
 Every run learns its class averages from a random half of the particles, two runs in
-turn from the halves of one split, and then assigns all of them. The partitions are
+turn from the halves of one split, and then assigns all of them. It starts from the
+components of its half: of few particles, the summit that random starts find is mostly
+one of their noise. The partitions are
 matched as in ISAC; a matched class counts where clearly more particles agree than would
 by chance, and particles that no matched class holds stay unaccounted. In noise, nothing
 is reproduced.
@@ -16,10 +18,11 @@ from numpy.typing import NDArray
 
 from cryokin.isac.matching import Match, match
 from cryokin.parallel import Team
-from cryokin.pytom.mco import Model, adjusted_rand_index, best_of, scores
+from cryokin.pytom import ccc, cpca
+from cryokin.pytom.mco import Model, adjusted_rand_index, exmx, scores
 from cryokin.random import stream
 
-HALF, START = 0, 1  # addresses of a run's random streams
+HALF = 0  # address of a run's random stream
 LEAST_AGREEMENT = 0.5  # of a class, between chance (0) and complete (1)
 
 
@@ -47,7 +50,6 @@ def independent_run(
     nclass: int,
     seed: int,
     run: int,
-    starts: int = 10,
     iterations: int = 50,
 ) -> NDArray[np.intp]:
     """Return the classes of all particles by averages of a random half of them.
@@ -61,24 +63,33 @@ def independent_run(
     seed : int
         The user's ``rand_seed``.
     run : int
-        Number of the run; it belongs to the address of its random streams.
-    starts : int
-        Random starts of EXMX, of which the best counts.
+        Number of the run; it belongs to the address of its random stream.
     iterations : int
         Most iterations of EXMX.
     """
     n = len(model)
     split = stream(seed, run // 2, HALF).permutation(n)
     half = np.sort(split[run % 2 :: 2])
-    first = [
-        stream(seed, run, START, start).permutation(np.arange(len(half)) % nclass)
-        for start in range(starts)
-    ]
-    learnt = best_of(model.take(half), first, nclass, iterations).best.labels
+    known = model.take(half)
+    start = by_components(known, nclass, seed)
+    learnt = exmx(known, start, nclass, iterations).labels
     labels = np.full(n, -1)
     labels[half] = learnt
     assigned: NDArray[np.intp] = scores(model, labels, nclass).argmax(axis=1)
     return assigned
+
+
+def by_components(model: Model, nclass: int, seed: int) -> NDArray[np.intp]:
+    """Return classes of particles by the components that their halves both find.
+
+    Parameters as of `independent_run`.
+    """
+    weights = np.repeat(model.w, 2, axis=1) * np.sqrt(model.emphasis)
+    matrix = ccc.matrix(model.y * weights, model.w)
+    count = min(cpca.TRIED, max(1, len(model) // 4))
+    leading = cpca.components(matrix, count)
+    used = cpca.number_used(cpca.reproduced(matrix, leading, seed))
+    return cpca.cluster(leading.coefficients[:, :used], nclass, seed)
 
 
 def reproduced(
@@ -141,7 +152,6 @@ def classify(
     nclass: int,
     seed: int,
     runs: int = 4,
-    starts: int = 10,
     smallest: int = 5,
     team: Team | None = None,
 ) -> Reproducible:
@@ -149,7 +159,7 @@ def classify(
 
     Parameters
     ----------
-    model, nclass, seed, starts
+    model, nclass, seed
         See `independent_run`.
     runs : int
         Number of runs, at least 2.
@@ -160,7 +170,7 @@ def classify(
     """
     partitions = np.array(
         (team or Team()).map(
-            lambda run: independent_run(model, nclass, seed, run, starts),
+            lambda run: independent_run(model, nclass, seed, run),
             list(range(runs)),
         )
     )

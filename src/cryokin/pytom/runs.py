@@ -30,6 +30,7 @@ from cryokin.pytom.mco import (
     Classification,
     Model,
     adjusted_rand_index,
+    class_sums,
     exmx,
     exmx_iterations,
     model,
@@ -690,8 +691,35 @@ class Merged:
     height: float | None
 
 
+def difference_tree(
+    prepared: Prepared, labels: NDArray[np.intp], classes: Sequence[int]
+) -> NDArray[np.float64]:
+    """Return the tree of classes by how significantly they differ.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        The particles.
+    labels : ndarray of int, shape (n,)
+        Their classes.
+    classes : sequence of int
+        Those that are compared, in the order of the leaves.
+    """
+    corrected = prepared.corrected
+    of_run = model(corrected)
+    numbers = {c: i for i, c in enumerate(classes)}
+    rows = np.array([numbers.get(c, -1) for c in labels.tolist()])
+    signal, weight = class_sums(of_run, rows, len(classes))
+    return merge.significance_tree(
+        signal / np.sqrt(of_run.noise),
+        weight,
+        np.repeat(corrected.strength, 2),
+        corrected.occupancy,
+    )
+
+
 def merge_classes(
-    matrix: NDArray[np.float64], how: Mapping[str, Any], labels: Sequence[str]
+    joined: NDArray[np.float64], how: Mapping[str, Any], labels: Sequence[str]
 ) -> Merged:
     """Merge classes by number, by height or by the user's groups.
 
@@ -699,17 +727,13 @@ def merge_classes(
 
     Parameters
     ----------
-    matrix : ndarray, shape (n, n)
-        Correlations of the averages of the classes.
+    joined : ndarray, shape (n - 1, 4)
+        The tree of the classes, see `cryokin.pytom.merge`.
     how : mapping
         The option ``merge``.
     labels : sequence of str
         Names of the classes.
     """
-    # Classes may have emptied on the way: of one, nothing is left to join.
-    joined = np.empty((0, 4))
-    if len(matrix) > 1:
-        joined = merge.tree(matrix, how["linkage"], how["manual_compat"])
     if "groups" in how:
         of_class = merge.user_groups(how["groups"], labels)
         names = [str(name) for name in how["groups"]]
@@ -722,12 +746,12 @@ def merge_classes(
         groups = np.zeros(1, np.intp)
         if len(joined):
             groups = merge.cut_by_height(joined, height)
-    elif how["number"] >= len(matrix):
-        groups, height = np.arange(len(matrix)), 0.0
+    elif how["number"] >= len(labels):
+        groups, height = np.arange(len(labels)), 0.0
     else:
         groups = merge.cut_by_number(joined, how["number"])
         # Between the last join that was made and the first that was not.
         heights = [0.0, *joined[:, 2].tolist(), float(joined[-1, 2]) * 1.1]
-        made = len(matrix) - how["number"]
+        made = len(labels) - how["number"]
         height = (heights[made] + heights[made + 1]) / 2
     return Merged(joined, groups, [str(g) for g in range(groups.max() + 1)], height)

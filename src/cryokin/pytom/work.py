@@ -56,7 +56,7 @@ PROCESS_MB = 90  # of a rank that has done nothing yet
 CLUSTER_ITERATIONS = 100  # of a start of the clustering, about
 DENSE = 1000  # particles up to which all of an eigenvalue problem is solved
 MOST_PRODUCTS = 500  # of a large matrix with a vector, about
-STARTS = 10  # of a run among those that must agree, where the method has no option
+NEIG = 4  # components that are used where the particles decide, about
 ROW_BYTES = 600  # of all tables and lists that a particle stands in
 
 
@@ -96,13 +96,12 @@ def jobs_of(
         yield from _components(options, n, m, exact)
     if options["reproducible"]:
         runs = options["reproducible"]["runs"]
-        starts = max(options.get("starts", STARTS), 1)
         yield JobWork(
             "pytom_reproducible",
             "",
             {
                 "libraries": 1,
-                "expect": runs * starts * case.iterations * n * m * (nclass + 4) / 2,
+                "expect": runs * case.iterations * n * m * (nclass + 4) / 2,
             },
             True,
             shared_mb=rows,
@@ -190,7 +189,7 @@ def _components(
     if options.get("ccc_csv"):
         csv = 25 * n * n / MB
         yield JobWork("ccc_csv", "", {"number": n * n}, rank_mb=60, disk_mb=csv)
-    neig = options["neig"]
+    neig = NEIG if options["neig"] == "auto" else options["neig"]
     # Of some particles also what the spectrum is before pose errors are taken out.
     sample = min(n, 2000)
     spectrum = {"correlate": sample * (sample - 1) / 2 * m}

@@ -162,6 +162,7 @@ def read_report(
         shifts=read_shifts(files.poses) if files.poses else None,
         runs=int(agreed.get("runs", 0)),
         agreement=_number(agreed.get("agreement")),
+        set_aside=agreed.get("only_wedge", ()),
         checksum=sha256(files.classes) if files.classes else "",
         usage=read_usage(files.results, run, options, imported),
         provenance=provenance_of_run(options, imported),
@@ -249,6 +250,8 @@ def _classes(
                 frequency=np.asarray(frequency, np.float64),
                 resolution=_number(entry.get("resolution")),
                 name="" if name == str(number) else name,
+                beam=_number(entry.get("beam")),
+                only_wedge=bool(entry.get("only_wedge", False)),
             )
         )
     return classes
@@ -292,8 +295,11 @@ def _tree(
         averages={str(c.number): c.average for c in classes if c.average is not None},
         sizes={str(c.number): int((labels == c.number).sum()) for c in classes},
     )
-    if (options.get("merge") or {}).get("manual_compat"):
+    how = options.get("merge") or {}
+    if how.get("manual_compat"):
         return replace(tree, measure="distance of rows of |1 - correlation|")
+    if how.get("linkage") == "significance":
+        return replace(tree, measure="difference [standard deviations of noise]")
     return tree
 
 

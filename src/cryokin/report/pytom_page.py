@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cryokin.errors import InputError
 from cryokin.estimate import RuleUsage
 from cryokin.image.frc import crossing
+from cryokin.pytom import beam
 from cryokin.report import pytom_figures as figures
 from cryokin.report.figures import mask_circle
 from cryokin.report.images import (
@@ -73,6 +74,11 @@ class SubtomogramClass:
         Part of the independent runs' classes that it holds, 0 to 1; NaN if unknown.
     parts : sequence of str
         Names of the classes that were merged to it; empty if it was not merged.
+    beam : float
+        How far it follows the direction of the beam, see `cryokin.pytom.beam`; NaN if
+        unknown.
+    only_wedge : bool
+        Whether that is so far that it may be nothing but the missing wedge.
     """
 
     number: int
@@ -83,6 +89,8 @@ class SubtomogramClass:
     name: str = ""
     reproduction: float = math.nan
     parts: Sequence[str] = ()
+    beam: float = math.nan
+    only_wedge: bool = False
 
     @property
     def title(self) -> str:
@@ -191,6 +199,8 @@ class PytomReport:
         Independent runs that the classes had to come out of; 0: there were none.
     agreement : float
         Mean adjusted Rand index of pairs of these runs; NaN if unknown.
+    set_aside : sequence of int
+        Sizes of reproducible classes that were set aside as nothing but the wedge.
     unfinished : str
         For a run that goes on: what it has done so far, in a sentence.
 
@@ -225,6 +235,7 @@ class PytomReport:
     checksum: str = ""
     runs: int = 0
     agreement: float = math.nan
+    set_aside: Sequence[int] = ()
     unfinished: str = ""
 
     def __post_init__(self) -> None:
@@ -291,10 +302,13 @@ def page(report: PytomReport) -> str:
                 "resolution": c.resolution,
                 "colour": colours[c.number],
                 "parts": ", ".join(c.parts),
+                "only_wedge": c.only_wedge,
                 "uri": strip(c.average, report.radius, len(report.classes)),
             }
             for c in report.by_size()
         ],
+        wedge=beam.sentence([c.title for c in ordered if c.only_wedge]),
+        set_aside=sum(report.set_aside),
         legend=[(c.number, c.title, colours[c.number]) for c in ordered],
         summary=_summary(report),
         mask=mask_circle(box, report.radius) if box and report.radius else None,
