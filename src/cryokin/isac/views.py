@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import combinations
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +24,9 @@ from cryokin.isac.sac import Run, labels_of
 from cryokin.isac.symmetry import pose_error, signal_power, symmetry_of
 from cryokin.parallel import Team
 
-# Least correlation of the signals of two averages in which a particle is seen the same
-# way; neighbours among the views of a particle correlate by more.
+# Least correlation of the signals of two averages that show the same view. Averages of
+# particles have a twin in another run at about 1, those of noise at 0.6.
 SAME_VIEW = 0.8
-# Least correlation of an average with the one that is most alike in another run. Those
-# of particles have a twin at about 1, those of noise at 0.6, of smoothed noise at 0.85.
-TWIN = 0.9
 # Where the power of an average is centred, in radii from the middle of the disc. That
 # of particles is in the middle (below 0.2), that of a neighbour's edge is not.
 OFF_CENTRE = 0.3
@@ -42,9 +38,9 @@ def agreement(
     """Count for each particle of each run the other runs that agree with it.
 
     A run agrees on a particle if the particle is stable in both, in classes whose
-    averages show the same view and each have a twin in the other run, and lies on both
-    alike: with a pixel error below ``thld_err`` between the two, once the one average
-    is laid on the other. What shows nothing in the middle is no view of a particle.
+    averages show the same view, and lies on both alike: with a pixel error below
+    ``thld_err`` between the two, once the one average is laid on the other. What shows
+    nothing in the middle is no view of a particle.
 
     Parameters
     ----------
@@ -69,11 +65,11 @@ def agreement(
         for k in range(len(runs[second].members))
     ]
 
-    def compared(item: tuple[int, int, int]) -> _Compared:
+    def agreeing(item: tuple[int, int, int]) -> NDArray[np.intp]:
         first, second, k = item
         both = np.flatnonzero((labels[second] == k) & (labels[first] >= 0))
         if not len(both):
-            return _Compared(both, both, np.empty(0), np.empty(0))
+            return both
         pair = runs[first], runs[second]
         others, which = np.unique(labels[first, both], return_inverse=True)
         shared = np.bincount(
@@ -86,45 +82,13 @@ def agreement(
         symmetry = symmetry_of(average, len(pair[1].averaged[k]))
         here = take(pair[1].alignment, both)
         error = pose_error(there, here, particles.basis.radius, symmetry)
-        return _Compared(both, others[which], alike[which], error)
+        return both[(alike[which] >= SAME_VIEW) & (error < thld_err)]
 
-    found = dict(zip(items, team.map(compared, items), strict=True))
-    # How like a class is to the class of another run that is most like it.
-    twin = {
-        (r, other): np.full(len(run.members), -np.inf)
-        for r, run in enumerate(runs)
-        for other in range(len(runs))
-    }
-    for (first, second, k), one in found.items():
-        np.maximum.at(twin[first, second], one.classes, one.alike)
-        twin[second, first][k] = one.alike.max(initial=-np.inf)
     counts = np.zeros((len(runs), n), np.intp)
-    for (first, second, k), one in found.items():
-        agreed = (one.alike >= SAME_VIEW) & (one.error < thld_err)
-        agreed &= twin[first, second][one.classes] >= TWIN
-        agreed &= twin[second, first][k] >= TWIN
-        counts[first, one.particles[agreed]] += 1
-        counts[second, one.particles[agreed]] += 1
+    for (first, second, _), found in zip(items, team.map(agreeing, items), strict=True):
+        counts[first, found] += 1
+        counts[second, found] += 1
     return counts
-
-
-class _Compared(NamedTuple):
-    """Particles that are in one class of a run and, stable, in some of another.
-
-    Attributes
-    ----------
-    particles, classes : ndarray of int, shape (k,)
-        The particles, and their classes in the other run.
-    alike : ndarray, shape (k,)
-        Correlation of the signals of the two averages.
-    error : ndarray, shape (k,)
-        Pixel error between the poses [pixel].
-    """
-
-    particles: NDArray[np.intp]
-    classes: NDArray[np.intp]
-    alike: NDArray[np.floating]
-    error: NDArray[np.float64]
 
 
 def _central(team: Team, particles: Particles, run: Run) -> Run:
