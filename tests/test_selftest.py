@@ -89,7 +89,7 @@ def product(kernel):
     return subprocess.run(command, env=environment, check=True, capture_output=True)
 
 
-@pytest.mark.parametrize(("one", "other"), itertools.combinations(KERNELS, 2))
+@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(KERNELS, 2)))
 def test_processors_that_compute_differently(step, tmp_path, one, other):
     """Two ranks that multiply as processors of two ages do are vouched for, or not."""
     ranks = [
