@@ -7,7 +7,7 @@ from cryokin.config import check_config_files, draw_seeds, load_runs
 from cryokin.errors import InputError
 from cryokin.io.counts import count_particles
 from cryokin.progress import Watch
-from cryokin.pytom.beam import said
+from cryokin.pytom.beam import wedge_sentences
 
 min_version("9.27")
 
@@ -66,7 +66,7 @@ onstart:
 onsuccess:
     PROGRESS.stop()
     for run in RUNS_3D:
-        for sentence in said(Path("results", run)):
+        for sentence in wedge_sentences(Path("results", run)):
             print(f"{run}: {sentence}", file=sys.stderr)
 
 

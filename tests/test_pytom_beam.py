@@ -68,10 +68,10 @@ def test_one_class_and_none_do_not_follow_anything():
 
 
 def test_what_is_said_at_the_end(tmp_path):
-    assert beam.said(tmp_path) == []
+    assert beam.wedge_sentences(tmp_path) == []
     classes = [{"name": str(c), "only_wedge": c < 2} for c in range(3)]
     write_json(tmp_path / "classes.json", {"classes": classes})
     write_json(tmp_path / "reproducible.json", {"only_wedge": [30, 12]})
-    first, second = beam.said(tmp_path)
+    first, second = beam.wedge_sentences(tmp_path)
     assert first.startswith("Classes 0, 1 may be nothing but the missing wedge")
     assert second.startswith("42 particles are unaccounted")

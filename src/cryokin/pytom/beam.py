@@ -145,7 +145,7 @@ def sentence(names: Sequence[str]) -> str:
     )
 
 
-def said(results: Path) -> list[str]:
+def wedge_sentences(results: Path) -> list[str]:
     """Return what is to be said of the wedge when a run has ended.
 
     Parameters
