@@ -8,6 +8,7 @@ by side, so that any number of ranks has work.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -333,7 +334,7 @@ def _scores(
     holder = labels_of(run.averaged, len(particles))
     stops = np.cumsum([0, *(len(block) for block in blocks)])
     places = [slice(a, b) for a, b in pairwise(stops)]
-    few = max(FEWEST_LISTED, int(np.ceil(LISTED * count)))
+    few = number_listed(count)
     found = np.empty((count, stops[-1]), np.float32)
 
     def spectra(block: NDArray[np.intp]) -> Float32:
@@ -351,7 +352,7 @@ def _scores(
             for b, place in enumerate(places):
                 images = keep[b] if keep else spectra(blocks[b])
                 found[some, place] = best_scores(operand, images, 1)
-        listed = [_listed(found[:, place], few) for place in places]
+        listed = [shortlist(found[:, place], few) for place in places]
     else:
         listed = [np.ones((count, len(block)), bool) for block in blocks]
     for some in operands:
@@ -372,7 +373,12 @@ def _scores(
     return found
 
 
-def _listed(scores: Float32, few: int) -> NDArray[np.bool_]:
+def number_listed(classes: int) -> int:
+    """Return how many of some classes an image is compared with at all shifts."""
+    return min(classes, max(FEWEST_LISTED, math.ceil(LISTED * classes)))
+
+
+def shortlist(scores: Float32, few: int) -> NDArray[np.bool_]:
     """Tell for every image (K, n) which references it is most similar to."""
     listed = np.zeros(scores.shape, bool)
     best = np.argpartition(-scores, few - 1, axis=0)[:few]

@@ -18,7 +18,6 @@ row
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -35,7 +34,7 @@ from cryokin.isac.basis import polar_basis
 from cryokin.isac.candidates import n_classes
 from cryokin.isac.options import isac_options
 from cryokin.isac.prealign import HIGHEST, PASSES, search_schedule
-from cryokin.isac.sac import CUTOFF_STEP, FEWEST_LISTED, LISTED, REFERENCES
+from cryokin.isac.sac import CUTOFF_STEP, REFERENCES, number_listed
 
 ROW_BYTES = 500  # of all tables and lists that a particle stands in
 
@@ -175,8 +174,8 @@ class Model:
 
     def tried(self, classes: int) -> float:
         """Return the shifts that an image is compared at with a class, on average."""
-        few = max(FEWEST_LISTED, math.ceil(LISTED * classes))
-        if few >= classes:
+        few = number_listed(classes)
+        if few == classes:
             return float(self.shifts)
         return 1 + self.shifts * few / classes
 
