@@ -472,18 +472,13 @@ def test_members_of_candidates_are_listed(place):
 def test_tilted_counterparts_of_a_group_by_their_column(place):
     tilted = {"particles": "resources/demo_2d/tilted.star", "match": "myPair"}
     place.write("tilted.yaml", {"demo": DEMO | {"tilted": tilted}})
-    first = len(
-        read_headers(
-            place.results() / "generation_0001/class_averages_generation_1.hdf"
-        )
-    )
-    names = ("generation_0002_group_001", f"class_{first + 2:04d}")
+    names = ("generation_0001_group_001", "class_0002")
     targets = [f"results/demo/rct/{name}/tilted.star" for name in names]
     place.run(*targets, config="tilted.yaml")
     group, same = (place.results() / "rct" / name for name in names)
     assert (group / "params.txt").read_bytes() == (same / "params.txt").read_bytes()
 
-    header = read_headers(place.results() / "class_averages.hdf")[first + 1]
+    header = read_headers(place.results() / "class_averages.hdf")[1]
     members = read_ids(group / "members.txt")
     assert members == list(np.atleast_1d(header["members"]))
     table = table_of(group / "tilted.star")
@@ -664,6 +659,8 @@ def test_the_commands_of_the_page_work(place, full, root):
     for command in commands:
         if command.startswith("relion_") and not relion_is_there():
             continue
+        if command.startswith("e2") and not shutil.which(command.split()[0]):
+            continue  # EMAN2 is in no package repository
         place.shell(command)
     assert (place.folder / "External/job002/RELION_JOB_EXIT_SUCCESS").exists()
 

@@ -264,8 +264,10 @@ def test_all_files_of_the_manual_are_there(place):
             f"{folder}/generation_{g}_accounted.txt",
             f"{folder}/generation_{g}_unaccounted.txt",
         ]
-    missing = [name for name in names if not (results / name).stat().st_size]
-    assert missing == []
+    # A last generation may account for nobody.
+    may_be_empty = "generation_0002/generation_2_accounted.txt"
+    empty = [name for name in names if not (results / name).stat().st_size]
+    assert set(empty) <= {may_be_empty}
     assert not (place.folder / "results").exists()
     assert "isac_report" not in jobs(place.first)
     assert jobs(place.second) == {"estimate_run": 1, "isac_report": 1, "all": 1}
