@@ -7,7 +7,6 @@ from cryokin.config import check_config_files, draw_seeds, load_runs
 from cryokin.errors import InputError
 from cryokin.io.counts import count_particles
 from cryokin.progress import Watch
-from cryokin.pytom.beam import wedge_sentences
 
 min_version("9.27")
 
@@ -65,6 +64,9 @@ onstart:
 
 onsuccess:
     PROGRESS.stop()
+    # Only now: it needs NumPy, and Snakemake itself should start without.
+    from cryokin.pytom.beam import wedge_sentences
+
     for run in RUNS_3D:
         for sentence in wedge_sentences(Path("results", run)):
             print(f"{run}: {sentence}", file=sys.stderr)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from blobs import CHIRAL, moved, render
-from cryokin.image.geometry import Alignment, from_centre, take
+from cryokin.image.geometry import Alignment, centre, from_centre, invert, take
 from cryokin.image.polar import PolarBasis
 from cryokin.isac.particles import Particles
 from cryokin.isac.sac import Run
@@ -52,20 +52,16 @@ class Seen:
 
     @property
     def places(self) -> np.ndarray:
-        from cryokin.image.geometry import centre
-
         return centre(self.truth)
 
 
-def seen(objects: list[np.ndarray], snr: float = 0.5, offset: float = 0.0) -> Seen:
+def seen(objects: list[np.ndarray], snr: float = 0.5) -> Seen:
     rng = np.random.default_rng(1)
     view = np.arange(N) % len(objects)
     truth = from_centre(
         rng.uniform(0, 2 * np.pi, N), rng.normal(0, 0.5, (N, 2)), rng.random(N) < 0.5
     )
     clean = np.zeros((N, BOX, BOX), np.float32)
-    from cryokin.image.geometry import invert
-
     for i in range(N):
         lies = invert(take(truth, i))
         clean[i] = render(BOX, moved(lies, objects[view[i]]))

@@ -257,8 +257,9 @@ def candidates_round(
             runs = _main_sac(
                 team, particles, runs, iteration, generation, round_number, options
             )
-        rng = stream(options.rand_seed, *address, iteration)
-        order, blocks = matched(team, particles, runs, 2, rng, options)
+        order, blocks = matched(
+            team, particles, runs, 2, (*address, iteration), options
+        )
         if iteration < options.match_first - 1:
             runs = [
                 restart(team, particles, block, runs[r])
@@ -274,8 +275,9 @@ def matched(
     particles: Particles,
     runs: list[Run],
     ways: int,
-    rng: np.random.Generator,
+    address: tuple[int, ...],
     options: IsacOptions,
+    counts: NDArray[np.intp] | None = None,
 ) -> tuple[list[int], list[list[Class | None]]]:
     """Match runs by view or by members.
 
@@ -286,9 +288,11 @@ def matched(
     runs : list of Run
     ways : int
         Runs that must agree, the one whose class it is among them.
-    rng : numpy.random.Generator
-        Draws the ring of `match_in_ring`.
+    address : tuple of int
+        Of the random stream that draws the ring of `match_in_ring`.
     options : IsacOptions
+    counts : ndarray of int, shape (runs, n), optional
+        From `agreement`, where they are known already.
 
     Returns
     -------
@@ -298,10 +302,11 @@ def matched(
         ... what is left of the runs' classes.
     """
     if options.match_by == "members":
-        order = rng.permutation(len(runs))
+        order = stream(options.rand_seed, *address).permutation(len(runs))
         blocks = match_in_ring(team, particles, runs, order, ways, options.thld_grp)
         return [int(r) for r in order], blocks
-    counts = agreement(team, particles, runs, options.sac.thld_err)
+    if counts is None:
+        counts = agreement(team, particles, runs, options.sac.thld_err)
     blocks = agreed_classes(particles, runs, counts, ways - 1, options.thld_grp)
     return list(range(len(runs))), blocks
 

@@ -15,6 +15,7 @@ from cryokin.image.geometry import Alignment, centre, identity, take
 from cryokin.isac.candidates import (
     agreed_classes,
     match_in_ring,
+    matched,
     n_classes,
     random_start,
     restart,
@@ -65,8 +66,7 @@ def reproducible_classes(
     Returns
     -------
     list of Class
-        Disjoint classes of at least ``thld_grp`` stable members, of which the runs
-        agree on the share ``thld_rep`` of their classes; largest first.
+        Disjoint classes of at least ``thld_grp`` stable members, largest first.
     """
     count = n_classes(len(particles), options.img_per_grp)
     if not count or not candidates:
@@ -77,7 +77,7 @@ def reproducible_classes(
         [c for c in candidates if c.run in (run, -1)] for run in range(n_runs)
     ]
     alignments = [identity(len(particles))] * n_runs
-    by_view, reached = options.match_by == "view", 0.0
+    counts, reached = None, 0.0
     for iteration in range(1, options.match_second + 1):
         starts = _starts(
             team, particles, blocks, alignments, count, (*address, iteration), options
@@ -92,33 +92,28 @@ def reproducible_classes(
             lambda *work, i=iteration: stream(seed, *address, i, 1, *work),
         )
         is_last = iteration == options.match_second
-        n_ways = ways(iteration, options.match_second, n_runs)
-        if by_view:
+        if options.match_by == "view":
             counts = agreement(team, particles, runs, options.sac.thld_err)
             before, reached = reached, float((counts >= options.others()).mean())
             team.log(f"iteration {iteration}: runs agree on {reached:.1%} of particles")
-            if is_last or (iteration > 1 and reached < before + LEAST_STEP):
-                break
-            alignments = [run.alignment for run in runs]
-            blocks = agreed_classes(
-                particles, runs, counts, n_ways - 1, options.thld_grp
-            )
-            continue
+            is_last |= iteration > 1 and reached < before + LEAST_STEP
         if is_last:
             break
-        order = stream(seed, *address, iteration, 2).permutation(n_runs)
-        alignments = [runs[int(r)].alignment for r in order]
-        blocks = match_in_ring(team, particles, runs, order, n_ways, options.thld_grp)
-        if iteration == options.match_second // 2:
+        n_ways = ways(iteration, options.match_second, n_runs)
+        order, blocks = matched(
+            team, particles, runs, n_ways, (*address, iteration, 2), options, counts
+        )
+        alignments = [runs[r].alignment for r in order]
+        if options.match_by == "members" and iteration == options.match_second // 2:
             blocks = [list(unique_classes(blocks))] * n_runs
         team.log(
             f"iteration {iteration}: {n_ways}-way matching leaves"
             f" {[sum(c is not None for c in b) for b in blocks]} of {count} classes"
         )
-    if by_view:
-        classes, shares = _seen_alike(particles, runs, counts, options)
-    else:
+    if counts is None:
         classes, shares = _held_by_all(team, particles, runs, options)
+    else:
+        classes, shares = _seen_alike(particles, runs, counts, options)
     confirmed = _confirmed(team, particles, classes, shares, address, options)
     team.log(
         f"{len(classes)} classes matched in {n_runs} runs, {len(confirmed)} of them"

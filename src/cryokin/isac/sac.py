@@ -365,11 +365,10 @@ def _scores(
                 part[:] = best_scores(operand, images, len(shifts))
             else:
                 part[chosen] = listed_scores(operand, images, len(shifts), chosen)
-    for b, place in enumerate(places):
-        images = keep[b] if keep else spectra(blocks[b])
-        alignment = take(run.alignment, blocks[b])
-        own = found[:, place]
-        _without_self(own, images, holder[blocks[b]], alignment, ready)
+            if some is operands[-1]:
+                alignment = take(run.alignment, blocks[b])
+                own = found[:, place]
+                _without_self(own, images, holder[blocks[b]], alignment, ready)
     return found
 
 

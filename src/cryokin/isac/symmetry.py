@@ -80,9 +80,8 @@ def symmetry_of(average: Float32, n: int) -> Symmetry:
     operand = correlation_operand(average[..., None])
     straight, mirrored = angular_curves(operand, average[..., None])[..., 0] / signal
     if straight.min() >= max(RING, least):
-        also = np.array([False, bool(mirrored.max() >= max(RING, least))])
-        also = also[: 1 + int(also[1])]
-        return Symmetry(np.zeros(len(also)), also, ring=True)
+        hands = [False, True] if mirrored.max() >= max(RING, least) else [False]
+        return Symmetry(np.zeros(len(hands)), np.array(hands), ring=True)
     turns = [0.0, *(a for a in _peaks(straight, max(SAME, least)) if a > 0)]
     flips = _peaks(mirrored, max(SAME, least))
     mirror = np.arange(len(turns) + len(flips)) >= len(turns)
@@ -253,7 +252,8 @@ def _into_frame(
 ) -> _Poses:
     """Bring one repeat into the frame of the last, and each image near to its target.
 
-    The shift between the frames is left to the fit of the repeats.
+    The angle between the frames is tried in steps, without the shifts; then angle and
+    shift are fitted.
     """
     still = _Poses(poses.turn, np.zeros_like(poses.move), poses.mirror)
     there = _Poses(target.turn, np.zeros_like(target.move), target.mirror)
@@ -270,11 +270,11 @@ def _into_frame(
         best = int(total.argmin())
         tried.append(_Poses(*(part[best] for part in turned)))
         costs.append(total[best])
-    chosen = tried[int(costs[1] < costs[0])]
+    flipped = bool(costs[1] < costs[0])
+    chosen = tried[int(flipped)]
     # The turn of each image that the symmetry allows, taken off its target, leaves what
     # is common to all, which now can be fitted without steps, and with the shift.
-    hand = np.array(bool(costs[1] < costs[0]))
-    framed = poses.then(np.ones(1, complex), hand)
+    framed = poses.then(np.ones(1, complex), np.array(flipped))
     mirror = chosen.mirror ^ framed.mirror
     turn = chosen.turn / np.where(mirror, framed.turn.conj(), framed.turn)
     back = target.then(np.where(mirror, turn, turn.conj()), mirror)
