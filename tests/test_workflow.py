@@ -1071,10 +1071,11 @@ def test_a_run_says_where_it_is_also_after_a_kill(place):
     asked = progress_lines(place.run(target, work=work))
     assert asked[-1].startswith("tiny: done as far as asked, next: ")
     text = progress_lines(place.run(work=work))
-    assert any("generation " in line and " % accounted" in line for line in text)
     found = json.loads(kept.read_text())
     assert (found["state"], found["share_done"]) == ("done", 1)
+    # What is seen between the first look and the last depends on the machine.
     assert text[-1] == found["text"]
+    assert text[-1].endswith(" % accounted")
     rows = read_csv(place.results(work) / "classes.csv")
     accounted = np.mean([int(row["class"]) >= 0 for row in rows])
     assert found["accounted"] == pytest.approx(accounted)
