@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 OF_RUN = --run "$(RUN)" $(if $(DIRECTORY),--directory "$(DIRECTORY)") \
   $(if $(CONFIGFILE),--configfile "$(CONFIGFILE)")
 
-.PHONY: help setup demo report select named screenshots figures pictures test lint clean
+.PHONY: help setup demo report select named screenshots figures pictures options test lint clean
 .DELETE_ON_ERROR:
 
 help:
@@ -26,6 +26,7 @@ help:
 	@echo "make test    setup; format, types and tests"
 	@echo "make lint    setup; format and types only"
 	@echo "make pictures  setup; draw the rules for the documentation, with Graphviz"
+	@echo "make options   write the schema and the tables of config/README.md anew"
 	@echo "make clean   remove the environment and the results of the demo"
 
 setup: $(STAMP)
@@ -67,6 +68,10 @@ figures: demo
 
 test: lint
 	$(BIN)/python -m pytest
+
+# What the options, src/cryokin/options, say: the schema and the tables of the manual.
+options: setup
+	$(BIN)/python -m cryokin.options
 
 lint: setup
 	$(BIN)/ruff check .

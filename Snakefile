@@ -21,7 +21,6 @@ try:
     check_config_files(workflow.configfiles)
     RUNS = load_runs(
         config,
-        Path(workflow.basedir, "workflow/schemas/config.schema.yaml"),
         source=", ".join(map(str, workflow.configfiles)),
     )
     draw_seeds(RUNS)

@@ -44,7 +44,6 @@ from cryokin.parallel import Team
 from cryokin.random import stream
 
 ROOT = Path(__file__).resolve().parents[1]
-SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 GIVEN = {"method": "isac", "particles": "none.star", "radius": 29}
 
 # What is assumed of a cluster.
@@ -132,7 +131,7 @@ class Counting:
 
 def options(**changes: Any) -> dict[str, Any]:
     """Return the options of a run with all defaults."""
-    return load_runs({"runs": {"it": GIVEN | changes}}, SCHEMA)["it"]
+    return load_runs({"runs": {"it": GIVEN | changes}})["it"]
 
 
 def made_up(folder: Path, n: int, patterns: int) -> Particles:
@@ -284,9 +283,8 @@ def predict_3d(sizes: Sequence[int]) -> None:
     for n in sizes:
         for method in ("cpca", "mco_exmx"):
             start = {"start_from": "random"} if method == "mco_exmx" else {}
-            chosen = load_runs(
-                {"runs": {"it": given | {"method": method} | start}}, SCHEMA
-            )["it"]
+            runs = {"it": given | {"method": method} | start}
+            chosen = load_runs({"runs": runs})["it"]
             made = estimate("it", chosen, Counts(n, 64))
             alone = sum(r.cpu_seconds.expected for r in made.rules if not r.parallel)
             largest = max(made.rules, key=lambda rule: rule.memory_mb(16))

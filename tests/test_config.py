@@ -18,11 +18,11 @@ from cryokin.config import (
     working_box,
 )
 from cryokin.errors import InputError
+from cryokin.options import METHODS, Isac, options_of
+from cryokin.options.__main__ import schema, written
 
 ROOT = Path(__file__).resolve().parents[1]
-SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
-DEFINITIONS = yaml.safe_load(SCHEMA.read_text())["$defs"]
-OPTIONS = DEFINITIONS["isac"]["properties"]
+OPTIONS = options_of(Isac)
 METHODS_3D = ("cpca", "mco_exmx", "mco_ac")
 
 # The manual of sxisac: every option that is no property of a workflow.
@@ -36,18 +36,12 @@ MANUAL = {
     **{"skip_prealignment": False},
 }
 
-# Options that sxisac has not.
-OWN = {
-    *("ctf_convention", "thld_rep", "match_by", "last_assignment"),
-    *("select", "selection", "tilted"),
-}
-
 
 def load(run=None, /, **options):
     """Return the options of one run, complete."""
     given = {"method": "isac", "particles": "p.star", "radius": 30} | options
     config = {"runs": {"a": given if run is None else run}}
-    return load_runs(config, SCHEMA, "my.yaml")["a"]
+    return load_runs(config, "my.yaml")["a"]
 
 
 def sentence(call, *args, **options):
@@ -63,7 +57,7 @@ def sentence(call, *args, **options):
 class TestDefaults:
     def test_are_those_of_the_manual(self):
         run = load()
-        assert {key: OPTIONS[key]["default"] for key in MANUAL} == MANUAL
+        assert {key: OPTIONS[key].default for key in MANUAL} == MANUAL
         assert {key: run[key] for key in MANUAL} == MANUAL | {"yr": 1}
 
     def test_every_option_is_filled_in_the_order_of_the_schema(self):
@@ -71,15 +65,13 @@ class TestDefaults:
 
     def test_a_default_written_out_makes_no_difference(self):
         written = {
-            key: option["default"]
-            for key, option in OPTIONS.items()
-            if "default" in option
+            key: option.default for key, option in OPTIONS.items() if not option.needed
         }
         assert repr(load(**written)) == repr(load())
 
     def test_the_example_is_complete(self):
         config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
-        assert load_runs(config, SCHEMA)["demo"]["radius"] == 25
+        assert load_runs(config)["demo"]["radius"] == 25
 
     def test_negative_yr_means_as_xr(self):
         assert load(xr=3)["yr"] == 3
@@ -123,7 +115,7 @@ class TestValues:
 
     def test_of_every_run(self):
         first = {"method": "isac", "particles": "p.star", "radius": 30}
-        runs = load_runs({"runs": {"a": first, "b-2": first | {"xr": 2}}}, SCHEMA)
+        runs = load_runs({"runs": {"a": first, "b-2": first | {"xr": 2}}})
         assert (runs["a"]["xr"], runs["b-2"]["xr"]) == (1, 2)
 
 
@@ -134,7 +126,7 @@ class TestParticlesOfAnotherRun:
     @pytest.mark.parametrize("which", ["unaccounted", "selected", "class/12"])
     def test_are_named_by_the_run(self, which):
         runs = {"b": FROM_FILE | {"particles": f"run:a-1/{which}"}, "a-1": FROM_FILE}
-        loaded = load_runs({"runs": runs}, SCHEMA)
+        loaded = load_runs({"runs": runs})
         assert reference(loaded["b"]["particles"]) == ("a-1", which)
         assert reference(loaded["a-1"]["particles"]) is None
 
@@ -152,9 +144,7 @@ class TestParticlesOfAnotherRun:
     def test_that_cannot_be_had_are_refused(self, particles, words):
         runs = {"a": FROM_FILE, "b": FROM_FILE | {"particles": particles}}
         with pytest.raises(InputError) as error:
-            load_runs(
-                {"runs": runs | {"cubes": SMALLEST_3D | {"method": "cpca"}}}, SCHEMA
-            )
+            load_runs({"runs": runs | {"cubes": SMALLEST_3D | {"method": "cpca"}}})
         assert f'runs.b.particles = "{particles}" ' in str(error.value)
         assert words in str(error.value)
 
@@ -164,7 +154,7 @@ class TestParticlesOfAnotherRun:
             "b": FROM_FILE | {"particles": "run:a/selected"},
         }
         with pytest.raises(InputError, match="leads back to run a"):
-            load_runs({"runs": runs}, SCHEMA)
+            load_runs({"runs": runs})
 
 
 class TestRefusals:
@@ -250,7 +240,7 @@ class TestRefusals:
             ({"method": "isac"}, "runs.a.particles is missing: give particle images,"
              " the path of a file."),
             ({"method": "isac", "particles": "p.star"}, "runs.a.radius is missing:"
-             " give particle radius [pixel of the input images], an integer of at least"
+             " give particle radius in the input images [pixel], an integer of at least"
              " 1."),
             (5, "runs.a = 5 cannot be used, it must be a mapping of options, e.g."
              " 'method: isac'."),
@@ -262,16 +252,16 @@ class TestRefusals:
     @pytest.mark.parametrize("name", ["a b", "a/b", "-a", "", "ä", "a\n", 7, True])
     def test_of_the_name_of_a_run(self, name):
         run = {"method": "isac", "particles": "p.star", "radius": 30}
-        text = sentence(load_runs, {"runs": {name: run}}, SCHEMA, "my.yaml")
+        text = sentence(load_runs, {"runs": {name: run}}, "my.yaml")
         assert "cannot be the name of a run" in text
 
     @pytest.mark.parametrize("runs", [None, {}, [], "demo"])
     def test_of_no_runs(self, runs):
-        text = sentence(load_runs, {"runs": runs}, SCHEMA, "my.yaml")
+        text = sentence(load_runs, {"runs": runs}, "my.yaml")
         assert "must name at least one run" in text
 
     def test_of_a_key_beside_the_runs(self):
-        text = sentence(load_runs, {"run": {}}, SCHEMA, "my.yaml")
+        text = sentence(load_runs, {"run": {}}, "my.yaml")
         assert text == "run is no key of the top level, did you mean runs?"
 
     def test_are_of_the_same_particles_as_the_reader_refuses(self, tmp_path):
@@ -282,46 +272,43 @@ class TestRefusals:
             particles.read_particles(path)
 
 
-class TestSchema:
+class TestWhatIsWritten:
+    """The schema and the tables of the manual, which are made of the options."""
+
+    @pytest.mark.parametrize("path", written(ROOT))
+    def test_is_as_the_options_are(self, path):
+        assert path.read_text() == written(ROOT)[path], "say make options"
+
     def test_is_a_schema_that_the_example_passes(self):
         jsonschema = pytest.importorskip("jsonschema")
-        schema = yaml.safe_load(SCHEMA.read_text())
-        jsonschema.Draft202012Validator.check_schema(schema)
+        made = schema()
+        jsonschema.Draft202012Validator.check_schema(made)
         config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
-        jsonschema.Draft202012Validator(schema).validate(config)
+        jsonschema.Draft202012Validator(made).validate(config)
         config["runs"]["demo"]["raduis"] = 1
         with pytest.raises(jsonschema.ValidationError):
-            jsonschema.Draft202012Validator(schema).validate(config)
+            jsonschema.Draft202012Validator(made).validate(config)
 
-    @pytest.mark.parametrize("key", OPTIONS)
-    def test_describes_every_option(self, key):
-        option = OPTIONS[key]
-        assert len(option["description"]) > 20
-        assert ("default" in option) == (key not in ("method", "particles", "radius"))
-        if key not in ("method", "particles", "pixel_size"):
-            origin = "(not in sxisac)" if key in OWN else f"(sxisac: --{key}"
-            assert origin in re.sub(r"\s+", " ", option["description"])
+    @pytest.mark.parametrize("key", MANUAL)
+    def test_names_the_flag_of_the_manual(self, key):
+        assert OPTIONS[key].was.startswith(f"--{key}")
 
-
-@pytest.fixture(scope="module")
-def defaults():
-    """Default of every key in the tables of the manual, as text."""
-    text = (ROOT / "config" / "README.md").read_text()
-    text = text.split("\n## Subtomograms")[0]
-    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|.*\|$", text, flags=re.MULTILINE)
-    assert len(rows) == len(dict(rows))
-    return {key: default.strip() for key, default in rows}
+    @pytest.mark.parametrize("method", METHODS)
+    def test_has_every_option_with_its_default(self, method):
+        text = (ROOT / "config" / "README.md").read_text()
+        rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|.*\|$", text, re.MULTILINE)
+        for key, option in options_of(METHODS[method]).items():
+            if key != "method":
+                shown = "must be given" if option.needed else option.default
+                shown = shown if isinstance(shown, str) else json.dumps(shown)
+                assert (key, shown) in rows
 
 
-class TestManual:
-    def test_has_exactly_the_options_of_the_schema(self, defaults):
-        assert set(defaults) == set(OPTIONS)
-
-    @pytest.mark.parametrize("key", OPTIONS)
-    def test_has_the_same_defaults(self, defaults, key):
-        default = OPTIONS[key].get("default", "must be given")
-        shown = default if isinstance(default, str) else json.dumps(default)
-        assert defaults[key] == shown
+def test_an_option_that_a_step_was_not_given_has_no_value():
+    some = Isac.some({"FH": 0.25})
+    assert some.FH == 0.25
+    with pytest.raises(AttributeError, match="FL was not handed over"):
+        some.FL  # noqa: B018
 
 
 SMALLEST_3D = {
@@ -335,26 +322,11 @@ SMALLEST_3D = {
 class TestSubtomograms:
     @pytest.mark.parametrize("method", METHODS_3D)
     def test_every_option_has_its_default(self, method):
-        options = DEFINITIONS[method]["properties"]
         run = load(SMALLEST_3D | {"method": method})
-        assert set(run) == set(options)
-        for key, option in options.items():
-            if "default" in option:
-                assert run[key] == option["default"]
-            assert "PyTom" in option["description"] or key == "method"
-
-    @pytest.mark.parametrize("method", METHODS_3D)
-    def test_the_manual_lists_every_option(self, method):
-        text = (ROOT / "config" / "README.md").read_text().split("\n## Subtomograms")[1]
-        rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|.*\|$", text, re.MULTILINE))
-        for key, option in DEFINITIONS[method]["properties"].items():
-            if key == "method" or (key, method) == ("starts", "mco_ac"):
-                continue
-            default = option.get("default", "must be given")
-            shown = default if isinstance(default, str) else json.dumps(default)
-            assert rows[key].strip() == shown, key
-        known = {key for m in METHODS_3D for key in DEFINITIONS[m]["properties"]}
-        assert set(rows) == known - {"method"}
+        options = options_of(METHODS[method])
+        assert list(run) == list(options)
+        given = {key: option.default for key, option in options.items()}
+        assert all(run[k] == given[k] for k in options if not options[k].needed)
 
     @pytest.mark.parametrize(
         ("options", "expected"),
@@ -377,7 +349,7 @@ class TestSubtomograms:
              " cannot be used, it must be e.g. {number: 3} or e.g. {height: 10} or"
              " e.g. {groups: {a: [0, 2], b: [1]}} or null."),
             ({"average": "class\n"}, 'runs.a.average = "class\\n" cannot be used, it'
-             " must be the path of a file."),
+             " must be e.g. class."),
             ({"exact": True, "pose_errors": "project"}, 'runs.a.pose_errors ='
              ' "project" cannot be used, it must be keep with exact: true, which'
              " correlates the particles themselves."),

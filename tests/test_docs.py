@@ -10,6 +10,7 @@ block makes an exception, and must give the reason:
 """
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -57,7 +58,7 @@ RUN_ELSEWHERE = {"docs/interop.md": "test_interop.py"}
 LANGUAGES = {"console", "yaml", "text"}
 LARGEST_IMAGE = 200_000  # bytes
 FEWEST_WORDS = 3  # of a reason
-SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+SCHEMA = ROOT / "workflow/schemas/config.schema.json"
 
 
 @dataclass(frozen=True)
@@ -321,7 +322,7 @@ def test_yaml_is_a_valid_configuration(block):
     elif "keep" in given:
         assert set(given) <= set(SELECTION_KEYS)
     else:
-        load_runs(given, SCHEMA, str(block))
+        load_runs(given, str(block))
 
 
 @cache
@@ -361,7 +362,7 @@ OF_OTHERS = {"ISPG", "ipytom", "relion_reconstruct", "MPI4PY_MPIABI"}
 
 @pytest.mark.parametrize("page", PAGES)
 def test_names_in_the_text_exist(page):
-    keys = keys_below(yaml.safe_load(SCHEMA.read_text()))
+    keys = keys_below(json.loads(SCHEMA.read_text()))
     for text in re.findall(r"`([^`\n]+)`", prose(page)):
         if option := re.fullmatch(r"(\w+): \S.*", text):
             assert option[1] in keys | set(SELECTION_KEYS) | known_resources(), text

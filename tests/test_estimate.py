@@ -33,8 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def options(run="demo", **changes):
     runs = yaml.safe_load((ROOT / "config/config.yaml").read_text())["runs"]
-    schema = ROOT / "workflow/schemas/config.schema.yaml"
-    return load_runs({"runs": {"it": runs[run] | changes}}, schema)["it"]
+    return load_runs({"runs": {"it": runs[run] | changes}})["it"]
 
 
 METHODS = {

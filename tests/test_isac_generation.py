@@ -81,8 +81,7 @@ def options_of(root: Any, **given: Any) -> dict[str, Any]:
         "thld_grp": 10,
         **given,
     }
-    schema = root / "workflow/schemas/config.schema.yaml"
-    return load_runs({"runs": {"test": run}}, schema)["test"]
+    return load_runs({"runs": {"test": run}})["test"]
 
 
 def case(

@@ -21,8 +21,7 @@ def options(**changes):
     runs = yaml.safe_load((ROOT / "config/config.yaml").read_text())["runs"]
     run = "demo" if changes.get("method", "isac") == "isac" else "demo_3d"
     given = {"runs": {"it": runs[run] | changes}}
-    schema = ROOT / "workflow/schemas/config.schema.yaml"
-    return load_runs(given, schema)["it"]
+    return load_runs(given)["it"]
 
 
 class Place:

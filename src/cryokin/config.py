@@ -1,4 +1,4 @@
-"""The configuration: checked against its schema, with its defaults filled in."""
+"""The configuration: checked against the options, with its defaults filled in."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cryokin.errors import InputError
 from cryokin.files import portable, write_text
+from cryokin.options import METHODS, options_of
 from cryokin.yaml_files import read_yaml
 
 #: Endings of the tables of subtomograms that `particles` may name.
@@ -49,6 +48,9 @@ BY_PYTOM: dict[str, tuple[Any, ...]] = {
     "pose_refinement": (0,),
 }
 
+#: What the name of a run may be.
+RUN_NAME = re.compile("[A-Za-z0-9_][A-Za-z0-9_-]*")
+
 #: Most rounds of annealing; each is a job.
 MOST_ROUNDS = 1000
 
@@ -70,9 +72,7 @@ WORKFLOW_FLAGS = {
 
 
 def load_runs(
-    config: Mapping[str, Any],
-    schema_path: str | os.PathLike[str],
-    source: str = "config/config.yaml",
+    config: Mapping[str, Any], source: str = "config/config.yaml"
 ) -> dict[str, dict[str, Any]]:
     """Check a configuration and return its runs, complete.
 
@@ -81,8 +81,6 @@ def load_runs(
     config : mapping
         The configuration as it was read; values given as text, as the command line
         gives them, are understood.
-    schema_path : path-like
-        The schema, ``workflow/schemas/config.schema.yaml``.
     source : str, optional
         The name of the configuration in messages.
 
@@ -90,7 +88,7 @@ def load_runs(
     -------
     dict of dict
         Name of the run to its options: every option of its method, in the order of
-        the schema. Two ways to write the same value, and an option that is left out
+        its class. Two ways to write the same value, and an option that is left out
         or given its default, make no difference. ``yr`` is never -1.
 
     Raises
@@ -98,19 +96,14 @@ def load_runs(
     InputError
         At the first key or value that cannot be used.
     """
-    schema = yaml.safe_load(Path(schema_path).read_text(encoding="utf-8"))
-    _refuse_unknown(config, schema["properties"], f"{source}: ", "key of the top level")
+    _refuse_unknown(config, ["runs"], f"{source}: ", "key of the top level")
     runs = config.get("runs")
     if not isinstance(runs, Mapping) or not runs:
         raise InputError(
             f"{source}: runs = {_shown(runs)} cannot be used, it must name at least one"
             " run with its options, e.g. 'runs: {demo: {method: isac, ...}}'."
         )
-    pattern = schema["properties"]["runs"]["propertyNames"]["pattern"]
-    loaded = {
-        name: _load_run(name, run, schema, pattern, source)
-        for name, run in runs.items()
-    }
+    loaded = {name: _load_run(name, run, source) for name, run in runs.items()}
     for name in loaded:
         _check_reference(name, loaded, source)
     return loaded
@@ -164,11 +157,9 @@ def working_box(target_nx: int, xr: int) -> int:
     return target_nx + max(xr - 1, 0)
 
 
-def _load_run(
-    name: Any, run: Any, schema: Mapping[str, Any], pattern: str, source: str
-) -> dict[str, Any]:
+def _load_run(name: Any, run: Any, source: str) -> dict[str, Any]:
     """Return the options of one run, checked and complete."""
-    if not isinstance(name, str) or not re.fullmatch(pattern.strip("^$"), name):
+    if not isinstance(name, str) or not RUN_NAME.fullmatch(name):
         raise InputError(
             f"{source}: {_shown(name)} cannot be the name of a run, which is made of"
             " letters, digits, _ and - (a number or yes/no in quotation marks)."
@@ -179,9 +170,9 @@ def _load_run(
             f"{where} = {_shown(run)} cannot be used, it must be a mapping of options,"
             " e.g. 'method: isac'."
         )
-    methods = schema["properties"]["runs"]["additionalProperties"]["properties"]
-    method = _value(run, "method", methods["method"], where)
-    options = schema["$defs"][method]["properties"]
+    methods = {"description": "the method of the run", "enum": list(METHODS)}
+    method = _value(run, "method", methods, where)
+    options = {k: known.schema() for k, known in options_of(METHODS[method]).items()}
     _refuse_unknown(run, options, f"{where}.", f"option of method {method}")
     values = {key: _value(run, key, option, where) for key, option in options.items()}
     _CHECKS[method](values, where)
@@ -258,9 +249,9 @@ def _value(
         if "default" in option:
             return _as_type(option["default"], option)
         what = re.split(r"[:;.(]", option["description"])[0].strip()
+        unit = f" [{option['unit']}]" if "unit" in option else ""
         raise InputError(
-            f"{where}.{key} is missing: give {what[0].lower()}{what[1:]},"
-            f" {_allowed(option)}."
+            f"{where}.{key} is missing: give {what}{unit}, {_allowed(option)}."
         )
     from jsonschema import Draft202012Validator  # comes with Snakemake
 

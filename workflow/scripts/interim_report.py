@@ -28,7 +28,7 @@ def main() -> None:
     content = read_yaml(config)
     if not isinstance(content, dict):
         raise InputError(f"{config}: no mapping; give a configuration with runs.")
-    runs = load_runs(content, SCHEMA, str(config))
+    runs = load_runs(content, str(config))
     if run not in runs:
         raise InputError(
             f"{config}: there is no run {run}, only {', '.join(runs)}; name one of"

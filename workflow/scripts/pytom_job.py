@@ -22,7 +22,6 @@ from cryokin.volume.resample import binned_size
 
 CRITERIA = {"MetropolisCriterion": "metropolis", "ThresholdAcceptance": "threshold"}
 UNITS = {"SigmaTemperature": "sigma", "AnnealingTemperature": "score"}
-SCHEMA = Path(__file__).parents[1] / "schemas/config.schema.yaml"
 
 
 def find(job: Path, name: str, what: str) -> Path:
@@ -148,7 +147,7 @@ def main() -> None:
         raise InputError(f"{path}: there is no particle in it; list them in the job.")
     listed = path.with_name(f"{path.stem}_particles.xml")
     run = run_of(job, path, listed, arguments.compat)
-    load_runs({"runs": {arguments.name: run}}, SCHEMA, str(path))
+    load_runs({"runs": {arguments.name: run}}, str(path))
     for what in different(job):
         print(f"{path}: {what} is not used, see config/README.md", file=sys.stderr)
     write_particle_list(listed, job["particles"])

@@ -168,8 +168,7 @@ def work(folder: Path, words: list[str], cores: int) -> bool:
     if isinstance(options.get("mask"), str):
         options["mask"] = str(Path(options["mask"]).absolute())
     config = folder / "config.yaml"
-    schema = ROOT / "workflow/schemas/config.schema.yaml"
-    checked = load_runs({"runs": {name: options}}, schema, "the options")[name]
+    checked = load_runs({"runs": {name: options}}, "the options")[name]
     write_text(config, yaml.safe_dump({"runs": {name: options}}, sort_keys=False))
     if run(command(folder, config, cores), folder):
         return True
