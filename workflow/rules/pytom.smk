@@ -407,7 +407,7 @@ rule mco_exmx:
         runtime=minutes(240, 60),
     params:
         options=options(
-            *("nclass", "score", "leave_one_out"),
+            *("nclass", "score", "leave_one_out", "start_from"),
             *(*COMPAT_OPTIONS, *EXMX_COMPAT_OPTIONS),
         ),
         imported="results/{run}/import",
@@ -482,7 +482,10 @@ rule mco_ac:
         mem_mb=memory(1000, 4),
         runtime=minutes(60),
     params:
-        options=options("nclass", "temperature", "temperature_step"),
+        options=options(
+            *("nclass", "temperature", "temperature_step"),
+            *("start_from", "compat"),
+        ),
         imported="results/{run}/import",
     message:
         "{wildcards.run}: the best of all chains and rounds"

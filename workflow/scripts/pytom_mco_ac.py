@@ -9,7 +9,13 @@ import numpy as np
 from cryokin.errors import exit_on_input_error
 from cryokin.files import atomic_folder, write_json
 from cryokin.pytom.files import load_import, save_labels, save_scores
-from cryokin.pytom.runs import annealing_report, emptied, load_chains, write_annealing
+from cryokin.pytom.runs import (
+    annealing_report,
+    emptied,
+    informed,
+    load_chains,
+    write_annealing,
+)
 from cryokin.pytom.schedule import schedule
 
 
@@ -36,11 +42,16 @@ def main() -> None:
     temperatures = schedule(options["temperature"], options["temperature_step"])
     with atomic_folder(arguments.folder) as folder:
         labels, scores = write_annealing(
-            folder, particles, rounds, options["nclass"], temperatures
+            folder,
+            particles,
+            rounds,
+            options["nclass"],
+            temperatures,
+            informed(options),
         )
     save_labels(arguments.labels, labels)
     save_scores(arguments.scores, scores)
-    report = annealing_report(rounds)
+    report = annealing_report(rounds, informed(options))
     report["warnings"] = emptied(labels, options["nclass"])
     write_json(arguments.report, report)
     for warning in report["warnings"]:

@@ -14,6 +14,7 @@ from cryokin.pytom.runs import (
     as_compat,
     best_chain,
     first_states,
+    informed,
     load_chains,
     save_chains,
     searches,
@@ -53,7 +54,7 @@ def main() -> None:
     chains = anneal_chains(search, chains, arguments.round, options, of_chains)
     if team.leads:
         save_chains(arguments.state, chains)
-        best = chains[best_chain(chains)]
+        best = chains[best_chain(chains, informed(options))]
         team.log(f"{len(chains)} chains, best objective {best['best_objective']:.6g}")
 
 

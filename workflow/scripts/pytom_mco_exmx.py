@@ -18,6 +18,7 @@ from cryokin.pytom.files import (
 from cryokin.pytom.runs import (
     best_course,
     emptied,
+    informed,
     load_courses,
     run_compat,
     scorer,
@@ -49,7 +50,7 @@ def main() -> None:
         else:
             prepared = load_prepared(arguments.prepared)
             courses = [one for path in arguments.courses for one in load_courses(path)]
-            went, report = best_course(courses, options["nclass"])
+            went, report = best_course(courses, options["nclass"], informed(options))
             labels = went.labels[-1]
             if team.leads:
                 placed = particles.placed(prepared.rotations, prepared.shifts)

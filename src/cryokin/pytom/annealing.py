@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryokin.pytom.compat import class_difference
-from cryokin.pytom.mco import Classification, Model, exmx
+from cryokin.pytom.mco import Classification, Model, exmx, surpasses
 from cryokin.pytom.schedule import schedule
 from cryokin.random import stream
 
@@ -209,7 +209,7 @@ class State:
     labels : ndarray of int, shape (n,)
         Classes from which the next round starts.
     best : Classification
-        Best result of EXMX so far.
+        Best result of EXMX so far, the first of those that cannot be told apart.
     last : Classification
         That of this round.
     draw : Draw
@@ -240,6 +240,7 @@ def anneal_round(
     sigma: bool = True,
     allow_class_collapse: bool = False,
     chain: int = 0,
+    better: Callable[[NDArray[np.float64], NDArray[np.float64]], bool] = surpasses,
 ) -> State:
     """Run EXMX, remember the best result, and move particles at random.
 
@@ -267,10 +268,12 @@ def anneal_round(
         Whether moves may empty a class.
     chain : int
         Number of the chain; it belongs to the address of its random streams.
+    better : callable
+        Tells from the fits of two results whether the first is to be remembered.
     """
     last = search(labels)
     several = len(np.unique(last.labels)) > 1
-    if best is None or (several and last.objective > best.objective):
+    if best is None or (several and better(last.fits, best.fits)):
         best = last
     effective = (
         effective_temperature(last.scores, temperature) if sigma else temperature

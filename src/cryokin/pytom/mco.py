@@ -33,9 +33,10 @@ from cryokin.volume.averages import FLOOR
 from cryokin.volume.bands import as_real
 
 BLOCK = 64  # particles handled at a time
-LEAST_SIGNAL = 0.1  # least part of the power between classes that is taken for signal
+LEAST_SIGNAL = 0.02  # of a variance between classes, in standard errors
 LEAST_NORM = 0.5  # of a class average's squared norm, relative to that of all particles
 LEAST_ENERGY = 1e-3  # of an average's squared norm, relative to a particle's
+DECISIVE = 2.0  # standard errors by which a better classification is better
 PROPORTIONS = 200  # most iterations for the sizes of the classes
 
 Score = Literal["likelihood", "correlation"]
@@ -151,12 +152,8 @@ def scores(
 
 def compare(
     model: Model, labels: NDArray[np.intp], nclass: int, leave_one_out: bool = True
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """Return scores, and the gains in log-likelihood that the objective is made of.
-
-    The scores trust a shell by what these very classes differ there, which makes the
-    most of it, but is no measure of how good other classes are. The gains weight every
-    shell by `Model.emphasis`, whatever the classes are.
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the scores of particles, and what each adds to the objective.
 
     Parameters as of `scores`.
 
@@ -164,36 +161,146 @@ def compare(
     -------
     scores : ndarray, shape (n, nclass)
         See `scores`.
-    gains : ndarray, shape (n, nclass), or None
-        None for correlations.
+    fits : ndarray, shape (n,)
+        The logarithm of the likelihood of each particle under the mixture of the
+        classes whose parts the scores are, or its correlation with the average of its
+        class; the objective of these labels is their mean.
     """
+    measure = _gains if model.score == "likelihood" else _correlations
+    found = measure(model, labels, nclass, leave_one_out)
+    others = np.tile(
+        np.bincount(labels[labels >= 0], minlength=nclass), (len(model), 1)
+    )
+    members = np.flatnonzero(labels >= 0)
+    others[members, labels[members]] -= leave_one_out
+    found = np.where(others > 0, found, -np.inf)
+    if model.score == "likelihood":
+        return found + np.log(proportions(found)), mixture_gains(found)
+    own = found[np.arange(len(labels)), labels]
+    return found, np.where(labels >= 0, own, found.max(axis=1))
+
+
+def _gains(
+    model: Model, labels: NDArray[np.intp], nclass: int, leave_one_out: bool
+) -> NDArray[np.float64]:
+    """Return how much likelier particles are in a class than among all, as logarithms.
+
+    Class averages scatter about a common volume with a variance for each shell, that
+    which the classes have beyond their noise; every average is drawn towards the
+    common volume by what it is too noisy to tell (random effects). The volume of all
+    that a gain is relative to is without the particle, too.
+    """
+    signal, weight = class_sums(model, labels, nclass)
+    deviation = np.sqrt(model.noise)
+    signal /= deviation
+    between = variance_between(model, signal, weight)
+    shrunk = 1 / (1 + weight * between)
+    parts, precisions = signal * shrunk, weight * shrunk
+    of_all = [x.sum(axis=0) for x in (parts, precisions, signal, weight)]
+    mean = between * parts
+    # As float32, halves of blocks fit the cache of a core.
+    single = [x.astype(np.float32) for x in (signal, weight, parts, precisions)]
+    all_parts, all_precisions, all_signal, all_weight = (
+        x.astype(np.float32) for x in of_all
+    )
+    spread = between.astype(np.float32)
+    linear = np.concatenate([mean, shrunk], axis=1).astype(np.float32)
+    square = np.concatenate([mean**2, 2 * mean * shrunk, shrunk**2], axis=1)
+    square = square.astype(np.float32)
+    gains = np.empty((len(model), nclass))
+    for start in range(0, len(model), BLOCK):
+        rows = np.arange(start, min(start + BLOCK, len(model)))
+        w2 = np.repeat(np.square(model.w[rows]), 2, axis=1)
+        g = np.repeat(model.w[rows], 2, axis=1) * model.y[rows] / deviation
+        own = labels[rows]
+        member = (own >= 0) & leave_one_out
+        left_signal, left_weight, part, precision = (x[own] for x in single)
+        taken = member[:, None].astype(np.float32)
+        left_signal = left_signal - taken * g
+        left_weight = np.maximum(left_weight - taken * w2, 0)
+        factor = 1 / (1 + left_weight * spread)
+        common = (all_parts + taken * (left_signal * factor - part)) / np.maximum(
+            all_precisions + taken * (left_weight * factor - precision), FLOOR
+        )
+        gains[rows] = np.concatenate([g, g * common], axis=1) @ linear.T
+        seen = [w2, w2 * common, w2 * np.square(common)]
+        gains[rows] -= np.concatenate(seen, axis=1) @ square.T / 2
+        without = factor * (common + spread * left_signal)
+        inside = _log_ratio(g, w2, without)
+        gains[rows[member], own[member]] = inside[member]
+        everything = (all_signal - taken * g) / np.maximum(
+            all_weight - taken * w2, FLOOR
+        )
+        gains[rows] -= _log_ratio(g, w2, everything)[:, None]
+    return model.occupancy * gains
+
+
+def _log_ratio(
+    g: NDArray[np.float32], w2: NDArray[np.float32], mean: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Return the logarithm of the likelihood at a mean, over that at 0, by rows."""
+    found: NDArray[np.float64] = (g * mean - w2 * np.square(mean) / 2).sum(
+        axis=1, dtype=np.float64
+    )
+    return found
+
+
+def variance_between(
+    model: Model, signal: NDArray[np.float64], weight: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return how much class averages vary beyond their noise, by shell, shape (2 m,).
+
+    The estimate of DerSimonian and Laird (1986), over the coefficients of a shell; at
+    least a small part of its own standard error, so that no shell is given up.
+
+    Parameters
+    ----------
+    model : Model
+        The particles.
+    signal, weight : ndarray, shape (nclass, 2 m)
+        Sums over the classes, of particles whose noise has variance 1.
+    """
+    total = np.maximum(weight.sum(axis=0), FLOOR)
+    seen = weight > 0
+    squares = np.divide(signal**2, weight, np.zeros_like(signal), where=seen).sum(
+        axis=0
+    )
+    squares -= signal.sum(axis=0) ** 2 / total
+    free = np.maximum(np.count_nonzero(seen, axis=0) - 1, 0)
+    room = total - (weight**2).sum(axis=0) / total
+    above, degrees, weights = (
+        np.bincount(model.shell, x) for x in (squares - free, free, room)
+    )
+    error = np.sqrt(2 * degrees / model.occupancy)
+    power = np.maximum(above, LEAST_SIGNAL * error) / np.maximum(weights, FLOOR)
+    by_shell: NDArray[np.float64] = power[model.shell]
+    return by_shell
+
+
+def _correlations(
+    model: Model, labels: NDArray[np.intp], nclass: int, leave_one_out: bool
+) -> NDArray[np.float64]:
+    """Return the constrained correlations of particles with class averages."""
     n = len(model)
     counts = np.bincount(labels[labels >= 0], minlength=nclass)
     signal, weight = class_sums(model, labels, nclass)
     floors = FLOOR * np.maximum(counts, 1)[:, None]
     average, variance = _average(signal, weight, floors, model.noise)
-    by_likelihood = model.score == "likelihood"
-    if by_likelihood:
-        trust = np.stack([_trust(model, average, weight), model.emphasis])
-    else:
-        trust = np.ones((1, len(model.noise)))
-    scale = trust / model.noise
-    linear = (scale[:, None] * average).astype(np.float32)
-    square = scale[:, None] * (average**2 - variance)
-    pairs = square.reshape(len(trust), nclass, -1, 2).sum(axis=3).astype(np.float32)
+    linear = (average / model.noise).astype(np.float32)
+    square = (average**2 - variance) / model.noise
+    pairs = square.reshape(nclass, -1, 2).sum(axis=2).astype(np.float32)
     overall, of_all = _average(
         signal.sum(axis=0), weight.sum(axis=0), floors.sum(), model.noise
     )
     common = ((overall**2 - of_all) / model.noise).reshape(-1, 2).sum(axis=1)
-    product, norm = np.empty((2, len(trust), n, nclass))
+    product, norm = np.empty((2, n, nclass))
     energy, least = np.empty((2, n))
     for start in range(0, n, BLOCK):
         part = slice(start, start + BLOCK)
         w = np.repeat(model.w[part], 2, axis=1)
         g, w2 = w * model.y[part], np.square(model.w[part])
-        for which in range(len(trust)):
-            product[which, part] = g @ linear[which].T
-            norm[which, part] = w2 @ pairs[which].T
+        product[part] = g @ linear.T
+        norm[part] = w2 @ pairs.T
         energy[part] = (np.square(model.y[part]) / model.noise).sum(axis=1)
         least[part] = w2 @ common
         if leave_one_out:
@@ -206,18 +313,14 @@ def compare(
                 model.noise,
             )
             rows = start + members
-            product[:, rows, own] = scale @ (g * a).T
-            norm[:, rows, own] = scale @ (np.square(w) * (a**2 - v)).T
-    others = np.tile(counts, (n, 1))
-    members = np.flatnonzero(labels >= 0)
-    others[members, labels[members]] -= leave_one_out
-    if by_likelihood:
-        gains = np.where(others > 0, model.occupancy * (product - norm / 2), -np.inf)
-        return gains[0] + np.log(proportions(gains[0])), gains[1]
+            product[rows, own] = (g * a / model.noise).sum(axis=1)
+            of_own = np.square(w) * (a**2 - v) / model.noise
+            norm[rows, own] = of_own.sum(axis=1)
     # Of few members, the norm without its noise is itself mostly noise.
     least = np.maximum(LEAST_NORM * least, LEAST_ENERGY * energy)[:, None]
-    correlation = product[0] / np.sqrt(energy[:, None] * np.maximum(norm[0], least))
-    return np.where(others > 0, np.clip(correlation, -1, 1), -np.inf), None
+    correlation = product / np.sqrt(energy[:, None] * np.maximum(norm, least))
+    clipped: NDArray[np.float64] = np.clip(correlation, -1, 1)
+    return clipped
 
 
 def proportions(gains: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -248,8 +351,8 @@ def proportions(gains: NDArray[np.float64]) -> NDArray[np.float64]:
     return share
 
 
-def mixture_gain(gains: NDArray[np.float64]) -> float:
-    """Return the mean logarithm of the likelihood of a mixture of all classes.
+def mixture_gains(gains: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the logarithm of the likelihood of each in a mixture of all classes.
 
     Parameters
     ----------
@@ -257,7 +360,8 @@ def mixture_gain(gains: NDArray[np.float64]) -> float:
         See `proportions`.
     """
     likely, top = _likelihoods(gains)
-    return float((np.log(likely @ proportions(gains)) + top).mean())
+    of_mixture: NDArray[np.float64] = np.log(likely @ proportions(gains)) + top
+    return of_mixture
 
 
 def _likelihoods(
@@ -280,24 +384,6 @@ def _average(
     """Return averages of sums, and the variance of the noise in them."""
     divisor = np.maximum(weight, floor)
     return signal / divisor, noise * weight / divisor**2
-
-
-def _trust(
-    model: Model, average: NDArray[np.float64], weight: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return the part of the power between the classes that is signal, shape (2 m,).
-
-    It is the factor by which noisy averages predict best (Wiener). Averages of k
-    classes about the average of all have the noise of k - 1: it is the more that a
-    class would be taken to have, the more of the particles it holds.
-    """
-    free = np.count_nonzero(weight.any(axis=1)) - 1
-    between = (weight * average**2).sum(axis=0) / model.noise
-    power = np.bincount(model.shell, between)
-    noise = free * np.bincount(model.shell)
-    part = 1 - np.divide(noise, power, np.ones_like(power), where=power > 0)
-    trusted: NDArray[np.float64] = np.clip(part, LEAST_SIGNAL, 1)[model.shell]
-    return trusted
 
 
 def assign(scores: NDArray[np.floating], labels: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -326,17 +412,41 @@ class Classification:
         Classes from 0; classes may have emptied.
     scores : ndarray, shape (n, nclass)
         Of the last iteration.
-    objective : float
-        Mean gain in the logarithm of the likelihood of the particles, or their mean
-        correlation with the averages of their classes.
+    fits : ndarray, shape (n,)
+        What each particle adds to the objective of the labels, see `compare`.
     changed : list of float
         Fraction of particles that moved, per iteration.
     """
 
     labels: NDArray[np.intp]
     scores: NDArray[np.float64]
-    objective: float
+    fits: NDArray[np.float64]
     changed: list[float]
+
+    @property
+    def objective(self) -> float:
+        """Mean of the fits."""
+        return float(self.fits.mean())
+
+
+def surpasses(fits: NDArray[np.float64], others: NDArray[np.float64]) -> bool:
+    """Return whether one classification explains particles decidedly better.
+
+    Parameters
+    ----------
+    fits, others : ndarray, shape (n,)
+        Of the same particles in two classifications, see `compare`.
+
+    Returns
+    -------
+    bool
+        Whether the mean difference is more than `DECISIVE` of its standard errors
+        (Vuong 1989): what a search finds beyond that may be noise.
+    """
+    if not np.isfinite(fits).all() or not np.isfinite(others).all():
+        return bool(fits.mean() > others.mean())
+    gain = fits - others
+    return bool(gain.sum() > DECISIVE * gain.std() * np.sqrt(len(gain)))
 
 
 def exmx(
@@ -378,22 +488,45 @@ def exmx_iterations(
     end_threshold: float,
     leave_one_out: bool,
 ) -> Iterator[Classification]:
-    """Yield the classification after each iteration of `exmx`."""
+    """Yield the classification after each iteration of `exmx`.
+
+    No iteration makes the objective lower: of the particles that would move, only those
+    that gain most do if all of them together went too far.
+    """
     changed: list[float] = []
+    found, fits = compare(model, labels, nclass, leave_one_out)
     for _ in range(iterations):
-        found, gains = compare(model, labels, nclass, leave_one_out)
-        new = assign(found, labels)
-        if gains is None:
-            objective = float(found[np.arange(len(new)), new].mean())
-        else:
-            objective = mixture_gain(gains)
-        moved = np.count_nonzero(new != labels)
-        names = [[str(c) for c in part] for part in (labels, new)]
+        before, scored = labels, found
+        movers, forced = _movers(found, labels)
+        moved, best = len(movers), found.argmax(axis=1)
+        while moved:
+            new = before.copy()
+            new[movers[:moved]] = best[movers[:moved]]
+            there, after = compare(model, new, nclass, leave_one_out)
+            if after.mean() >= fits.mean() or moved == forced:
+                labels, found, fits = new, there, after
+                break
+            # All at once went too far, as averages change with every move.
+            moved = max(moved // 2, forced)
+        names = [[str(c) for c in part] for part in (before, labels)]
         changed = [*changed, class_difference(*names) if moved else 0.0]
-        labels = new
-        yield Classification(labels, found, objective, changed)
+        yield Classification(labels, scored, fits, changed)
         if changed[-1] <= end_threshold:
             break
+
+
+def _movers(
+    scores: NDArray[np.float64], labels: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], int]:
+    """Return particles that fit another class better, those first that gain most.
+
+    Also how many of these have to move, as they are in no class, or alone in theirs.
+    """
+    rows = np.flatnonzero(assign(scores, labels) != labels)
+    here = np.where(labels[rows] < 0, -np.inf, scores[rows, labels[rows]])
+    gain = scores[rows].max(axis=1) - here
+    order = np.argsort(-gain, kind="stable")
+    return rows[order], int(np.count_nonzero(np.isinf(gain)))
 
 
 def random_start(n: int, nclass: int, seed: int, start: int) -> NDArray[np.intp]:
@@ -413,7 +546,7 @@ class BestOf:
     Attributes
     ----------
     best : Classification
-        That of the highest objective.
+        See `best_start`.
     start : int
         Which start it came from.
     objectives : ndarray, shape (n_starts,)
@@ -436,8 +569,9 @@ def best_of(
     end_threshold: float = 0.0,
     leave_one_out: bool = True,
     team: Team | None = None,
+    informed: bool = False,
 ) -> BestOf:
-    """Run EXMX from several starts and keep the result of the highest objective.
+    """Run EXMX from several starts and keep the best result, see `best_start`.
 
     Parameters
     ----------
@@ -448,6 +582,8 @@ def best_of(
         objectives wins.
     team : Team, optional
         Shares the starts; the result does not depend on it.
+    informed : bool, optional
+        See `best_start`.
     """
     results = (team or Team()).map(
         lambda labels: exmx(
@@ -455,31 +591,38 @@ def best_of(
         ),
         starts,
     )
-    return choose(results)
+    start = best_start([result.fits for result in results], informed)
+    return BestOf(
+        results[start],
+        start,
+        np.array([result.objective for result in results]),
+        agreement_with([result.labels for result in results], start),
+    )
 
 
-def choose(results: Sequence[Classification]) -> BestOf:
-    """Return the classification of the highest objective among several."""
-    objectives = np.array([result.objective for result in results])
-    start, agreement = with_best(objectives, [result.labels for result in results])
-    return BestOf(results[start], start, objectives, agreement)
+def best_start(fits: Sequence[NDArray[np.float64]], informed: bool) -> int:
+    """Return which of several results counts.
 
-
-def with_best(
-    objectives: NDArray[np.float64], labels: Sequence[NDArray[np.intp]]
-) -> tuple[int, NDArray[np.float64]]:
-    """Return which result is best, the first of equal ones, and all others' agreement.
+    That of the highest objective, the first of equal ones.
 
     Parameters
     ----------
-    objectives : ndarray, shape (n_starts,)
-        Of the results.
-    labels : sequence of ndarray
-        Their classes.
+    fits : sequence of ndarray
+        Of the results, see `compare`.
+    informed : bool
+        Whether the first start came from what halves of the particles agree on (CPCA):
+        it counts unless the best surpasses it. Random starts search for what fits
+        best, and of the noise, too, some fits by chance.
     """
-    start = int(objectives.argmax())
-    agreement = [adjusted_rand_index(one, labels[start]) for one in labels]
-    return start, np.array(agreement)
+    best = int(np.argmax([one.mean() for one in fits]))
+    return 0 if informed and not surpasses(fits[best], fits[0]) else best
+
+
+def agreement_with(
+    labels: Sequence[NDArray[np.intp]], start: int
+) -> NDArray[np.float64]:
+    """Return the adjusted Rand index of all results with one of them."""
+    return np.array([adjusted_rand_index(one, labels[start]) for one in labels])
 
 
 def adjusted_rand_index(first: NDArray[np.intp], second: NDArray[np.intp]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,15 @@ from cryokin.pytom.files import Prepared, make_mask, reader
 from cryokin.pytom.mco import (
     Classification,
     Model,
-    adjusted_rand_index,
+    agreement_with,
+    best_start,
     class_sums,
     exmx,
     exmx_iterations,
     model,
     random_start,
     scores,
-    with_best,
+    surpasses,
 )
 from cryokin.pytom.schedule import schedule
 from cryokin.random import stream
@@ -108,6 +109,11 @@ def starts(
     return [of_cpca, *random]
 
 
+def informed(options: Mapping[str, Any]) -> bool:
+    """Return whether the first of the starts is that of CPCA."""
+    return options["start_from"] == "cpca" and options["compat"] != "pytom"
+
+
 @dataclass(frozen=True)
 class Course:
     """How EXMX went from one start.
@@ -117,12 +123,15 @@ class Course:
     labels : ndarray of int, shape (n_iterations + 1, n)
         Classes at the start and after every iteration.
     objective, changed : ndarray, shape (n_iterations,)
-        Mean score and fraction of moved particles of every iteration.
+        Mean fit and fraction of moved particles of every iteration.
+    fits : ndarray, shape (n,)
+        Of the final labels, see `cryokin.pytom.mco.compare`.
     """
 
     labels: NDArray[np.intp]
     objective: NDArray[np.float64]
     changed: NDArray[np.float64]
+    fits: NDArray[np.float64]
 
 
 def course(model: Model, start: NDArray[np.intp], options: Mapping[str, Any]) -> Course:
@@ -139,7 +148,9 @@ def course(model: Model, start: NDArray[np.intp], options: Mapping[str, Any]) ->
     ):
         labels.append(one.labels)
         objective.append(one.objective)
-    return Course(np.array(labels), np.array(objective), np.array(one.changed))
+    return Course(
+        np.array(labels), np.array(objective), np.array(one.changed), one.fits
+    )
 
 
 def save_courses(path: Path, courses: Sequence[Course]) -> None:
@@ -162,18 +173,27 @@ def load_courses(path: Path) -> list[Course]:
 
 
 def best_course(
-    courses: Sequence[Course], nclass: int
+    courses: Sequence[Course], nclass: int, informed: bool = False
 ) -> tuple[Course, dict[str, Any]]:
-    """Return the course of the highest final objective, and what to report.
+    """Return the course that counts, and what to report.
 
-    Classes are numbered by their final size, the largest 0; the first of equal
-    objectives wins.
+    Classes are numbered by their final size, the largest 0.
+
+    Parameters
+    ----------
+    courses : sequence of Course
+        Of all starts.
+    nclass : int
+        Number of classes.
+    informed : bool
+        See `cryokin.pytom.mco.best_start`.
     """
     objectives = np.array([one.objective[-1] for one in courses])
-    start, agreement = with_best(objectives, [one.labels[-1] for one in courses])
+    start = best_start([one.fits for one in courses], informed)
+    agreement = agreement_with([one.labels[-1] for one in courses], start)
     best = courses[start]
     number = rank_by_size(best.labels[-1], nclass)
-    best = Course(renumbered(best.labels, number), best.objective, best.changed)
+    best = replace(best, labels=renumbered(best.labels, number))
     report = {
         "start": start,
         "starts": len(courses),
@@ -414,8 +434,7 @@ def searches(
         # A class that emptied has no average.
         scores = np.full((len(particles), nclass), -np.inf)
         scores[order, : found.scores.shape[1]] = found.scores
-        objective = float(found.scores.max(axis=1).mean())
-        return Classification(after, scores, objective, changed)
+        return Classification(after, scores, scores.max(axis=1), changed)
 
     return by_pytom
 
@@ -464,7 +483,7 @@ def anneal_chains(
         best = None
         if "best_labels" in chain:
             best = Classification(
-                chain["best_labels"], np.empty(0), float(chain["best_objective"]), []
+                chain["best_labels"], np.empty(0), chain["best_fits"], []
             )
         state = anneal_round(
             search,
@@ -478,12 +497,14 @@ def anneal_chains(
             options["temperature_unit"] == "sigma",
             options["allow_class_collapse"],
             number,
+            _higher if options["compat"] == "pytom" else surpasses,
         )
         return {
             "start": chain["labels"],
             "labels": state.labels,
             "best_labels": state.best.labels,
             "best_objective": state.best.objective,
+            "best_fits": state.best.fits,
             # Of a best that came before this round only these are left.
             "best_scores": own_scores(state.best.scores, state.best.labels)
             if state.best.scores.size
@@ -500,6 +521,11 @@ def anneal_chains(
         }
 
     return team.map(advance, range(len(chains)))
+
+
+def _higher(fits: NDArray[np.float64], others: NDArray[np.float64]) -> bool:
+    """Return whether the mean is higher, which is PyTom's rule."""
+    return bool(fits.mean() > others.mean())
 
 
 def save_chains(path: Path, chains: Sequence[Mapping[str, Any]]) -> None:
@@ -520,17 +546,17 @@ def load_chains(path: Path) -> list[dict[str, Any]]:
     return chains
 
 
-def best_chain(chains: Sequence[Mapping[str, Any]]) -> int:
-    """Return the number of the chain whose best result has the highest objective."""
-    return int(np.argmax([float(chain["best_objective"]) for chain in chains]))
+def best_chain(chains: Sequence[Mapping[str, Any]], informed: bool = False) -> int:
+    """Return the number of the chain that counts, see `best_start`."""
+    return best_start([chain["best_fits"] for chain in chains], informed)
 
 
 def annealing_report(
-    rounds: Sequence[Sequence[Mapping[str, Any]]],
+    rounds: Sequence[Sequence[Mapping[str, Any]]], informed: bool = False
 ) -> dict[str, Any]:
     """Return what the chains did: objective, changed, temperature, acceptance."""
     last = rounds[-1]
-    best = best_chain(last)
+    best = best_chain(last, informed)
     entries = []
     for number, chains in enumerate(rounds):
         for c, chain in enumerate(chains):
@@ -552,10 +578,9 @@ def annealing_report(
         "start": best,
         "starts": len(last),
         "objectives": [float(chain["best_objective"]) for chain in last],
-        "agreement": [
-            adjusted_rand_index(chain["best_labels"], last[best]["best_labels"])
-            for chain in last
-        ],
+        "agreement": agreement_with(
+            [chain["best_labels"] for chain in last], best
+        ).tolist(),
         "iterations": entries,
     }
 
@@ -566,6 +591,7 @@ def write_annealing(
     rounds: Sequence[Sequence[Mapping[str, Any]]],
     nclass: int,
     temperatures: Sequence[float],
+    informed: bool = False,
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Write the rounds of the best chain under PyTom's names.
 
@@ -580,7 +606,7 @@ def write_annealing(
     scores : ndarray, shape (n,)
         Of the particles in these.
     """
-    best = best_chain(rounds[-1])
+    best = best_chain(rounds[-1], informed)
     final = np.asarray(rounds[-1][best]["best_labels"])
     number = rank_by_size(final, nclass)
     start = renumbered(np.asarray(rounds[0][best]["start"]), number)
