@@ -36,7 +36,7 @@ BLOCK = 64  # particles handled at a time
 LEAST_SIGNAL = 0.02  # of a variance between classes, in standard errors
 LEAST_NORM = 0.5  # of a class average's squared norm, relative to that of all particles
 LEAST_ENERGY = 1e-3  # of an average's squared norm, relative to a particle's
-DECISIVE = 2.0  # standard errors by which a better classification is better
+DECISIVE = 3.0  # standard errors by which a better classification is better
 PROPORTIONS = 200  # most iterations for the sizes of the classes
 
 Score = Literal["likelihood", "correlation"]
@@ -191,7 +191,7 @@ def _gains(
     that a gain is relative to is without the particle, too.
     """
     signal, weight = class_sums(model, labels, nclass)
-    deviation = np.sqrt(model.noise)
+    deviation: NDArray[np.float32] = np.sqrt(model.noise)
     signal /= deviation
     between = variance_between(model, signal, weight)
     shrunk = 1 / (1 + weight * between)
@@ -208,15 +208,17 @@ def _gains(
     square = np.concatenate([mean**2, 2 * mean * shrunk, shrunk**2], axis=1)
     square = square.astype(np.float32)
     gains = np.empty((len(model), nclass))
+    g: NDArray[np.float32]
+    left_signal: NDArray[np.float32]
     for start in range(0, len(model), BLOCK):
         rows = np.arange(start, min(start + BLOCK, len(model)))
         w2 = np.repeat(np.square(model.w[rows]), 2, axis=1)
         g = np.repeat(model.w[rows], 2, axis=1) * model.y[rows] / deviation
         own = labels[rows]
         member = (own >= 0) & leave_one_out
-        left_signal, left_weight, part, precision = (x[own] for x in single)
+        of_own, left_weight, part, precision = (x[own] for x in single)
         taken = member[:, None].astype(np.float32)
-        left_signal = left_signal - taken * g
+        left_signal = of_own - taken * g
         left_weight = np.maximum(left_weight - taken * w2, 0)
         factor = 1 / (1 + left_weight * spread)
         common = (all_parts + taken * (left_signal * factor - part)) / np.maximum(

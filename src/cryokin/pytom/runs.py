@@ -111,7 +111,7 @@ def starts(
 
 def informed(options: Mapping[str, Any]) -> bool:
     """Return whether the first of the starts is that of CPCA."""
-    return options["start_from"] == "cpca" and options["compat"] != "pytom"
+    return bool(options["start_from"] == "cpca" and options["compat"] != "pytom")
 
 
 @dataclass(frozen=True)
