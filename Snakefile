@@ -65,9 +65,11 @@ onsuccess:
     PROGRESS.stop()
     # Only now: it needs NumPy, and Snakemake itself should start without.
     from cryokin.pytom.beam import wedge_sentences
+    from cryokin.pytom.distinct import run_sentences
 
     for run in RUNS_3D:
-        for sentence in wedge_sentences(Path("results", run)):
+        results = Path("results", run)
+        for sentence in [*wedge_sentences(results), *run_sentences(results)]:
             print(f"{run}: {sentence}", file=sys.stderr)
 
 

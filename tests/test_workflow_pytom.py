@@ -45,6 +45,7 @@ METHOD = {"maximised": "mco_exmx", "annealed": "mco_ac"}
 MPI_RULES = (
     *("pytom_prepare", "ccc_matrix", "mco_exmx_starts", "mco_ac_round"),
     *("mco_exmx", "pytom_reproducible", "hierarchical_merge", "pytom_class_averages"),
+    "pytom_differences",
 )
 
 
@@ -240,7 +241,7 @@ def test_a_finished_run_has_nothing_to_do(place):
 
 # What a change of these options makes again, besides the estimate and the page.
 SELECTING = {"hierarchical_merge", "select_classes"}
-FROM_CLASSES_ON = {"pytom_class_averages"}
+FROM_CLASSES_ON = {"pytom_class_averages", "pytom_differences"}
 EXMX = {"mco_exmx_starts", "mco_exmx"}
 ANNEALING = {"mco_ac_round", "mco_ac"}
 

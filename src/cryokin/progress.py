@@ -55,6 +55,7 @@ STEPS = {
     "mco_ac_round": "annealing, round {round}",
     "mco_ac": "best of all chains of annealing",
     "pytom_reproducible": "classes that independent runs agree on",
+    "pytom_differences": "which classes differ beyond chance",
     "hierarchical_merge": "merging classes",
     "select_classes": "selecting classes",
     "pytom_class_averages": "class averages",

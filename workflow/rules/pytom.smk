@@ -528,6 +528,40 @@ rule pytom_reproducible:
         " --report {output.report} --ranks {resources.tasks} > {log} 2>&1"
 
 
+rule pytom_differences:
+    input:
+        imported=IMPORT_3D,
+        prepared=PREPARED,
+        labels=final_labels,
+    output:
+        "results/{run}/differences.json",
+    log:
+        "results/{run}/logs/pytom_differences.log",
+    benchmark:
+        "results/{run}/benchmarks/pytom_differences.tsv"
+    wildcard_constraints:
+        run=only(RUNS_3D),
+    conda:
+        "../../envs/core.yaml"
+    threads: 2
+    resources:
+        mpi="mpiexec",
+        tasks=2,
+        mem_mb=memory(800, 2, 1),
+        runtime=minutes(240, 60),
+    params:
+        options=options("rand_seed", "binning"),
+        imported="results/{run}/import",
+        prepared="results/{run}/prepared",
+    message:
+        "{wildcards.run}: which classes differ beyond chance"
+    shell:
+        f"{MPI_SCRIPT}/pytom_differences.py --imported {{params.imported}}"
+        " --prepared {params.prepared} --labels {input.labels}"
+        " --options {params.options:q} --differences {output}"
+        " --ranks {resources.tasks} > {log} 2>&1"
+
+
 rule hierarchical_merge:
     input:
         imported=IMPORT_3D,

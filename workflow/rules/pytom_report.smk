@@ -10,6 +10,7 @@ def pytom_report_input(wildcards):
         "classes": "classes.json",
         "imported": "import/import.json",
         "poses": "prepared/poses.npz",
+        "differences": "differences.json",
     }
     from_cpca = chosen.get("start_from") == "cpca" and chosen["compat"] == "none"
     if chosen["method"] == "cpca" or from_cpca:

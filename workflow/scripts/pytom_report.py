@@ -27,6 +27,7 @@ def main() -> None:
     add("--exmx", type=Path, help="exmx.json")
     add("--annealing", type=Path, help="annealing.json")
     add("--reproducible", type=Path, help="reproducible.json")
+    add("--differences", type=Path, help="differences.json")
     add("--merge", type=Path, help="merge.json")
     add("--merged", type=Path, help="merged/classes.json")
     add("--poses", type=Path, help="prepared/poses.npz")

@@ -343,6 +343,96 @@ def moved(
     return rotations @ euler.from_vector(step[:, 3:6]), new_shifts
 
 
+def removed(
+    given: tuple[NDArray[np.float64], NDArray[np.float64]],
+    refined: tuple[NDArray[np.float64], NDArray[np.float64]],
+    amounts: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return all that was taken for an error of the pose, shape (n, 7).
+
+    Parameters
+    ----------
+    given, refined : tuple of ndarray
+        Rotations and shifts [voxel] before and after refinement.
+    amounts : ndarray, shape (n, 7)
+        Fitted at the refined poses.
+    """
+    turn = np.swapaxes(given[0], 1, 2) @ refined[0]
+    # Of a small turn, the antisymmetric part is the rotation vector.
+    skew = (turn - np.swapaxes(turn, 1, 2)) / 2
+    turns = np.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], axis=1)
+    shifts = np.einsum("nji,nj->ni", given[0], refined[1] - given[1])
+    steps = np.concatenate([shifts, turns, np.zeros((len(turns), 1))], axis=1)
+    whole: NDArray[np.float64] = amounts + steps
+    return whole
+
+
+def share_in_poses(
+    corrected: Corrected,
+    amounts: NDArray[np.float64],
+    labels: NDArray[np.intp],
+    support: NDArray[np.bool_] | None = None,
+) -> dict[int, float]:
+    """Return how much of what each class differs by looks like errors of the poses.
+
+    A class that differs from the others by a shift, a turn or its grey scale has
+    fitted amounts of another mean; their volume is compared with what is left of the
+    difference, both less what noise makes of them.
+
+    Parameters
+    ----------
+    corrected : Corrected
+        Residuals.
+    amounts : ndarray, shape (n, 7)
+        All that was taken for errors, see `removed`.
+    labels : ndarray of int, shape (n,)
+        Classes from 0; -1: in none.
+    support : ndarray of bool, optional
+        See `derivatives`.
+
+    Returns
+    -------
+    dict of int to float
+        By class, the share of the power of its difference from all others, from 0 to 1.
+    """
+    tangents = derivatives(corrected.consensus, corrected.band, support)
+    basis = as_real(np.multiply(tangents, corrected.whitening), corrected.band)
+    gram = (basis @ basis.T).astype(np.float64)
+    noise = corrected.noise.astype(np.float64)
+    found = {}
+    for c in np.unique(labels[labels >= 0]).tolist():
+        sides = [
+            np.flatnonzero(labels == c),
+            np.flatnonzero((labels != c) & (labels >= 0)),
+        ]
+        if min(map(len, sides)) < 2:
+            found[c] = 0.0
+            continue
+        means = [amounts[side].mean(axis=0) for side in sides]
+        scatter = sum(np.cov(amounts[side].T) / len(side) for side in sides)
+        step = means[0] - means[1]
+        in_poses = max(float(step @ gram @ step - np.trace(gram @ scatter)), 0.0)
+        (one, weight), (other, weights) = (_sums(corrected, side) for side in sides)
+        both = (weight > FLOOR) & (weights > FLOOR)
+        difference = one[both] / weight[both] - other[both] / weights[both]
+        variance = noise[both] * (1 / weight[both] + 1 / weights[both])
+        left = max(float((difference**2 - variance).sum()), 0.0)
+        found[c] = in_poses / (in_poses + left) if in_poses > 0 else 0.0
+    return found
+
+
+def _sums(
+    corrected: Corrected, members: NDArray[np.intp]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the sums of ``w y`` and ``w^2`` over some particles, each (2 m,)."""
+    signal, weight = np.zeros((2, corrected.y.shape[1]))
+    for part in _blocks(len(members)):
+        w = np.repeat(corrected.w[members[part]], 2, axis=1)
+        signal += (w * corrected.y[members[part]]).sum(axis=0)
+        weight += np.square(w).sum(axis=0)
+    return signal, weight
+
+
 @dataclass(frozen=True)
 class Refined:
     """Particles at refined poses.

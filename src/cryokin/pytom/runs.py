@@ -25,13 +25,13 @@ from cryokin.parallel import Team
 from cryokin.pytom import compat, merge
 from cryokin.pytom.annealing import anneal_round
 from cryokin.pytom.cpca import by_size
+from cryokin.pytom.distinct import class_tree
 from cryokin.pytom.files import Prepared, make_mask, reader
 from cryokin.pytom.mco import (
     Classification,
     Model,
     agreement_with,
     best_start,
-    class_sums,
     exmx,
     exmx_iterations,
     model,
@@ -731,17 +731,9 @@ def difference_tree(
     classes : sequence of int
         Those that are compared, in the order of the leaves.
     """
-    corrected = prepared.corrected
-    of_run = model(corrected)
     numbers = {c: i for i, c in enumerate(classes)}
     rows = np.array([numbers.get(c, -1) for c in labels.tolist()])
-    signal, weight = class_sums(of_run, rows, len(classes))
-    return merge.significance_tree(
-        signal / np.sqrt(of_run.noise),
-        weight,
-        np.repeat(corrected.strength, 2),
-        corrected.occupancy,
-    )
+    return class_tree(model(prepared.corrected), rows, len(classes))
 
 
 def merge_classes(

@@ -47,6 +47,7 @@ MARKERS = {
     "mco_ac": "annealing.json",
     "pytom_reproducible": "reproducible.json",
     "pytom_class_averages": "classes.json",
+    "pytom_differences": "differences.json",
     "hierarchical_merge": "merge.json",
     "select_classes": "selected/filtered_pl.xml",
     "pytom_report": "report/index.html",
@@ -56,6 +57,7 @@ PROCESS_MB = 90  # of a rank that has done nothing yet
 CLUSTER_ITERATIONS = 100  # of a start of the clustering, about
 DENSE = 1000  # particles up to which all of an eigenvalue problem is solved
 MOST_PRODUCTS = 500  # of a large matrix with a vector, about
+HALVES = 4  # of the particles that are classified on their own
 NEIG = 4  # components that are used where the particles decide, about
 ROW_BYTES = 600  # of all tables and lists that a particle stands in
 
@@ -136,6 +138,17 @@ def jobs_of(
             disk_mb=2 * count * n * ROW_BYTES / MB,
         )
     yield _averages("pytom_class_averages", n, box, nclass, order)
+    yield JobWork(
+        "pytom_differences",
+        "",
+        {
+            "libraries": 1,
+            "expect": HALVES * case.iterations * n * m * (nclass + 4) / 4,
+        },
+        True,
+        shared_mb=rows,
+        rank_mb=PROCESS_MB + 40 + 10 * n * m / MB,
+    )
     if options["merge"]:
         yield _averages("hierarchical_merge", n, box, nclass, order)
     if options["select"]:

@@ -18,6 +18,7 @@ from cryokin.errors import InputError
 from cryokin.files import read_json
 from cryokin.io.volumes import read_volume
 from cryokin.provenance import provenance_of_run, sha256
+from cryokin.pytom.distinct import same_as, sentences
 from cryokin.report.isac_files import read_usage
 from cryokin.report.pytom_page import (
     PytomReport,
@@ -53,6 +54,8 @@ class PytomFiles:
     reproducible : Path or None
         ``reproducible.json``: ``runs``, their ``agreement``, ``reproduction`` of the
         classes.
+    differences : Path or None
+        ``differences.json``, see `cryokin.pytom.distinct`.
     merge : Path or None
         ``merge.json``: ``linkage``; the group of each leaf as ``groups`` (numbers of
         ``names``, -1: none) beside the names of the leaves as ``labels``, or as
@@ -76,6 +79,7 @@ class PytomFiles:
     exmx: Path | None = None
     annealing: Path | None = None
     reproducible: Path | None = None
+    differences: Path | None = None
     merge: Path | None = None
     merged: Path | None = None
     poses: Path | None = None
@@ -124,6 +128,10 @@ def read_report(
     classes = [
         replace(c, reproduction=_number(for_class.get(c.number))) for c in classes
     ]
+    told = read_json(files.differences) if files.differences else {}
+    if told:
+        same = same_as(told)
+        classes = [replace(c, same_as=same.get(c.number, ())) for c in classes]
     tree = _tree(files, options, classes, labels) if files.merge else None
     if files.merged and tree:
         table_of_merged = files.merged.with_name("classes.csv")
@@ -163,6 +171,7 @@ def read_report(
         runs=int(agreed.get("runs", 0)),
         agreement=_number(agreed.get("agreement")),
         set_aside=agreed.get("only_wedge", ()),
+        differences=sentences(told) if told else (),
         checksum=sha256(files.classes) if files.classes else "",
         usage=read_usage(files.results, run, options, imported),
         provenance=provenance_of_run(options, imported),

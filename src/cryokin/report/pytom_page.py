@@ -79,6 +79,8 @@ class SubtomogramClass:
         unknown.
     only_wedge : bool
         Whether that is so far that it may be nothing but the missing wedge.
+    same_as : sequence of str
+        Classes from which it differs by no more than chance makes of it.
     """
 
     number: int
@@ -91,6 +93,7 @@ class SubtomogramClass:
     parts: Sequence[str] = ()
     beam: float = math.nan
     only_wedge: bool = False
+    same_as: Sequence[str] = ()
 
     @property
     def title(self) -> str:
@@ -201,6 +204,8 @@ class PytomReport:
         Mean adjusted Rand index of pairs of these runs; NaN if unknown.
     set_aside : sequence of int
         Sizes of reproducible classes that were set aside as nothing but the wedge.
+    differences : sequence of str
+        What is said of the differences of the classes.
     unfinished : str
         For a run that goes on: what it has done so far, in a sentence.
 
@@ -236,6 +241,7 @@ class PytomReport:
     runs: int = 0
     agreement: float = math.nan
     set_aside: Sequence[int] = ()
+    differences: Sequence[str] = ()
     unfinished: str = ""
 
     def __post_init__(self) -> None:
@@ -303,6 +309,7 @@ def page(report: PytomReport) -> str:
                 "colour": colours[c.number],
                 "parts": ", ".join(c.parts),
                 "only_wedge": c.only_wedge,
+                "same_as": ", ".join(c.same_as),
                 "uri": strip(c.average, report.radius, len(report.classes)),
             }
             for c in report.by_size()

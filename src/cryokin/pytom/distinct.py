@@ -1,0 +1,242 @@
+"""Which classes of a run differ beyond what noise makes of them, and by what.
+
+Clustering finds as many classes as it is asked for, and each collects what is alike by
+chance: that two of their averages differ says nothing, because the members were chosen
+so. What halves of the particles find again without knowing of each other is no chance.
+So each half is classified on its own, classes that differ least are joined, and all
+particles are assigned by what either half has learnt: as many groups are distinct as
+both assignments have in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryokin.files import read_json
+from cryokin.parallel import Team
+from cryokin.pytom import merge
+from cryokin.pytom.mco import Model, class_sums, exmx, scores
+from cryokin.pytom.reproducible import LEAST_AGREEMENT, by_components
+from cryokin.random import stream
+
+SPLITS = 2  # of the particles into halves
+HALVES = 2  # address of their random streams
+MOST = 2000  # particles that one half learns from
+FEWEST = 3  # particles of a half for each class that it is asked for
+LARGE_SHARE = 0.3  # of a difference in the directions of pose errors that is warned of
+
+
+@dataclass(frozen=True)
+class Distinct:
+    """Which classes differ.
+
+    Attributes
+    ----------
+    groups : ndarray of int, shape (nclass,)
+        Group of every class; classes of one group do not differ.
+    agreement : dict of int to float
+        By number of groups, the agreement of the halves on the group on which they
+        agree least: 0 as by chance, 1 complete.
+    """
+
+    groups: NDArray[np.intp]
+    agreement: dict[int, float]
+
+    @property
+    def number(self) -> int:
+        """How many are distinct."""
+        return int(self.groups.max(initial=-1)) + 1
+
+
+def class_tree(
+    model: Model, labels: NDArray[np.intp], nclass: int
+) -> NDArray[np.float64]:
+    """Return the tree of classes by how significantly they differ.
+
+    Parameters
+    ----------
+    model : Model
+        The particles, by likelihood.
+    labels : ndarray of int, shape (n,)
+        Classes from 0, none of them empty; -1: in none.
+    nclass : int
+        Number of classes.
+
+    Returns
+    -------
+    ndarray, shape (nclass - 1, 4)
+        See `cryokin.pytom.merge.significance_tree`.
+    """
+    signal, weight = class_sums(model, labels, nclass)
+    return merge.significance_tree(
+        signal / np.sqrt(model.noise), weight, model.emphasis, model.occupancy
+    )
+
+
+def distinct(
+    model: Model,
+    labels: NDArray[np.intp],
+    nclass: int,
+    seed: int,
+    team: Team | None = None,
+) -> Distinct:
+    """Group the classes of a run that do not differ beyond chance.
+
+    Parameters
+    ----------
+    model : Model
+        The particles, by likelihood.
+    labels : ndarray of int, shape (n,)
+        Classes from 0, none of them empty; -1: in none.
+    nclass : int
+        Number of classes.
+    seed : int
+        The user's ``rand_seed``.
+    team : Team, optional
+        Shares the halves; the result does not depend on it.
+    """
+    if nclass < 2:
+        return Distinct(np.zeros(nclass, np.intp), {})
+    runs = (team or Team()).map(
+        lambda run: learnt_from_half(model, nclass, seed, run), range(2 * SPLITS)
+    )
+    agreement = {}
+    for number in range(2, nclass + 1):
+        found = [
+            least_agreement(one[number], other[number], number)
+            if number in one and number in other
+            else 0.0
+            for one, other in zip(runs[::2], runs[1::2], strict=True)
+        ]
+        agreement[number] = float(np.mean(found))
+    real = [number for number, a in agreement.items() if a >= LEAST_AGREEMENT]
+    joined = class_tree(model, labels, nclass)
+    groups = merge.cut_by_number(joined, max(real, default=1))
+    return Distinct(groups, agreement)
+
+
+def learnt_from_half(
+    model: Model, nclass: int, seed: int, run: int
+) -> dict[int, NDArray[np.intp]]:
+    """Return groups of all particles by the classes of a half, by number of groups.
+
+    Parameters
+    ----------
+    model, nclass, seed
+        See `distinct`.
+    run : int
+        Number of the half; two in turn have no particle in common.
+    """
+    n = len(model)
+    order = stream(seed, run // 2, HALVES).permutation(n)
+    half = np.sort(order[run % 2 :: 2][:MOST])
+    asked = min(nclass, max(2, len(half) // FEWEST))
+    if len(half) < asked:
+        return {}
+    known = model.take(half)
+    classes = exmx(known, by_components(known, asked, seed), asked).labels
+    names, classes = np.unique(classes, return_inverse=True)
+    if len(names) < 2:
+        return {}
+    joined = class_tree(known, classes, len(names))
+    found = {}
+    for number in range(2, len(names) + 1):
+        of_half = np.full(n, -1)
+        of_half[half] = merge.cut_by_number(joined, number)[classes]
+        assigned: NDArray[np.intp] = scores(model, of_half, number).argmax(axis=1)
+        found[number] = assigned
+    return found
+
+
+def least_agreement(
+    first: NDArray[np.intp], second: NDArray[np.intp], number: int
+) -> float:
+    """Return the agreement of two partitions on the group on which they agree least.
+
+    Parameters
+    ----------
+    first, second : ndarray of int, shape (n,)
+        Groups from 0.
+    number : int
+        Of groups; they are matched so that the agreement is largest in all.
+
+    Returns
+    -------
+    float
+        0 as by chance, 1 where the smaller of two matched groups is in the other.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    table = np.zeros((number, number))
+    np.add.at(table, (first, second), 1 / len(first))
+    rows, columns = table.sum(axis=1), table.sum(axis=0)
+    chance, most = np.outer(rows, columns), np.minimum.outer(rows, columns)
+    room = most - chance
+    above = np.divide(table - chance, room, np.zeros_like(room), where=room > 0)
+    return float(above[linear_sum_assignment(-above)].min())
+
+
+def sentences(told: Mapping[str, Any]) -> list[str]:
+    """Return what is said of the classes of a run.
+
+    Parameters
+    ----------
+    told : mapping
+        ``differences.json``.
+    """
+    names, groups = told["classes"], told["groups"]
+    several, number = len(names), max(groups, default=-1) + 1
+    if several < 2:
+        return []
+    if number == several:
+        first = (
+            f"All {several} classes are distinct: halves of the particles find them"
+            " again without knowing of each other."
+        )
+    elif number > 1:
+        first = (
+            f"{number} of {several} classes are distinct; the others differ from these"
+            " by no more than chance makes of it."
+        )
+    else:
+        first = (
+            f"None of the {several} classes is distinct: halves of the particles,"
+            " classified on their own, do not find them again."
+        )
+    return [first, _of_poses(names, told["pose_share"])]
+
+
+def _of_poses(names: Sequence[int], shares: Sequence[float]) -> str:
+    """Return how much of what classes differ by looks like errors of the poses."""
+    top = int(np.argmax(shares))
+    told = (
+        f"Of what class {names[top]} differs from the others by, {shares[top]:.0%}"
+        " looks like errors of the poses and was taken out with them"
+    )
+    if shares[top] < LARGE_SHARE:
+        return f"{told}, of other classes no more." if len(names) > 2 else f"{told}."
+    return f"{told}: compare with pose_errors: keep and pose_refinement: 0."
+
+
+def same_as(told: Mapping[str, Any]) -> dict[int, list[str]]:
+    """Return the classes from which each does not differ, by class."""
+    pairs = list(zip(told["classes"], told["groups"], strict=True))
+    return {c: [str(d) for d, h in pairs if h == g and d != c] for c, g in pairs}
+
+
+def run_sentences(results: Path) -> list[str]:
+    """Return what is to be said of the classes when a run has ended.
+
+    Parameters
+    ----------
+    results : path
+        ``results/<run>``.
+    """
+    table = results / "differences.json"
+    return sentences(read_json(table)) if table.is_file() else []
