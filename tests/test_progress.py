@@ -161,7 +161,10 @@ def test_subtomograms(tmp_path):
     np.save(tiles / f"tile_0000000_{half:07d}.npy", np.zeros((half, half)))
     assert "matrix: 75 % of pairs, " in place.look().text
     names = ("correlation_matrix.h5", "correlation_matrix.csv", "eigen.json")
-    for name in (*names, "cpca/labels.npy", "classes.json", "report/index.html"):
+    for name in (
+        *(*names, "cpca/labels.npy", "classes.json", "differences.json"),
+        "report/index.html",
+    ):
         place.write(name)
     assert place.look().text == "it: done"
 

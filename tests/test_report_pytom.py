@@ -241,6 +241,7 @@ def test_a_run_that_goes_on_shows_what_it_has(tmp_path):
         **{"temperature": 1.0, "worse": np.array([0.25])},
         "last_labels": np.zeros(60, int),
         "best_labels": np.zeros(60, int),
+        "best_fits": np.ones(60),
     }
     (tmp_path / "mco_ac").mkdir()
     save_chains(tmp_path / "mco_ac/round_0000.npz", [chain])

@@ -14,6 +14,7 @@ from typing import Any
 from cryokin.errors import InputError
 from cryokin.files import portable, write_text
 from cryokin.options import METHODS, options_of
+from cryokin.options.subtomograms import MANY_CLASSES
 from cryokin.yaml_files import read_yaml
 
 #: Endings of the tables of subtomograms that `particles` may name.
@@ -465,6 +466,9 @@ def _check_subtomograms(run: dict[str, Any], where: str) -> None:
             run[key] = {"sphere": sphere}
     if run["wedge"] is not None:
         run["wedge"] = {"angles": [float(angle) for angle in run["wedge"]["angles"]]}
+    if run["nclass"] == "auto":
+        run["nclass"] = MANY_CLASSES
+        run["merge"] = run["merge"] or {"number": "auto"}
     if run["merge"] is not None:
         _check_merge(run, where)
     # PyTom's own way knows no start from CPCA.

@@ -51,6 +51,13 @@ def focus_mask_file(wildcards):
     return [mask] if isinstance(mask, str) else []
 
 
+def differences_needed(wildcards):
+    """Which classes are distinct, where as many are to remain."""
+    merging = RUNS[wildcards.run]["merge"] or {}
+    automatic = merging.get("number") == "auto"
+    return [f"results/{wildcards.run}/differences.json"] if automatic else []
+
+
 def given_matrix(wildcards):
     """The correlation matrix, where the run has one already."""
     given = RUNS[wildcards.run].get("ccc")
@@ -570,6 +577,7 @@ rule hierarchical_merge:
         averages="results/{run}/class_averages",
         classes="results/{run}/classes.json",
         mask=mask_file,
+        differences=differences_needed,
     output:
         expand("results/{{run}}/merged/{name}", name=RESULTS_3D),
         averages=directory("results/{run}/merged/class_averages"),
@@ -601,11 +609,15 @@ rule hierarchical_merge:
         options=options(*AVERAGE_OPTIONS, "merge", "lowpass", "highpass", "binning"),
         imported="results/{run}/import",
         prepared="results/{run}/prepared",
+        differences=lambda w, input: (
+            f"--differences {input.differences}" if input.differences else ""
+        ),
     message:
         "{wildcards.run}: merging classes that are alike"
     shell:
         f"{MPI_SCRIPT}/pytom_merge.py --imported {{params.imported}}"
         " --prepared {params.prepared} --labels {input.labels} --classes {input.classes}"
+        " {params.differences}"
         " --options {params.options:q} --folder results/{wildcards.run}/merged"
         " --merged-labels {output.labels} --merge {output.merge}"
         " --ranks {resources.tasks} > {log} 2>&1"

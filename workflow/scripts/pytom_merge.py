@@ -30,6 +30,7 @@ def main() -> None:
     add("--prepared", required=True, type=Path, help="folder of the prepared rows")
     add("--labels", required=True, type=Path, help="classes of the particles, .npy")
     add("--classes", required=True, type=Path, help="classes.json")
+    add("--differences", type=Path, help="differences.json, for number: auto")
     add("--options", required=True, type=json.loads, help="options of the run as JSON")
     add("--folder", required=True, type=Path, help="output folder")
     add("--merged-labels", required=True, type=Path, help="output, .npy")
@@ -44,6 +45,9 @@ def main() -> None:
     files = [arguments.classes.parent / entry["em"] for entry in entries]
     classes = [entry["class"] for entry in entries]
     prepared, how = load_prepared(arguments.prepared), options["merge"]
+    if arguments.differences:
+        distinct = read_json(arguments.differences)["distinct"]
+        how = how | {"number": max(distinct, 1)}
     matrix = average_correlations(list(map(read_volume, files)), options)
     if len(classes) < 2:  # others may have emptied: nothing is left to join
         joined = np.empty((0, 4))
@@ -80,7 +84,7 @@ def main() -> None:
             "matrix": matrix.tolist(),
         },
     )
-    number = options["merge"].get("number", 0)
+    number = how.get("number", 0)
     few = f", though {number} were asked for" if len(found.names) < number else ""
     team.log(f"{len(entries)} classes merged to {len(found.names)}{few}")
 

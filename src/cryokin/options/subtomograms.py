@@ -7,6 +7,8 @@ from typing import Literal
 
 from cryokin.options.option import Mapped, Options, option
 
+#: Classes that a run is split into where as many are to remain as differ.
+MANY_CLASSES = 6
 _AT_LEAST_0 = {"type": "number", "minimum": 0}
 _ABOVE_0 = {"type": "number", "exclusiveMinimum": 0}
 _CENTRE = {"type": "array", "items": {"type": "number"}, "minItems": 3, "maxItems": 3}
@@ -116,11 +118,16 @@ class Subtomograms(Options):
         was="-b",
         at_least=1,
     )
-    nclass: int = option(
-        meaning="number of classes",
+    nclass: int | str = option(
+        meaning=(
+            f"number of classes; auto = {MANY_CLASSES}, of which those that do not "
+            "differ beyond chance are merged (merge: {number: auto})"
+        ),
         unit="classes",
         was="-n of CPCA, -c of MCO",
         at_least=1,
+        pattern="^auto$",
+        examples=("auto", "2"),
     )
     symmetry: str | None = option(
         None,
@@ -189,18 +196,23 @@ class Subtomograms(Options):
     merge: Mapped | None = option(
         None,
         meaning=(
-            "how classes that are alike are merged: {number: 3} classes, up to a "
-            "{height: 10}, or your own {groups: {a: [0, 2], b: [1]}}; linkage: "
-            "significance (the default) joins those whose difference is least "
+            "how classes that are alike are merged: {number: 3} classes, {number: "
+            "auto} as many as differ beyond chance, up to a {height: 10}, or your "
+            "own {groups: {a: [0, 2], b: [1]}}; linkage: significance (the default) "
+            "joins those whose difference is least "
             "significant [standard deviations of the noise], average, single and "
             "complete those whose averages correlate best [1 - correlation], "
             "manual_compat: true as the manual's recipe does; null = off"
         ),
         was="the manual's section on merging",
-        examples=("{number: 3}", "{height: 10}", "{groups: {a: [0, 2], b: [1]}}"),
+        examples=("{number: auto}", "{height: 10}", "{groups: {a: [0, 2], b: [1]}}"),
         shape={
             "properties": {
-                "number": {"type": "integer", "minimum": 1},
+                "number": {
+                    "type": ["integer", "string"],
+                    "minimum": 1,
+                    "pattern": "^auto$",
+                },
                 "height": _ABOVE_0,
                 "groups": {
                     "type": "object",

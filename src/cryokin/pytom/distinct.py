@@ -195,8 +195,9 @@ def sentences(told: Mapping[str, Any]) -> list[str]:
     if several < 2:
         return []
     if number == several:
+        whole = "Both" if several == 2 else f"All {several}"
         first = (
-            f"All {several} classes are distinct: halves of the particles find them"
+            f"{whole} classes are distinct: halves of the particles find them"
             " again without knowing of each other."
         )
     elif number > 1:
@@ -207,7 +208,7 @@ def sentences(told: Mapping[str, Any]) -> list[str]:
     else:
         first = (
             f"None of the {several} classes is distinct: halves of the particles,"
-            " classified on their own, do not find them again."
+            " classified on their own, find other ones."
         )
     return [first, _of_poses(names, told["pose_share"])]
 
