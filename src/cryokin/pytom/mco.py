@@ -33,7 +33,7 @@ from cryokin.volume.averages import FLOOR
 from cryokin.volume.bands import as_real
 
 BLOCK = 64  # particles handled at a time
-LEAST_SIGNAL = 0.02  # of a variance between classes, in standard errors
+LEAST_SIGNAL = 0.5  # of a variance between classes, in standard errors
 LEAST_NORM = 0.5  # of a class average's squared norm, relative to that of all particles
 LEAST_ENERGY = 1e-3  # of an average's squared norm, relative to a particle's
 DECISIVE = 3.0  # standard errors by which a better classification is better
@@ -253,7 +253,8 @@ def variance_between(
     """Return how much class averages vary beyond their noise, by shell, shape (2 m,).
 
     The estimate of DerSimonian and Laird (1986), over the coefficients of a shell; at
-    least a small part of its own standard error, so that no shell is given up.
+    least a part of its own standard error: no shell is given up, and random classes,
+    which differ by noise alone, are not held for one.
 
     Parameters
     ----------
@@ -492,8 +493,9 @@ def exmx_iterations(
 ) -> Iterator[Classification]:
     """Yield the classification after each iteration of `exmx`.
 
-    No iteration makes the objective lower: of the particles that would move, only those
-    that gain most do if all of them together went too far.
+    No iteration makes the objective lower, unless the last member leaves a class: of the
+    particles that would move, only those that gain most do if all of them together went
+    too far.
     """
     changed: list[float] = []
     found, fits = compare(model, labels, nclass, leave_one_out)
