@@ -124,7 +124,8 @@ def one(
     known = mco.scores(model, truth, nclass).argmax(axis=1)
     many = cpca.cluster(components(prepared, seed).coefficients, 6, seed)
     _, many = np.unique(mco.exmx(model, many, 6).labels, return_inverse=True)
-    groups = distinct(model, many, int(many.max()) + 1, seed).number
+    beam = prepared.rotations[:, 2, :]
+    found = distinct(model, many, int(many.max()) + 1, seed, directions=beam)
 
     kept = prepared_as(particles, options | KEPT)
     by_kept = cpca.cluster(components(kept, seed).coefficients, nclass, seed)
@@ -135,7 +136,7 @@ def one(
     by_pytom = cpca.cluster(leading.coefficients, nclass, seed, "kmeans")
     os.chdir(inside)
     classes = (first, best, moved, old, by_kept, kept_best, by_pytom, known)
-    return [*map(index, classes), float(groups), seconds]
+    return [*map(index, classes), float(found.number), seconds]
 
 
 def prepared_as(particles: Subtomograms, options: dict) -> Prepared:

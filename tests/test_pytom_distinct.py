@@ -35,6 +35,19 @@ def test_as_many_are_distinct_as_there_are(nclass, counts, noise, number):
         assert index > 0.9
 
 
+def test_classes_of_the_wedge_are_not_distinct():
+    """Halves agree on them as on others."""
+    particles = simulate((60, 60), noise=0.7, difference=2.5)
+    model, labels, count = classified(particles, 2)
+    axes = np.where(particles.labels[:, None] == 1, [1.0, 0, 0], [0, 0, 1.0])
+    axes = axes + 0.1 * np.random.default_rng(0).normal(size=axes.shape)
+    axes /= np.linalg.norm(axes, axis=1, keepdims=True)
+    by_wedge = distinct.distinct(model, labels, count, 1, directions=axes)
+    assert by_wedge.number == 1
+    mixed = np.random.default_rng(0).permutation(axes)
+    assert distinct.distinct(model, labels, count, 1, directions=mixed).number == 2
+
+
 def test_ranks_do_not_matter():
     class Backwards(Team):
         def map(self, function, items):

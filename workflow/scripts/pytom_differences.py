@@ -36,7 +36,8 @@ def main() -> None:
     rows = np.full(len(labels), -1)
     rows[known] = np.searchsorted(names, labels[known])
     model = mco.model(prepared.corrected)
-    found = distinct(model, rows, len(names), options["rand_seed"], team)
+    beam = prepared.rotations[:, 2, :]
+    found = distinct(model, rows, len(names), options["rand_seed"], team, beam)
     if not team.leads:
         return
     given, binning = load_import(arguments.imported), options["binning"]

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from cryokin.files import read_json
 from cryokin.parallel import Team
 from cryokin.pytom import merge
+from cryokin.pytom.beam import follows_beam
 from cryokin.pytom.mco import Model, class_sums, exmx, scores
 from cryokin.pytom.reproducible import LEAST_AGREEMENT, by_components
 from cryokin.random import stream
@@ -85,6 +86,7 @@ def distinct(
     nclass: int,
     seed: int,
     team: Team | None = None,
+    directions: NDArray[np.floating] | None = None,
 ) -> Distinct:
     """Group the classes of a run that do not differ beyond chance.
 
@@ -100,6 +102,9 @@ def distinct(
         The user's ``rand_seed``.
     team : Team, optional
         Shares the halves; the result does not depend on it.
+    directions : ndarray, shape (n, 3), optional
+        Unit vectors of the beam in the frame of each particle. Halves agree on classes
+        that are only the missing wedge, too: where a group is, there are fewer groups.
     """
     if nclass < 2:
         return Distinct(np.zeros(nclass, np.intp), {})
@@ -115,10 +120,17 @@ def distinct(
             for one, other in zip(runs[::2], runs[1::2], strict=True)
         ]
         agreement[number] = float(np.mean(found))
-    real = [number for number, a in agreement.items() if a >= LEAST_AGREEMENT]
     joined = class_tree(model, labels, nclass)
-    groups = merge.cut_by_number(joined, max(real, default=1))
-    return Distinct(groups, agreement)
+    for number in sorted(agreement, reverse=True):
+        if agreement[number] < LEAST_AGREEMENT:
+            continue
+        groups = merge.cut_by_number(joined, number)
+        if directions is None:
+            return Distinct(groups, agreement)
+        beams = follows_beam(directions, merge.merged(labels, groups))
+        if not any(beam.only for beam in beams.values()):
+            return Distinct(groups, agreement)
+    return Distinct(np.zeros(nclass, np.intp), agreement)
 
 
 def learnt_from_half(

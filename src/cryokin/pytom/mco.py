@@ -493,9 +493,9 @@ def exmx_iterations(
 ) -> Iterator[Classification]:
     """Yield the classification after each iteration of `exmx`.
 
-    No iteration makes the objective lower, unless the last member leaves a class: of the
-    particles that would move, only those that gain most do if all of them together went
-    too far.
+    No iteration makes the objective lower, unless the last member leaves a class: of
+    the particles that would move, only those that gain most do if all of them together
+    went too far.
     """
     changed: list[float] = []
     found, fits = compare(model, labels, nclass, leave_one_out)
