@@ -109,6 +109,15 @@ def load_runs(
     return loaded
 
 
+def options_of_method(
+    schema: str | os.PathLike[str], method: str
+) -> dict[str, dict[str, Any]]:
+    """Return what the schema says of each option of a method."""
+    known = yaml.safe_load(Path(schema).read_text(encoding="utf-8"))["$defs"]
+    options: dict[str, dict[str, Any]] = known[method]["properties"]
+    return options
+
+
 def reference(particles: str) -> tuple[str, str] | None:
     """Return the run whose particles are meant and which of them; None for a file.
 

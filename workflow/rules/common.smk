@@ -105,11 +105,6 @@ def selection_needed(wildcards):
     return selection_file(wildcards.run)
 
 
-def selection_option(wildcards, input):
-    """The option that hands over the user's selection, if there is one."""
-    return f"--selection {shlex.quote(str(input.selection))}" if input.selection else ""
-
-
 def select_option(wildcards):
     """What a selection depends on besides its file: the rule, where there is none."""
     chosen = RUNS[wildcards.run]
@@ -337,6 +332,32 @@ def options(*keys):
     return lambda wildcards: json.dumps({key: RUNS[wildcards.run][key] for key in keys})
 
 
+def files(wildcards, input, output):
+    """The inputs and outputs of a rule that have names, as options of its script.
+
+    A parameter that is made of input and output is none by which jobs are made again.
+    """
+    named = [one for of in (input, output) for one in of.items()]
+    words = [(f"--{key.replace('_', '-')}", value) for key, value in named if value]
+    return shlex.join(
+        word
+        for flag, value in words
+        for word in [flag, *([value] if isinstance(value, str) else value)]
+    )
+
+
+def command(script, *values, mpi=False, **named):
+    """The command that runs a rule's script with its `files` and some more values.
+
+    ``params.radius`` is the option ``--radius``; one of another name is a keyword.
+    """
+    named = {value.rpartition(".")[2]: value for value in values} | named
+    more = [f"--{key.replace('_', '-')} {{{value}:q}}" for key, value in named.items()]
+    more += ["--ranks {resources.tasks}"] * mpi
+    start = MPI_SCRIPT if mpi else SCRIPT
+    return f"{start}/{script}.py {{params.files}} {' '.join(more)} > {{log}} 2>&1"
+
+
 def memory(each, shared, own=0):
     """Memory of a job on a node [MB]: with ranks and input, half more at each attempt.
 
@@ -384,11 +405,6 @@ def class_number(wildcards):
 def flipped_stack(wildcards):
     """The phase-flipped images, where the run asks for them."""
     return [f"results/{wildcards.run}/phase_flipped.mrcs"] * RUNS[wildcards.run]["CTF"]
-
-
-def flipped_option(wildcards, input):
-    """The option that hands over the phase-flipped images, if there are any."""
-    return f"--flipped {shlex.quote(str(input.flipped))}" if input.flipped else ""
 
 
 def generation_folder(run, number):

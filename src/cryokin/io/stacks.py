@@ -184,6 +184,13 @@ class ImageSource:
         images *= self.sign[wanted, None, None]
         return images
 
+    def optics(self, ids: ArrayLike) -> list[dict[str, float]] | None:
+        """Return the `CTF_FIELDS` of particles, a mapping of each; None: unknown."""
+        if self.ctf is None:
+            return None
+        rows = self.ctf[np.asarray(ids, np.int64)]
+        return [{name: float(row[name]) for name in CTF_FIELDS} for row in rows]
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to an ``.npz`` file: atomically, same content, same bytes."""
         arrays: dict[str, Any] = {

@@ -6,6 +6,7 @@ the data is told: where it says that nothing was sampled there must be next to n
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
@@ -15,6 +16,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from cryokin.errors import InputError
 from cryokin.io.pytom_xml import SingleTiltWedge
 from cryokin.io.subtomograms import Subtomograms
 from cryokin.io.volumes import read_volume
@@ -294,3 +296,20 @@ class Powers:
 def _such_as(names: Mapping[str, Any]) -> str:
     first = next((name for name in names if name), None)
     return f", such as {first}" if first else ""
+
+
+def check_number(
+    particles: str | os.PathLike[str], n: int, found: Findings, nclass: int
+) -> None:
+    """Raise `InputError` where n usable particles are too few for the classes."""
+    without = f" (without {len(found.excluded)} left out)" if found.excluded else ""
+    if n < 2:
+        raise InputError(
+            f"{particles}: {n} usable particle{'s' * (n != 1)}{without} cannot be"
+            " classified; give a list of at least 2."
+        )
+    if n < nclass:
+        raise InputError(
+            f"{particles}: {n} usable particles{without} are too few for nclass ="
+            f" {nclass} classes; lower nclass in the config."
+        )

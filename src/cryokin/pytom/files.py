@@ -61,6 +61,14 @@ def load_import(folder: str | os.PathLike[str]) -> Subtomograms:
     return found.without([entry["id"] for entry in info.get("excluded", [])])
 
 
+def load_placed(
+    folder: str | os.PathLike[str], poses: str | os.PathLike[str]
+) -> Subtomograms:
+    """As `load_import`, at the poses of ``poses.npz``."""
+    with np.load(poses) as at:
+        return load_import(folder).placed(at["rotations"], at["shifts"])
+
+
 def make_mask(
     mask: str | Mapping[str, Any], box: int, binning: int, key: str = "mask"
 ) -> NDArray[Any]:

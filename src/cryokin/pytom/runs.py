@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryokin.errors import InputError
-from cryokin.files import atomic
+from cryokin.files import atomic, write_json
 from cryokin.io.em import write_em
 from cryokin.io.pytom_xml import (
     WORST_SCORE_OF_OTHERS,
@@ -25,7 +25,13 @@ from cryokin.parallel import Team
 from cryokin.pytom import compat, merge
 from cryokin.pytom.annealing import anneal_round
 from cryokin.pytom.cpca import by_size
-from cryokin.pytom.files import Prepared, make_mask, reader
+from cryokin.pytom.files import (
+    Prepared,
+    make_mask,
+    reader,
+    save_labels,
+    save_scores,
+)
 from cryokin.pytom.mco import (
     Classification,
     Model,
@@ -215,6 +221,29 @@ def emptied(labels: NDArray[np.integer], nclass: int) -> list[str]:
         f"{left} of nclass = {nclass} classes are left: the others lost all their"
         " particles, as there was nothing that these had in common."
     ]
+
+
+def save_outcome(
+    team: Team,
+    files: Sequence[Path],
+    labels: NDArray[np.intp],
+    scores: NDArray[np.float64] | None,
+    report: dict[str, Any],
+    nclass: int,
+) -> None:
+    """Write what a run of MCO found to three files: classes, scores and report.
+
+    The leading rank does, and it alone has the scores; it also tells what to warn of.
+    """
+    if not team.leads or scores is None:
+        return
+    save_labels(files[0], labels)
+    save_scores(files[1], scores)
+    warnings = emptied(labels, nclass)
+    write_json(files[2], report | {"warnings": warnings})
+    for warning in warnings:
+        team.log(f"warning: {warning}")
+    team.log(f"members of the classes: {np.bincount(labels).tolist()}")
 
 
 def counts(labels: NDArray[np.integer]) -> list[int]:
