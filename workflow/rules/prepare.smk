@@ -21,37 +21,23 @@ rule isac_import:
     resources:
         mem_mb=memory(1000, 2),
         runtime=minutes(60),
-        # For a check alone: as a parameter, another number would make all again.
-        img_per_grp=lambda w: RUNS[w.run]["img_per_grp"],
     params:
-        need_ctf=lambda w: "--need-ctf" if RUNS[w.run]["CTF"] else "",
-        pixel_size=lambda w: (
-            f"--pixel-size {RUNS[w.run]['pixel_size']}"
-            if RUNS[w.run]["pixel_size"]
-            else ""
-        ),
-        radius=lambda w: RUNS[w.run]["radius"],
-        ctf_convention=lambda w: (
-            f"--ctf-convention {RUNS[w.run]['ctf_convention']}"
-            if RUNS[w.run]["ctf_convention"] != "auto"
-            else ""
-        ),
+        files=files,
+        # For a check alone: made of input, it is none by which jobs are made again.
+        img_per_grp=lambda wildcards, input: RUNS[wildcards.run]["img_per_grp"],
+        options=options("radius", "CTF", "pixel_size", "ctf_convention"),
         images=lambda w: state_of_images(w.run),
     message:
         "{wildcards.run}: reading {input.particles}"
     shell:
-        f"{SCRIPT}/isac_import.py --particles {{input.particles:q}}"
-        " --table {output.table} --source {output.images} --info {output.info}"
-        " {params.need_ctf} {params.pixel_size} --radius {params.radius}"
-        " {params.ctf_convention} --img-per-grp {resources.img_per_grp} > {log} 2>&1"
-        f"{NOTE_IMAGES}"
+        command("isac_import", "params.options", "params.img_per_grp") + NOTE_IMAGES
 
 
 rule isac_phase_flip:
     input:
         images="results/{run}/import/images.npz",
     output:
-        "results/{run}/phase_flipped.mrcs",
+        flipped="results/{run}/phase_flipped.mrcs",
     log:
         "results/{run}/logs/isac_phase_flip.log",
     benchmark:
@@ -66,11 +52,12 @@ rule isac_phase_flip:
         tasks=2,
         mem_mb=memory(500, 1),
         runtime=minutes(120, 600),
+    params:
+        files=files,
     message:
         "{wildcards.run}: flipping phases on {resources.tasks} ranks"
     shell:
-        f"{MPI_SCRIPT}/isac_phase_flip.py --images {{input.images}} --flipped {{output}}"
-        " --ranks {resources.tasks} > {log} 2>&1"
+        command("isac_phase_flip", mpi=True)
 
 
 rule isac_prealign:
@@ -96,14 +83,12 @@ rule isac_prealign:
         mem_mb=memory(700, 2),
         runtime=minutes(120, 600),
     params:
-        flipped=flipped_option,
+        files=files,
         options=options("radius", "target_radius", "center_method", "skip_prealignment"),
     message:
         "{wildcards.run}: prealigning on {resources.tasks} ranks"
     shell:
-        f"{MPI_SCRIPT}/isac_prealign.py --images {{input.images}} --info {{input.info}}"
-        " {params.flipped} --options {params.options:q} --average {output.average}"
-        " --shifts {output.shifts} --ranks {resources.tasks} > {log} 2>&1"
+        command("isac_prealign", "params.options", mpi=True)
 
 
 rule isac_shrink:
@@ -133,13 +118,9 @@ rule isac_shrink:
         mem_mb=memory(500, 2),
         runtime=minutes(120, 600),
     params:
-        flipped=flipped_option,
+        files=files,
         options=options("radius", "target_radius", "target_nx", "xr", "ir", "rs", "FH"),
     message:
         "{wildcards.run}: making the working stack on {resources.tasks} ranks"
     shell:
-        f"{MPI_SCRIPT}/isac_shrink.py --images {{input.images}} --info {{input.info}}"
-        " {params.flipped} --shifts {input.shifts} --options {params.options:q}"
-        " --stack {output.stack} --coefficients {output.coefficients}"
-        " --stack-info {output.stack_info} --readme {output.readme}"
-        " --ids {output.ids} --ranks {resources.tasks} > {log} 2>&1"
+        command("isac_shrink", "params.options", mpi=True)
