@@ -38,17 +38,19 @@ checkpoint isac_candidates_round:
         mem_mb=memory(700, 4),
         runtime=minutes(240, 60),
     params:
+        files=files,
         options=options(*SAC_OPTIONS),
     message:
         "{wildcards.run}: generation {wildcards.folder}, candidates of round"
         " {wildcards.round} on {resources.tasks} ranks"
     shell:
-        f"{MPI_SCRIPT}/isac_candidates_round.py --coefficients {{input.coefficients}}"
-        " --stack-info {input.stack_info} --ids {input.ids}"
-        " --generation {wildcards.folder} --round {wildcards.round}"
-        " --options {params.options:q} --classes {output.classes}"
-        " --left {output.left} --state {output.state}"
-        " --ranks {resources.tasks} > {log} 2>&1"
+        command(
+            "isac_candidates_round",
+            "wildcards.round",
+            "params.options",
+            mpi=True,
+            generation="wildcards.folder",
+        )
 
 
 rule isac_candidates:
@@ -69,14 +71,12 @@ rule isac_candidates:
         mem_mb=memory(1000, 1),
         runtime=minutes(60),
     params:
+        files=files,
         options=options("target_radius", "FH", "FF"),
     message:
         "{wildcards.run}: averaging the candidates of generation {wildcards.generation}"
     shell:
-        f"{SCRIPT}/isac_candidates.py --rounds {{input.rounds}} --stack {{input.stack}}"
-        " --stack-info {input.stack_info} --generation {wildcards.generation}"
-        " --options {params.options:q} --classes {output.classes}"
-        " --averages {output.averages} > {log} 2>&1"
+        command("isac_candidates", "wildcards.generation", "params.options")
 
 
 rule isac_reproducible:
@@ -86,7 +86,7 @@ rule isac_reproducible:
         ids=pool,
         candidates=f"{GENERATION}/candidates_generation_{{generation}}.npz",
     output:
-        f"{GENERATION}/classes_generation_{{generation}}.npz",
+        classes=f"{GENERATION}/classes_generation_{{generation}}.npz",
     log:
         "results/{run}/logs/isac_reproducible/{folder}_{generation}.log",
     benchmark:
@@ -100,16 +100,13 @@ rule isac_reproducible:
         mem_mb=memory(700, 4),
         runtime=minutes(480, 60),
     params:
+        files=files,
         options=options(*SAC_OPTIONS),
     message:
         "{wildcards.run}: reproducible classes of generation {wildcards.generation} on"
         " {resources.tasks} ranks"
     shell:
-        f"{MPI_SCRIPT}/isac_reproducible.py --coefficients {{input.coefficients}}"
-        " --stack-info {input.stack_info} --ids {input.ids}"
-        " --candidates {input.candidates} --generation {wildcards.generation}"
-        " --options {params.options:q} --classes {output}"
-        " --ranks {resources.tasks} > {log} 2>&1"
+        command("isac_reproducible", "wildcards.generation", "params.options", mpi=True)
 
 
 checkpoint isac_account:
@@ -134,16 +131,12 @@ checkpoint isac_account:
         mem_mb=memory(1000, 1),
         runtime=minutes(60),
     params:
+        files=files,
         options=options("target_radius", "FH", "FF", "img_per_grp"),
     message:
         "{wildcards.run}: accounting for generation {wildcards.generation}"
     shell:
-        f"{SCRIPT}/isac_account.py --classes {{input.classes}}"
-        " --candidates {input.candidates} --ids {input.ids} --stack {input.stack}"
-        " --stack-info {input.stack_info} --generation {wildcards.generation}"
-        " --options {params.options:q} --averages {output.averages}"
-        " --accounted {output.accounted} --unaccounted {output.unaccounted}"
-        " --status {output.status} > {log} 2>&1"
+        command("isac_account", "wildcards.generation", "params.options")
 
 
 rule isac_class_averages:
@@ -171,12 +164,9 @@ rule isac_class_averages:
     resources:
         mem_mb=memory(1000, 4),
         runtime=minutes(60),
+    params:
+        files=files,
     message:
         "{wildcards.run}: joining the classes of all generations"
     shell:
-        f"{SCRIPT}/isac_class_averages.py --table {{input.table}}"
-        " --shifts {input.shifts} --stack-info {input.stack_info}"
-        " --classes {input.classes} --generations {input.averages}"
-        " --hdf {output.hdf} --mrcs {output.mrcs} --class-table {output.class_table}"
-        " --particles {output.particles} --csv {output.csv} --frc {output.frc}"
-        " > {log} 2>&1"
+        command("isac_class_averages")
