@@ -27,15 +27,12 @@ rule isac_full_averages:
         mem_mb=memory(700, 4),
         runtime=minutes(240, 600),
     params:
+        files=files,
         radius=lambda wildcards: RUNS[wildcards.run]["radius"],
     message:
         "{wildcards.run}: averaging the original images on {resources.tasks} ranks"
     shell:
-        f"{MPI_SCRIPT}/isac_full_averages.py --images {{input.images}}"
-        " --particles {input.particles} --classes {input.classes}"
-        " --radius {params.radius} --stack {output.stack} --hdf {output.hdf}"
-        " --table {output.table} --frc {output.frc}"
-        " --ranks {resources.tasks} > {log} 2>&1"
+        command("isac_full_averages", "params.radius", mpi=True)
 
 
 rule isac_ordered_averages:
@@ -59,11 +56,9 @@ rule isac_ordered_averages:
         mem_mb=memory(1000, 4),
         runtime=minutes(60),
     params:
+        files=files,
         options=options("target_radius", "ir", "rs", "FH", "FF"),
     message:
         "{wildcards.run}: ordering class averages by likeness"
     shell:
-        f"{SCRIPT}/isac_ordered_averages.py --averages {{input.averages}}"
-        " --full {input.full} --stack-info {input.stack_info}"
-        " --options {params.options:q} --stack {output.stack} --hdf {output.hdf}"
-        " --table {output.table} > {log} 2>&1"
+        command("isac_ordered_averages", "params.options")

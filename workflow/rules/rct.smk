@@ -48,10 +48,9 @@ def tilted_particles(wildcards):
     return tilted["particles"]
 
 
-def match_option(wildcards):
-    """The option that names the column that pairs share, if the run has one."""
-    match = (RUNS[wildcards.run]["tilted"] or {}).get("match")
-    return f"--match {shlex.quote(match)}" if match else ""
+def match_column(wildcards):
+    """The name of the column that pairs share, if the run has one."""
+    return (RUNS[wildcards.run]["tilted"] or {}).get("match") or ""
 
 
 rule isac_rct:
@@ -63,7 +62,7 @@ rule isac_rct:
         stack_info="results/{run}/working_stack.json",
         tilted=tilted_particles,
     output:
-        multiext(
+        folder=multiext(
             "results/{run}/rct/{group}/",
             *("members.txt", "tilted.txt", "params.txt"),
             *("tilted.mrcs", "tilted.star", "average.hdf"),
@@ -81,14 +80,11 @@ rule isac_rct:
         mem_mb=memory(1000, 2),
         runtime=minutes(60),
     params:
+        files=files,
         number=lambda wildcards: group_of_name(wildcards)[1],
-        match=match_option,
+        match=match_column,
         folder="results/{run}/rct/{group}",
     message:
         "{wildcards.run}: tilted counterparts of {wildcards.group}"
     shell:
-        f"{SCRIPT}/isac_rct.py --classes {{input.classes}}"
-        " --averages {input.averages} --number {params.number}"
-        " --particles {input.particles} --shifts {input.shifts}"
-        " --stack-info {input.stack_info} --tilted {input.tilted:q} {params.match}"
-        " --folder {params.folder} > {log} 2>&1"
+        command("isac_rct", "params.number", "params.match")
