@@ -51,7 +51,7 @@ rule select_particles:
         stack="results/{run}/working_stack.mrcs",
         stack_info="results/{run}/working_stack.json",
     output:
-        SELECTED_2D,
+        folder=SELECTED_2D,
         groups=directory("results/{run}/selected/isacgroup"),
     log:
         "results/{run}/logs/select_particles.log",
@@ -65,8 +65,7 @@ rule select_particles:
         mem_mb=memory(1000, 2),
         runtime=minutes(60),
     params:
-        selection=selection_option,
-        folder="results/{run}/selected",
+        files=files,
         options=lambda wildcards: json.dumps(
             {
                 key: RUNS[wildcards.run][key]
@@ -77,11 +76,7 @@ rule select_particles:
     message:
         "{wildcards.run}: selecting particles"
     shell:
-        f"{SCRIPT}/isac_select.py --run {{wildcards.run}} {{params.selection}}"
-        " --particles {input.particles} --shifts {input.shifts} --hdf {input.hdf}"
-        " --class-table {input.class_table} --classes {input.classes}"
-        " --stack {input.stack} --stack-info {input.stack_info}"
-        " --options {params.options:q} --folder {params.folder} > {log} 2>&1"
+        command("select_particles", "wildcards.run", "params.options")
 
 
 rule isac_select_averages:
@@ -90,7 +85,8 @@ rule isac_select_averages:
         particles="results/{run}/import/particles.star",
         selection=selection_of_averages,
     output:
-        multiext(f"{GENERATION}/selected/{{stack}}/", "selected.hdf", "isacselect.txt"),
+        selected=f"{GENERATION}/selected/{{stack}}/selected.hdf",
+        ids=f"{GENERATION}/selected/{{stack}}/isacselect.txt",
         groups=directory(f"{GENERATION}/selected/{{stack}}/isacgroup"),
     log:
         "results/{run}/logs/isac_select_averages/{folder}_{stack}.log",
@@ -105,21 +101,18 @@ rule isac_select_averages:
         mem_mb=memory(1000, 2),
         runtime=minutes(30),
     params:
-        selection=selection_option,
-        place=f"{GENERATION}/selected/{{stack}}",
+        files=files,
     message:
         "{wildcards.run}: listing members of {wildcards.stack}"
     shell:
-        f"{SCRIPT}/isac_select_averages.py --run {{wildcards.run}}"
-        " --averages {input.averages} --particles {input.particles}"
-        " {params.selection} --folder {params.place} > {log} 2>&1"
+        command("isac_select_averages", "wildcards.run")
 
 
 rule isac_subset:
     input:
-        "results/{run}/particles.star",
+        particles="results/{run}/particles.star",
     output:
-        "results/{run}/subsets/{which}.star",
+        table="results/{run}/subsets/{which}.star",
     log:
         "results/{run}/logs/isac_subset/{which}.log",
     benchmark:
@@ -133,12 +126,12 @@ rule isac_subset:
         mem_mb=memory(1000, 4),
         runtime=minutes(30),
     params:
-        number=class_number,
+        files=files,
+        class_number=class_number,
     message:
         "{wildcards.run}: listing the particles of {wildcards.which}"
     shell:
-        f"{SCRIPT}/isac_subset.py --particles {{input}}"
-        " --class-number {params.number} --table {output} > {log} 2>&1"
+        command("isac_subset", "params.class_number")
 
 
 rule pytom_subset:
@@ -147,7 +140,8 @@ rule pytom_subset:
         poses="results/{run}/prepared/poses.npz",
         labels=labels_to_select,
     output:
-        multiext("results/{run}/subsets/{which}", ".xml", ".star"),
+        xml="results/{run}/subsets/{which}.xml",
+        star="results/{run}/subsets/{which}.star",
     log:
         "results/{run}/logs/pytom_subset/{which}.log",
     benchmark:
@@ -161,12 +155,9 @@ rule pytom_subset:
         mem_mb=memory(1000, 4),
         runtime=minutes(30),
     params:
-        number=class_number,
-        imported="results/{run}/import",
-        stem="results/{run}/subsets/{which}",
+        files=files,
+        class_number=class_number,
     message:
         "{wildcards.run}: listing the particles of {wildcards.which}"
     shell:
-        f"{SCRIPT}/pytom_subset.py --imported {{params.imported}}"
-        " --poses {input.poses} --labels {input.labels}"
-        " --class-number {params.number} --stem {params.stem} > {log} 2>&1"
+        command("pytom_subset", "params.class_number")
