@@ -27,7 +27,7 @@ rule estimate_run:
     input:
         particles=table_or_stack,
     output:
-        "results/{run}/estimate.json",
+        estimated="results/{run}/estimate.json",
     log:
         "results/{run}/logs/estimate_run.log",
     conda:
@@ -36,24 +36,24 @@ rule estimate_run:
         mem_mb=500,
         runtime=30,
     params:
+        files=files,
         options=lambda wildcards: json.dumps(RUNS[wildcards.run]),
         images=lambda wildcards: state_of_images(wildcards.run),
     message:
         "{wildcards.run}: estimating jobs, time, memory and disk"
     shell:
-        f"{SCRIPT}/estimate_run.py --run {{wildcards.run}}"
-        " --options {params.options:q} --particles {input.particles:q}"
-        " --estimate {output} > {log} 2>&1"
+        command("estimate_run", "wildcards.run", "params.options")
 
 
 rule estimate:
     input:
-        expand("results/{run}/estimate.json", run=runs_that_can_be_counted()),
+        estimates=expand("results/{run}/estimate.json", run=runs_that_can_be_counted()),
     conda:
         "../../envs/core.yaml"
     params:
+        files=files,
         ranks=lambda wildcards: json.dumps(ranks_of_rules()),
     message:
         "What the runs are estimated to take:"
     shell:
-        f"{SCRIPT}/estimate_show.py --estimates {{input}} --ranks {{params.ranks:q}}"
+        f"{SCRIPT}/estimate.py {{params.files}} --ranks {{params.ranks:q}}"

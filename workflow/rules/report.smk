@@ -14,7 +14,7 @@ def states_of_rounds(wildcards):
 rule isac_report:
     input:
         imported="results/{run}/import/import.json",
-        stack_info="results/{run}/working_stack.json",
+        working_stack="results/{run}/working_stack.json",
         prealigned="results/{run}/2dalignment/aqfinal.hdf",
         shifts="results/{run}/2dalignment/initial2Dparams.txt",
         averages="results/{run}/class_averages.mrcs",
@@ -55,18 +55,10 @@ rule isac_report:
         mem_mb=memory(1000, 4),
         runtime=minutes(30),
     params:
+        files=files,
         options=lambda wildcards: json.dumps(RUNS[wildcards.run]),
         results="results/{run}",
     message:
         "{wildcards.run}: writing the report"
     shell:
-        f"{SCRIPT}/isac_report.py --run {{wildcards.run}} --options {{params.options:q}}"
-        ' --schema "$CRYOKIN"/workflow/schemas/config.schema.yaml'
-        " --import {input.imported}"
-        " --working-stack {input.stack_info} --averages {input.averages}"
-        " --classes {input.classes} --members {input.members} --frc {input.frc}"
-        " --poses {input.poses} --candidates {input.candidates}"
-        " --rounds {input.rounds} --status {input.status} --prealigned {input.prealigned}"
-        " --shifts {input.shifts} --results {params.results}"
-        " --page {output.page} --gallery {output.gallery}"
-        " --figures {output.figures} > {log} 2>&1"
+        command("isac_report", "wildcards.run", "params.options", "params.results")
