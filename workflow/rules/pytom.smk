@@ -40,9 +40,9 @@ def mask_file(wildcards):
 
 
 def import_of_other(wildcards):
-    """The option that hands over what is known of another run's particles."""
+    """What is known of another run's particles, if they are what is classified."""
     other, _ = reference(RUNS[wildcards.run]["particles"]) or (None, None)
-    return f"--import-of results/{other}/import/import.json" if other else ""
+    return f"results/{other}/import/import.json" if other else ""
 
 
 def focus_mask_file(wildcards):
@@ -154,10 +154,10 @@ def results_3d(wildcards):
 
 rule pytom_import:
     input:
+        mask_file,
         particles=table_or_stack,
-        mask=mask_file,
     output:
-        IMPORT_3D,
+        folder=IMPORT_3D,
     log:
         "results/{run}/logs/pytom_import.log",
     benchmark:
@@ -170,29 +170,27 @@ rule pytom_import:
     resources:
         mem_mb=memory(1000, 2),
         runtime=minutes(60),
-        # For a check alone: as a parameter, another number would make all again.
-        nclass=lambda w: RUNS[w.run]["nclass"],
     params:
+        files=files,
+        # For a check alone: made of input, it is none by which jobs are made again.
+        nclass=lambda wildcards, input: RUNS[wildcards.run]["nclass"],
         options=options("method", "compat", "pixel_size", "wedge", "mask", "binning"),
         other=import_of_other,
-        folder="results/{run}/import",
         images=lambda w: state_of_images(w.run),
     message:
         "{wildcards.run}: reading {input.particles}"
     shell:
-        f"{SCRIPT}/pytom_import.py --particles {{input.particles:q}} {{params.other}}"
-        " --options {params.options:q} --nclass {resources.nclass}"
-        " --folder {params.folder} > {log} 2>&1"
-        f"{NOTE_IMAGES}"
+        command("pytom_import", "params.options", "params.nclass", "params.other")
+        + NOTE_IMAGES
 
 
 rule pytom_prepare:
     input:
+        mask_file,
+        focus_mask_file,
         imported=IMPORT_3D,
-        mask=mask_file,
-        focus=focus_mask_file,
     output:
-        PREPARED,
+        prepared=PREPARED,
     log:
         "results/{run}/logs/pytom_prepare.log",
     benchmark:
@@ -208,26 +206,23 @@ rule pytom_prepare:
         mem_mb=rows_memory,
         runtime=minutes(120, 10000),
     params:
+        files=files,
         options=existing_options(*BAND_OPTIONS, "exact"),
-        imported="results/{run}/import",
-        folder="results/{run}/prepared",
     message:
         "{wildcards.run}: subtomograms in the common frame, on {resources.tasks} ranks"
     shell:
-        f"{MPI_SCRIPT}/pytom_prepare.py --imported {{params.imported}}"
-        " --options {params.options:q} --folder {params.folder}"
-        " --ranks {resources.tasks} > {log} 2>&1"
+        command("pytom_prepare", "params.options", mpi=True)
 
 
 rule ccc_matrix:
     input:
+        mask_file,
+        focus_mask_file,
         imported=IMPORT_3D,
         prepared=PREPARED,
         given=given_matrix,
-        mask=mask_file,
-        focus=focus_mask_file,
     output:
-        "results/{run}/correlation_matrix.h5",
+        matrix="results/{run}/correlation_matrix.h5",
     log:
         "results/{run}/logs/ccc_matrix.log",
     benchmark:
@@ -243,25 +238,19 @@ rule ccc_matrix:
         mem_mb=memory(800, 2),
         runtime=minutes(120, 60),
     params:
+        files=files,
         options=options("mask", "focus_mask", "binning", "compat", "pose_errors"),
-        imported="results/{run}/import",
-        prepared="results/{run}/prepared",
-        given=lambda w, input: (
-            f"--given {shlex.quote(str(input.given))}" if input.given else ""
-        ),
     message:
         "{wildcards.run}: correlating all pairs on {resources.tasks} ranks"
     shell:
-        f"{MPI_SCRIPT}/pytom_ccc_matrix.py --imported {{params.imported}}"
-        " --prepared {params.prepared} {params.given} --options {params.options:q}"
-        " --hdf {output} --ranks {resources.tasks} > {log} 2>&1"
+        command("ccc_matrix", "params.options", mpi=True)
 
 
 rule ccc_csv:
     input:
-        "results/{run}/correlation_matrix.h5",
+        matrix="results/{run}/correlation_matrix.h5",
     output:
-        "results/{run}/correlation_matrix.csv",
+        csv="results/{run}/correlation_matrix.csv",
     log:
         "results/{run}/logs/ccc_csv.log",
     benchmark:
@@ -273,19 +262,21 @@ rule ccc_csv:
     resources:
         mem_mb=1000,
         runtime=minutes(60, 60),
+    params:
+        files=files,
     message:
         "{wildcards.run}: the correlation matrix as text"
     shell:
-        f"{SCRIPT}/pytom_ccc_csv.py --matrix {{input}} --csv {{output}} > {{log}} 2>&1"
+        command("ccc_csv")
 
 
 rule eigen_projection:
     input:
+        mask_file,
+        focus_mask_file,
         matrix="results/{run}/correlation_matrix.h5",
         imported=IMPORT_3D,
         prepared=PREPARED,
-        mask=mask_file,
-        focus=focus_mask_file,
     output:
         coefficients="results/{run}/coefficients.npy",
         eigen="results/{run}/eigen.json",
@@ -302,19 +293,15 @@ rule eigen_projection:
         mem_mb=memory(1000, 3),
         runtime=minutes(60, 60),
     params:
+        files=files,
         options=options(
             *("neig", "rand_seed", "compat", "pose_errors", "symmetry"),
             *("mask", "focus_mask", "binning"),
         ),
-        imported="results/{run}/import",
-        prepared="results/{run}/prepared",
     message:
         "{wildcards.run}: the leading components"
     shell:
-        f"{SCRIPT}/pytom_eigen_projection.py --matrix {{input.matrix}}"
-        " --imported {params.imported} --prepared {params.prepared}"
-        " --options {params.options:q} --coefficients {output.coefficients}"
-        " --eigen {output.eigen} --volumes {output.volumes} > {log} 2>&1"
+        command("eigen_projection", "params.options")
 
 
 rule kmeans:
@@ -322,7 +309,7 @@ rule kmeans:
         coefficients="results/{run}/coefficients.npy",
         eigen="results/{run}/eigen.json",
     output:
-        "results/{run}/cpca/labels.npy",
+        labels="results/{run}/cpca/labels.npy",
     log:
         "results/{run}/logs/kmeans.log",
     benchmark:
@@ -335,13 +322,12 @@ rule kmeans:
         mem_mb=memory(1000, 4),
         runtime=minutes(60),
     params:
+        files=files,
         options=options("nclass", "clustering", "restarts", "compat", "rand_seed"),
     message:
         "{wildcards.run}: grouping particles by their components"
     shell:
-        f"{SCRIPT}/pytom_kmeans.py --coefficients {{input.coefficients}}"
-        " --eigen {input.eigen}"
-        " --options {params.options:q} --labels {output} > {log} 2>&1"
+        command("kmeans", "params.options")
 
 
 rule mco_exmx_starts:
@@ -350,7 +336,7 @@ rule mco_exmx_starts:
         prepared=PREPARED,
         start=cpca_start,
     output:
-        "results/{run}/mco_exmx/starts_{batch}.npz",
+        courses="results/{run}/mco_exmx/starts_{batch}.npz",
     log:
         "results/{run}/logs/mco_exmx_starts/{batch}.log",
     benchmark:
@@ -367,25 +353,20 @@ rule mco_exmx_starts:
         mem_mb=memory(800, 2, 1),
         runtime=minutes(120, 60),
     params:
+        files=files,
         options=options(*MCO_OPTIONS, "starts_per_job", "iterations"),
-        imported="results/{run}/import",
-        prepared="results/{run}/prepared",
-        start=lambda w, input: f"--start {input.start}" if input.start else "",
     message:
         "{wildcards.run}: MCO-EXMX, starts of job {wildcards.batch}"
     shell:
-        f"{MPI_SCRIPT}/pytom_mco_exmx_starts.py --imported {{params.imported}}"
-        " --prepared {params.prepared} {params.start} --batch {wildcards.batch}"
-        " --options {params.options:q} --courses {output}"
-        " --ranks {resources.tasks} > {log} 2>&1"
+        command("mco_exmx_starts", "wildcards.batch", "params.options", mpi=True)
 
 
 rule mco_exmx:
     input:
+        mask_file,
         imported=IMPORT_3D,
         prepared=PREPARED,
-        starts=exmx_starts,
-        mask=mask_file,
+        courses=exmx_starts,
     output:
         labels="results/{run}/mco_exmx/labels.npy",
         scores="results/{run}/mco_exmx/scores.npy",
@@ -406,30 +387,26 @@ rule mco_exmx:
         mem_mb=memory(800, 2, 1),
         runtime=minutes(240, 60),
     params:
+        files=files,
         options=options(
             *("nclass", "score", "leave_one_out"),
             *(*COMPAT_OPTIONS, *EXMX_COMPAT_OPTIONS),
         ),
-        imported="results/{run}/import",
-        prepared="results/{run}/prepared",
     message:
         "{wildcards.run}: the best start of MCO-EXMX"
     shell:
-        f"{MPI_SCRIPT}/pytom_mco_exmx.py --imported {{params.imported}}"
-        " --prepared {params.prepared} --courses {input.starts}"
-        " --options {params.options:q} --folder {output.iterations} --labels {output.labels}"
-        " --scores {output.scores} --report {output.report} --ranks {resources.tasks} > {log} 2>&1"
+        command("mco_exmx", "params.options", mpi=True)
 
 
 rule mco_ac_round:
     input:
+        mask_file,
         imported=IMPORT_3D,
         prepared=PREPARED,
         start=cpca_start,
         before=annealing_before,
-        mask=mask_file,
     output:
-        "results/{run}/mco_ac/round_{step}.npz",
+        state="results/{run}/mco_ac/round_{step}.npz",
     log:
         "results/{run}/logs/mco_ac_round/{step}.log",
     benchmark:
@@ -446,18 +423,12 @@ rule mco_ac_round:
         mem_mb=memory(800, 2, 1),
         runtime=minutes(240, 60),
     params:
+        files=files,
         options=options(*MCO_OPTIONS, *ANNEALING_OPTIONS, *COMPAT_OPTIONS),
-        imported="results/{run}/import",
-        prepared="results/{run}/prepared",
-        start=lambda w, input: f"--start {input.start}" if input.start else "",
-        before=lambda w, input: f"--before {input.before}" if input.before else "",
     message:
         "{wildcards.run}: annealing, round {wildcards.step}"
     shell:
-        f"{MPI_SCRIPT}/pytom_mco_ac_round.py --imported {{params.imported}}"
-        " --prepared {params.prepared} {params.start} {params.before}"
-        " --round {wildcards.step} --options {params.options:q} --state {output}"
-        " --ranks {resources.tasks} > {log} 2>&1"
+        command("mco_ac_round", "wildcards.step", "params.options", mpi=True)
 
 
 rule mco_ac:
@@ -482,20 +453,17 @@ rule mco_ac:
         mem_mb=memory(1000, 4),
         runtime=minutes(60),
     params:
+        files=files,
         options=options("nclass", "temperature", "temperature_step"),
-        imported="results/{run}/import",
     message:
         "{wildcards.run}: the best of all chains and rounds"
     shell:
-        f"{SCRIPT}/pytom_mco_ac.py --imported {{params.imported}}"
-        " --poses {input.poses} --rounds {input.rounds} --options {params.options:q}"
-        " --folder {output.annealing} --labels {output.labels}"
-        " --scores {output.scores} --report {output.report} > {log} 2>&1"
+        command("mco_ac", "params.options")
 
 
 rule pytom_reproducible:
     input:
-        imported=IMPORT_3D,
+        IMPORT_3D,
         prepared=PREPARED,
     output:
         labels="results/{run}/reproducible/labels.npy",
@@ -515,30 +483,28 @@ rule pytom_reproducible:
         mem_mb=memory(800, 2, 1),
         runtime=minutes(240, 60),
     params:
+        files=files,
         options=options("nclass", "rand_seed", "reproducible"),
-        prepared="results/{run}/prepared",
     message:
         "{wildcards.run}: classes that independent runs agree on"
     shell:
-        f"{MPI_SCRIPT}/pytom_reproducible.py --prepared {{params.prepared}}"
-        " --options {params.options:q} --labels {output.labels}"
-        " --report {output.report} --ranks {resources.tasks} > {log} 2>&1"
+        command("pytom_reproducible", "params.options", mpi=True)
 
 
 rule hierarchical_merge:
     input:
+        mask_file,
+        "results/{run}/class_averages",
         imported=IMPORT_3D,
         prepared=PREPARED,
         labels=final_labels,
-        averages="results/{run}/class_averages",
         classes="results/{run}/classes.json",
-        mask=mask_file,
     output:
         expand("results/{{run}}/merged/{name}", name=RESULTS_3D),
-        averages=directory("results/{run}/merged/class_averages"),
-        labels="results/{run}/merged/labels.npy",
+        directory("results/{run}/merged/class_averages"),
+        merged="results/{run}/merged/labels.npy",
         merge="results/{run}/merge.json",
-        lists=multiext(
+        folder=multiext(
             "results/{run}/merged/",
             *(
                 "classAverageList.xml",
@@ -561,29 +527,24 @@ rule hierarchical_merge:
         mem_mb=memory(800, 4),
         runtime=minutes(120, 600),
     params:
+        files=files,
         options=options(*AVERAGE_OPTIONS, "merge", "lowpass", "highpass", "binning"),
-        imported="results/{run}/import",
-        prepared="results/{run}/prepared",
     message:
         "{wildcards.run}: merging classes that are alike"
     shell:
-        f"{MPI_SCRIPT}/pytom_merge.py --imported {{params.imported}}"
-        " --prepared {params.prepared} --labels {input.labels} --classes {input.classes}"
-        " --options {params.options:q} --folder results/{wildcards.run}/merged"
-        " --merged-labels {output.labels} --merge {output.merge}"
-        " --ranks {resources.tasks} > {log} 2>&1"
+        command("hierarchical_merge", "params.options", mpi=True)
 
 
 rule select_classes:
     input:
+        mask_file,
         selection=selection_needed,
         imported=IMPORT_3D,
         poses="results/{run}/prepared/poses.npz",
         labels=labels_to_select,
         classes=classes_to_select,
-        mask=mask_file,
     output:
-        multiext(
+        folder=multiext(
             "results/{run}/selected/",
             *("filtered_pl.xml", "filtered_pl.star", "selected.csv"),
             "backup_selection.star",
@@ -601,31 +562,26 @@ rule select_classes:
         mem_mb=memory(1000, 4),
         runtime=minutes(60),
     params:
+        files=files,
         options=lambda wildcards: json.dumps(
             {key: RUNS[wildcards.run][key] for key in AVERAGE_OPTIONS}
             | select_option(wildcards)
         ),
-        selection=selection_option,
-        imported="results/{run}/import",
-        folder="results/{run}/selected",
     message:
         "{wildcards.run}: selecting classes"
     shell:
-        f"{SCRIPT}/pytom_select.py --run {{wildcards.run}} {{params.selection}}"
-        " --imported {params.imported}"
-        " --poses {input.poses} --labels {input.labels} --classes {input.classes}"
-        " --options {params.options:q} --folder {params.folder} > {log} 2>&1"
+        command("select_classes", "wildcards.run", "params.options")
 
 
 rule pytom_class_averages:
     input:
+        mask_file,
         imported=IMPORT_3D,
         poses="results/{run}/prepared/poses.npz",
         labels=final_labels,
-        mask=mask_file,
     output:
-        expand("results/{{run}}/{name}", name=RESULTS_3D),
-        averages=directory("results/{run}/class_averages"),
+        directory("results/{run}/class_averages"),
+        folder=expand("results/{{run}}/{name}", name=RESULTS_3D),
     log:
         "results/{run}/logs/pytom_class_averages.log",
     benchmark:
@@ -641,11 +597,9 @@ rule pytom_class_averages:
         mem_mb=memory(800, 4),
         runtime=minutes(120, 600),
     params:
+        files=files,
         options=options(*AVERAGE_OPTIONS),
-        imported="results/{run}/import",
     message:
         "{wildcards.run}: averaging the classes on {resources.tasks} ranks"
     shell:
-        f"{MPI_SCRIPT}/pytom_class_averages.py --imported {{params.imported}}"
-        " --poses {input.poses} --labels {input.labels} --options {params.options:q}"
-        " --folder results/{wildcards.run} --ranks {resources.tasks} > {log} 2>&1"
+        command("pytom_class_averages", "params.options", mpi=True)

@@ -1,0 +1,41 @@
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cryokin.files import atomic_folder
+from cryokin.parallel import Team
+from cryokin.pytom.files import load_placed
+from cryokin.pytom.runs import (
+    annealing_report,
+    load_chains,
+    save_outcome,
+    write_annealing,
+)
+from cryokin.pytom.schedule import schedule
+from cryokin.script import Folder, run
+
+
+def mco_ac(
+    *,
+    imported: Folder,
+    poses: Path,
+    rounds: list[Path],
+    options: Mapping[str, Any],
+    labels: Path,
+    scores: Path,
+    report: Path,
+    annealing: Path,
+) -> None:
+    """Take the best result of all chains and rounds of annealing."""
+    chains = [load_chains(path) for path in rounds]
+    particles = load_placed(imported, poses)
+    temperatures = schedule(options["temperature"], options["temperature_step"])
+    nclass = options["nclass"]
+    with atomic_folder(annealing) as folder:
+        found = write_annealing(folder, particles, chains, nclass, temperatures)
+    told = annealing_report(chains)
+    save_outcome(Team(), (labels, scores, report), *found, told, nclass)
+
+
+if __name__ == "__main__":
+    run(mco_ac)
