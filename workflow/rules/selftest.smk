@@ -21,13 +21,13 @@ rule selftest_mpi_ranks:
         mem_mb=memory(500, 0),
         runtime=minutes(10),
     params:
+        files=files,
         # A proof is of the moment: whoever asks for it again wants another.
         asked=time.time(),
     message:
         "trying MPI on {resources.tasks} ranks"
     shell:
-        f"{MPI_SCRIPT}/selftest_mpi.py --found {{output.found}}"
-        " --summary {output.summary} --ranks {resources.tasks} > {log} 2>&1"
+        command("selftest_mpi_ranks", mpi=True)
 
 
 rule selftest_mpi:
