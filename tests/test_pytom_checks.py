@@ -1,8 +1,5 @@
 """What subtomograms say against their list: blank ones, copies, wrong wedges."""
 
-import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -35,6 +32,7 @@ from cryokin.volume import masks
 from cryokin.volume.bands import band, rows
 from cryokin.volume.filters import filtered, frequencies
 from cryokin.volume.wedge import TiltWedge
+from pytom_import import pytom_import
 
 BOX = 20
 EM = "class_averages/class_0.em"
@@ -150,7 +148,7 @@ def test_an_inverted_mask_is_seen():
         assert not inverted(right)
 
 
-def test_a_run_leaves_blank_particles_unaccounted(root, tmp_path):
+def test_a_run_leaves_blank_particles_unaccounted(tmp_path, capsys):
     """They have a row in every table, a class in none, and a share in no average."""
     made = simulate_volumes(VolumeRecipe(n_particles=12, box=16, pixel_size=14.0))
     write_volume_set(tmp_path / "whole", made)
@@ -167,13 +165,13 @@ def test_a_run_leaves_blank_particles_unaccounted(root, tmp_path):
         "method": "cpca",
         "average": "class",
     }
-    command = [
-        *(sys.executable, root / "workflow/scripts/pytom_import.py"),
-        *("--particles", tmp_path / "set/particles.star", "--nclass", "2"),
-        *("--options", json.dumps(options), "--folder", tmp_path / "import"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "warning: 2 of 12 particles are left out" in done.stdout
+    pytom_import(
+        particles=tmp_path / "set/particles.star",
+        options=options,
+        nclass=2,
+        folder=tmp_path / "import",
+    )
+    assert "warning: 2 of 12 particles are left out" in capsys.readouterr().out
     used = load_import(tmp_path / "import")
     assert used.ids.tolist() == [i for i in range(12) if i not in blank]
     labels = np.arange(10) % 2

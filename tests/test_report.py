@@ -9,8 +9,6 @@ import itertools
 import json
 import math
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -21,6 +19,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from cryokin.config import options_of_method
 from cryokin.errors import InputError
 from cryokin.estimate import Range, RuleEstimate, RuleUsage
 from cryokin.files import write_json
@@ -38,6 +37,7 @@ from cryokin.report.images import (
     stretch,
     width_on_page,
 )
+from cryokin.report.isac_files import IsacFiles
 from cryokin.report.isac_page import (
     ClassAverage,
     IsacReport,
@@ -48,6 +48,7 @@ from cryokin.report.isac_page import (
 )
 from cryokin.report.page import NONE
 from cryokin.report.svg import TOP
+from isac_report import isac_report
 
 HOSTILE = """"><script>alert(1)</script>&amp;'</script><!--<img src=x onerror=a()>"""
 
@@ -542,40 +543,36 @@ def write_run(folder, report):
     np.savetxt(folder / "initial2Dparams.txt", rows)
 
 
-def run_script(root, folder, options):
-    names = {
-        "import": "import.json",
-        "working-stack": "working_stack.json",
-        "averages": "class_averages.mrcs",
-        "classes": "classes.star",
-        "members": "class_averages.hdf",
-        "frc": "frc.json",
-        "poses": "classes.csv",
-        "prealigned": "aqfinal.hdf",
-        "shifts": "initial2Dparams.txt",
-        "page": "report/index.html",
-        "gallery": "report/gallery.png",
-        "figures": "report/figures",
-    }
-    command = [
-        sys.executable,
-        root / "workflow/scripts/isac_report.py",
-        "--run",
-        "demo",
-    ]
-    for key, name in names.items():
-        command += [f"--{key}", folder / name]
-    command += ["--status", *sorted(folder.glob("generation_*/status.json"))]
-    command += ["--options", json.dumps(options)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def run_script(folder, options):
+    files = IsacFiles(
+        imported=folder / "import.json",
+        working_stack=folder / "working_stack.json",
+        averages=folder / "class_averages.mrcs",
+        classes=folder / "classes.star",
+        members=folder / "class_averages.hdf",
+        frc=folder / "frc.json",
+        status=sorted(folder.glob("generation_*/status.json")),
+        poses=folder / "classes.csv",
+        prealigned=folder / "aqfinal.hdf",
+        shifts=folder / "initial2Dparams.txt",
+    )
+    isac_report(
+        run="demo",
+        options=options,
+        files=files,
+        page=folder / "report/index.html",
+        gallery=folder / "report/gallery.png",
+        figures=folder / "report/figures",
+    )
 
 
 @pytest.mark.parametrize("n_classes", [0, 3])
 def test_script_makes_the_same_page_from_files(root, tmp_path, n_classes):
-    report = make_report(n_classes, usage=[], schema={})
+    schema = root / "workflow/schemas/config.schema.yaml"
+    entries = options_of_method(schema, "isac")
+    report = make_report(n_classes, usage=[], schema=entries)
     write_run(tmp_path, report)
-    done = run_script(root, tmp_path, report.options)
-    assert done.returncode == 0, done.stderr
+    run_script(tmp_path, report.options)
     source = [{"path": "particles.star", "sha256": "0" * 64}]
     expected = dataclasses.replace(
         report,
@@ -590,23 +587,20 @@ def test_script_makes_the_same_page_from_files(root, tmp_path, n_classes):
     assert (tmp_path / "report/gallery.png").read_bytes() == contact_sheet(expected)
 
 
-def test_script_refuses_poses_of_other_members(root, tmp_path):
+def test_script_refuses_poses_of_other_members(tmp_path):
     report = make_report(3)
     write_run(tmp_path, report)
     table = (tmp_path / "classes.csv").read_text()
     (tmp_path / "classes.csv").write_text(table.replace(",0,", ",1,"))
-    done = run_script(root, tmp_path, report.options)
-    assert done.returncode == 1
-    assert "the members of class 1 are not those of" in done.stderr
+    with pytest.raises(InputError, match="the members of class 1 are not those of"):
+        run_script(tmp_path, report.options)
 
 
-def test_script_refuses_tables_that_disagree(root, tmp_path):
+def test_script_refuses_tables_that_disagree(tmp_path):
     report = make_report(3)
     write_run(tmp_path, report)
     attributes = [{"members": [1, 2], "n_objects": 2} for _ in report.classes]
     write_images(tmp_path / "class_averages.hdf", report.averages, attributes)
-    done = run_script(root, tmp_path, report.options)
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
-    assert "class 1 lists 2 members" in done.stderr
+    with pytest.raises(InputError, match="class 1 lists 2 members"):
+        run_script(tmp_path, report.options)
     assert not (tmp_path / "report").exists()

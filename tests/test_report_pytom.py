@@ -7,8 +7,6 @@ import io
 import json
 import math
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -17,6 +15,7 @@ import pytest
 from PIL import Image
 from scipy.cluster import hierarchy
 
+from cryokin.config import options_of_method
 from cryokin.errors import InputError
 from cryokin.estimate import RuleUsage
 from cryokin.files import write_json
@@ -27,7 +26,7 @@ from cryokin.report import pytom_figures as figures
 from cryokin.report.images import montage, slices, stretch
 from cryokin.report.interim import interim_page
 from cryokin.report.page import option_table
-from cryokin.report.pytom_files import read_directions, read_labels
+from cryokin.report.pytom_files import PytomFiles, read_directions, read_labels
 from cryokin.report.pytom_page import (
     STEPS,
     PytomReport,
@@ -38,6 +37,7 @@ from cryokin.report.pytom_page import (
     page,
     strip,
 )
+from pytom_report import pytom_report
 
 HOSTILE = """"><script>alert(1)</script>&amp;'</script><!--<img src=x onerror=a()>"""
 PARTS = ("components", "course", "merging", "tilt")
@@ -253,14 +253,13 @@ def test_a_run_that_goes_on_shows_what_it_has(tmp_path):
     assert data_of(html)["unfinished"]
 
 
-def test_classes_that_runs_agree_on_tell_how_far(root, tmp_path):
+def test_classes_that_runs_agree_on_tell_how_far(tmp_path):
     report = full_report()
     write_run(tmp_path, report)
     agreed = {"runs": 4, "agreement": 0.83, "reproduction": [0.9, 0.8, 0.7, 0.6]}
     write_json(tmp_path / "reproducible.json", agreed)
     names = {"classes": "classes.json", "reproducible": "reproducible.json"}
-    done = run_script(root, tmp_path, {"method": "cpca"}, labels="classes.csv", **names)
-    assert done.returncode == 0, done.stderr
+    run_script(tmp_path, {"method": "cpca"}, labels="classes.csv", **names)
     html = (tmp_path / "report/index.html").read_text(encoding="utf-8")
     assert [c["r"] for c in data_of(html)["classes"]] == agreed["reproduction"]
     assert "4 of 4 runs" in html and "Rand index of 0.83" in html
@@ -507,14 +506,14 @@ def write_run(folder, report):
     np.savez(folder / "poses.npz", rotations=rotations, shifts=report.shifts)
 
 
-def run_script(root, folder, options, **names):
-    command = [sys.executable, root / "workflow/scripts/pytom_report.py"]
-    command += ["--run", "demo", "--options", json.dumps(options)]
-    for key, name in names.items():
-        command += [f"--{key}", folder / name]
-    command += ["--page", folder / "report/index.html"]
-    command += ["--figures", folder / "report/figures"]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def run_script(folder, options, **names):
+    pytom_report(
+        run="demo",
+        options=options,
+        files=PytomFiles(**{key: folder / name for key, name in names.items()}),
+        page=folder / "report/index.html",
+        figures=folder / "report/figures",
+    )
 
 
 def test_script_makes_the_same_page_from_files(root, tmp_path):
@@ -523,10 +522,11 @@ def test_script_makes_the_same_page_from_files(root, tmp_path):
         "mask": {"sphere": {"radius": 4.0, "edge": 1.0}},
         "rand_seed": 3,
     }
-    report = full_report(options=options, usage=[], schema={})
+    schema = root / "workflow/schemas/config.schema.yaml"
+    entries = options_of_method(schema, "cpca")
+    report = full_report(options=options, usage=[], schema=entries)
     write_run(tmp_path, report)
-    done = run_script(
-        root,
+    run_script(
         tmp_path,
         options,
         labels="classes.csv",
@@ -538,7 +538,6 @@ def test_script_makes_the_same_page_from_files(root, tmp_path):
         merge="merge.json",
         poses="poses.npz",
     )
-    assert done.returncode == 0, done.stderr
     tree = dataclasses.replace(
         report.tree,
         averages={str(c.number): c.average for c in report.classes},
@@ -550,7 +549,7 @@ def test_script_makes_the_same_page_from_files(root, tmp_path):
     assert html == page(expected)
 
 
-def test_merged_classes_are_those_of_the_page(root, tmp_path):
+def test_merged_classes_are_those_of_the_page(tmp_path):
     report = full_report()
     write_run(tmp_path, report)
     write_json(
@@ -584,8 +583,7 @@ def test_merged_classes_are_those_of_the_page(root, tmp_path):
         "merged": "merged/classes.json",
     }
     options = {"method": "cpca", "merge": {"groups": {}, "manual_compat": False}}
-    done = run_script(root, tmp_path, options, labels="classes.csv", **names)
-    assert done.returncode == 0, done.stderr
+    run_script(tmp_path, options, labels="classes.csv", **names)
     html = (tmp_path / "report/index.html").read_text(encoding="utf-8")
     part = html[html.index('id="merging"') :]
     assert "cut into 2 groups" in part
@@ -606,20 +604,18 @@ def test_resolution_without_pixel_size_is_in_voxels():
     )
 
 
-def test_script_makes_a_page_of_the_labels_alone(root, tmp_path):
+def test_script_makes_a_page_of_the_labels_alone(tmp_path):
     write_run(tmp_path, full_report())
-    done = run_script(root, tmp_path, {"method": "cpca"}, labels="classes.csv")
-    assert done.returncode == 0, done.stderr
+    run_script(tmp_path, {"method": "cpca"}, labels="classes.csv")
     html = (tmp_path / "report/index.html").read_text(encoding="utf-8")
     assert len(Elements(html).named("button", "tile")) == 4
 
 
-def test_script_refuses_tables_that_disagree(root, tmp_path):
+def test_script_refuses_tables_that_disagree(tmp_path):
     report = full_report()
     write_run(tmp_path, report)
     (tmp_path / "classes.csv").write_text("particle_id,class\n1,0\n2,1\n")
     names = {"labels": "classes.csv", "classes": "classes.json"}
-    done = run_script(root, tmp_path, {"method": "cpca"}, **names)
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    with pytest.raises(InputError):
+        run_script(tmp_path, {"method": "cpca"}, **names)
     assert not (tmp_path / "report").exists()
