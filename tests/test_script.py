@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pytest
 
 from cryokin.errors import InputError
+from cryokin.options import Isac
 from cryokin.parallel import Team
 from cryokin.script import Folder, run
 
@@ -30,6 +31,7 @@ def everything(
     how: Literal["one", "other"] = "one",
     many: list[Path],
     options: Mapping[str, Any],
+    of_run: Isac,
     folder: Folder,
     recipe: Recipe,
     team: Team,
@@ -44,6 +46,7 @@ def everything(
 seen: dict[str, Any] = {}
 NEEDED = [
     *("--path", "a b", "--number-of", "3", "--options", '{"x": [1, null]}'),
+    *("--of-run", '{"FH": 0.3}'),
     *("--folder", "f/in/1.npy", "f/in/2.npy", "--ranks", "1"),
 ]
 
@@ -53,6 +56,7 @@ def test_values_are_of_the_types_of_the_parameters():
     run(everything, [*NEEDED, *more, "--name", "n", "--size", "2"])
     team = seen.pop("team")
     assert (team.size, team.leads) == (1, True)
+    assert seen.pop("of_run").FH == 0.3
     assert seen == {
         "path": Path("a b"),
         "number_of": 3,

@@ -113,7 +113,7 @@ def options_of_method(
     schema: str | os.PathLike[str], method: str
 ) -> dict[str, dict[str, Any]]:
     """Return what the schema says of each option of a method."""
-    known = yaml.safe_load(Path(schema).read_text(encoding="utf-8"))["$defs"]
+    known = read_yaml(schema)["$defs"]
     options: dict[str, dict[str, Any]] = known[method]["properties"]
     return options
 

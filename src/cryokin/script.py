@@ -13,6 +13,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from cryokin.errors import exit_on_input_error
+from cryokin.options import Options
 from cryokin.parallel import Team, world
 
 #: A folder that a rule hands over by the names of files in it.
@@ -24,9 +25,9 @@ def run(function: Callable[..., None], words: Sequence[str] | None = None) -> No
 
     Each of its parameters, all of the keyword-only kind, is an option of that name, to
     be given unless there is a default. Known are paths, numbers, text, a choice
-    (`Literal`), what is said or not (`bool`), lists, which may be empty, a mapping (as
-    JSON), a `Folder` (by files in it), a `Team` of as many ranks as ``--ranks`` says,
-    and dataclasses, whose fields are options.
+    (`Literal`), what is said or not (`bool`), lists, which may be empty, mappings and
+    `Options` of a run (as JSON), a `Folder` (by files in it), a `Team` of as many ranks
+    as ``--ranks`` says, and other dataclasses, whose fields are options.
 
     Parameters
     ----------
@@ -54,7 +55,12 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 def _has_fields(one: inspect.Parameter) -> bool:
-    return is_dataclass(one.annotation)
+    return is_dataclass(one.annotation) and not _is_of_run(one.annotation)
+
+
+def _is_of_run(annotation: Any) -> bool:
+    """Whether a type is that of the options of a run."""
+    return isinstance(annotation, type) and issubclass(annotation, Options)
 
 
 def _options(function: Callable[..., Any]) -> Iterator[inspect.Parameter]:
@@ -87,6 +93,8 @@ def _kind(annotation: Any) -> dict[str, Any]:
         return {"type": int, "help": "MPI ranks that were asked for"}
     if annotation == Folder:
         return {"nargs": "+", "action": _FolderOf, "metavar": "FILE"}
+    if _is_of_run(annotation):
+        return {"type": lambda text: annotation.some(json.loads(text))}
     if origin is Literal:
         return {"choices": inner}
     if origin is list or origin is Sequence:
