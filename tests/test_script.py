@@ -1,5 +1,6 @@
 """The command line of a script, which follows from the signature of its function."""
 
+import errno
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -112,6 +113,20 @@ def test_what_the_user_can_mend_is_a_sentence(capsys):
     with pytest.raises(SystemExit, match="1"):
         run(refuses, ["--path", "x"])
     assert capsys.readouterr().err == "error: x: is none.\n"
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, None])
+def test_only_what_the_system_refused_is_the_users(capsys, number):
+    def opens(*, path: Path) -> None:
+        raise OSError(number, "No such file", str(path)) if number else OSError("odd")
+
+    with pytest.raises(SystemExit, match="1"):
+        run(opens, ["--path", "x"])
+    told = capsys.readouterr().err.splitlines()
+    assert told[-1] == (
+        "error: [Errno 2] No such file: 'x'" if number else "error: odd"
+    )
+    assert ("Traceback" in told[0]) == (number is None)
 
 
 def test_every_script_is_named_as_its_rule_and_its_function(root):

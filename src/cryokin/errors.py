@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
 
 
@@ -21,7 +22,8 @@ def exit_on_input_error(main: Callable[[], None]) -> None:
     what it has used, see `cryokin.parallel.log_usage`.
 
     A full disk, a missing or an unreadable file is the user's to mend, too. Every
-    other exception is a defect of the program and keeps its traceback.
+    other exception is a defect of the program and keeps its traceback; one of a library
+    that does not say what the system refused has both.
     """
     try:
         main()
@@ -30,5 +32,7 @@ def exit_on_input_error(main: Callable[[], None]) -> None:
 
             log_usage()
     except (InputError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is None:
+            traceback.print_exc()
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(1)

@@ -76,6 +76,8 @@ def _arguments(function: Callable[..., Any], values: dict[str, Any]) -> dict[str
         if _has_fields(one):
             return one.annotation(**_arguments(one.annotation, values))
         value = values[one.name]
+        if one.annotation == Folder:
+            return Path(os.path.commonpath([os.path.dirname(name) for name in value]))
         return world(value) if one.annotation is Team else value
 
     return {one.name: argument(one) for one in _parameters(function)}
@@ -92,7 +94,7 @@ def _kind(annotation: Any) -> dict[str, Any]:
     if annotation is Team:
         return {"type": int, "help": "MPI ranks that were asked for"}
     if annotation == Folder:
-        return {"nargs": "+", "action": _FolderOf, "metavar": "FILE"}
+        return {"nargs": "+", "metavar": "FILE"}
     if _is_of_run(annotation):
         return {"type": lambda text: annotation.some(json.loads(text))}
     if origin is Literal:
@@ -100,13 +102,3 @@ def _kind(annotation: Any) -> dict[str, Any]:
     if origin is list or origin is Sequence:
         return {"nargs": "*", "required": False, "default": [], **_kind(inner[0])}
     return {"type": json.loads if origin is Mapping else annotation}
-
-
-class _FolderOf(argparse.Action):
-    """Keeps the folder that files are in."""
-
-    def __call__(
-        self, parser: Any, namespace: Any, values: Any, flag: Any = ""
-    ) -> None:
-        folders = {os.path.dirname(name) for name in values}
-        setattr(namespace, self.dest, Path(os.path.commonpath(folders)))
