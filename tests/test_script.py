@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 
 from cryokin.errors import InputError
+from cryokin.isac.classes import save_classes
 from cryokin.options import Isac
 from cryokin.parallel import Team
 from cryokin.script import Folder, run
+from isac_rct import isac_rct
+from pytom_subset import pytom_subset
 
 
 @dataclass
@@ -145,3 +149,29 @@ def test_every_script_is_named_as_its_rule_and_its_function(root):
         assert scripts == {name}
         text = (root / f"workflow/scripts/{name}.py").read_text()
         assert f"\ndef {name}(" in text
+
+
+def test_a_list_of_nobody_is_refused_before_anything_is_written(tmp_path):
+    np.save(tmp_path / "labels.npy", np.zeros(3, int))
+    with pytest.raises(InputError, match="there is no unaccounted particle"):
+        pytom_subset(
+            imported=tmp_path / "import",
+            poses=tmp_path / "poses.npz",
+            labels=tmp_path / "labels.npy",
+            class_number=-1,
+            xml=tmp_path / "unaccounted.xml",
+            star=tmp_path / "unaccounted.star",
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["labels.npy"]
+
+
+def test_tilted_pairs_of_no_class_are_refused(tmp_path):
+    save_classes(tmp_path / "classes.npz", [])
+    names = ("averages", "particles", "shifts", "stack_info", "tilted")
+    with pytest.raises(InputError, match="there is no class 1"):
+        isac_rct(
+            classes=[tmp_path / "classes.npz"],
+            number=1,
+            folder=tmp_path / "rct",
+            **{name: tmp_path / name for name in names},
+        )
