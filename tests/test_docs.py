@@ -316,7 +316,7 @@ def test_poses_of_subtomograms_are_as_described(finished):
 @pytest.mark.parametrize("block", of_language("yaml"), ids=str)
 def test_yaml_is_a_valid_configuration(block):
     given = yaml.safe_load(block.text)
-    if set(given) <= {"set-resources", "set-threads", "default-resources"}:
+    if set(given) <= {"set-resources", "default-resources"}:
         named = {rule for key in given if key.startswith("set-") for rule in given[key]}
         assert named <= rules(), "a rule that is not there"
     elif "keep" in given:

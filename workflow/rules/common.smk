@@ -38,6 +38,8 @@ ONE_THREAD = "env OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1"
 os.environ.update(CRYOKIN=workflow.basedir)
 SCRIPTS = '"$CRYOKIN"/workflow/scripts'
 RANKS = "{resources.mpi} -n {resources.tasks}"
+# As many ranks as a job may have threads: --max-threads, by a profile or a command line.
+N_RANKS = workflow.resource_settings.max_threads or 2
 MPI_SCRIPT = f"{RANKS} {ONE_THREAD} python -m mpi4py {SCRIPTS}"
 SCRIPT = f"python {SCRIPTS}"
 

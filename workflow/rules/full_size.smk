@@ -20,10 +20,10 @@ rule isac_full_averages:
         run=only(RUNS_2D),
     conda:
         "../../envs/core.yaml"
-    threads: 2
+    threads: N_RANKS
     resources:
         mpi="mpiexec",
-        tasks=2,
+        tasks=N_RANKS,
         mem_mb=memory(700, 4),
         runtime=minutes(240, 600),
     params:

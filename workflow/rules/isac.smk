@@ -31,10 +31,10 @@ checkpoint isac_candidates_round:
         "results/{run}/benchmarks/isac_candidates_round/{folder}_{round}.tsv"
     conda:
         "../../envs/core.yaml"
-    threads: 2
+    threads: N_RANKS
     resources:
         mpi="mpiexec",
-        tasks=2,
+        tasks=N_RANKS,
         mem_mb=memory(700, 4),
         runtime=minutes(240, 60),
     params:
@@ -93,10 +93,10 @@ rule isac_reproducible:
         "results/{run}/benchmarks/isac_reproducible/{folder}_{generation}.tsv"
     conda:
         "../../envs/core.yaml"
-    threads: 2
+    threads: N_RANKS
     resources:
         mpi="mpiexec",
-        tasks=2,
+        tasks=N_RANKS,
         mem_mb=memory(700, 4),
         runtime=minutes(480, 60),
     params:

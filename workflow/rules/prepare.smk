@@ -46,10 +46,10 @@ rule isac_phase_flip:
         run=only(RUNS_2D),
     conda:
         "../../envs/core.yaml"
-    threads: 2
+    threads: N_RANKS
     resources:
         mpi="mpiexec",
-        tasks=2,
+        tasks=N_RANKS,
         mem_mb=memory(500, 1),
         runtime=minutes(120, 600),
     params:
@@ -76,10 +76,10 @@ rule isac_prealign:
         run=only(RUNS_2D),
     conda:
         "../../envs/core.yaml"
-    threads: 2
+    threads: N_RANKS
     resources:
         mpi="mpiexec",
-        tasks=2,
+        tasks=N_RANKS,
         mem_mb=memory(700, 2),
         runtime=minutes(120, 600),
     params:
@@ -111,10 +111,10 @@ rule isac_shrink:
         run=only(RUNS_2D),
     conda:
         "../../envs/core.yaml"
-    threads: 2
+    threads: N_RANKS
     resources:
         mpi="mpiexec",
-        tasks=2,
+        tasks=N_RANKS,
         mem_mb=memory(500, 2),
         runtime=minutes(120, 600),
     params:

@@ -199,10 +199,10 @@ rule pytom_prepare:
         run=only(RUNS_3D),
     conda:
         "../../envs/core.yaml"
-    threads: 2
+    threads: N_RANKS
     resources:
         mpi="mpiexec",
-        tasks=2,
+        tasks=N_RANKS,
         mem_mb=rows_memory,
         runtime=minutes(120, 10000),
     params:
@@ -231,10 +231,10 @@ rule ccc_matrix:
         run=only(RUNS_3D),
     conda:
         "../../envs/core.yaml"
-    threads: 2
+    threads: N_RANKS
     resources:
         mpi="mpiexec",
-        tasks=2,
+        tasks=N_RANKS,
         mem_mb=memory(800, 2),
         runtime=minutes(120, 60),
     params:
@@ -346,10 +346,10 @@ rule mco_exmx_starts:
         batch=r"\d{4}",
     conda:
         "../../envs/core.yaml"
-    threads: 2
+    threads: N_RANKS
     resources:
         mpi="mpiexec",
-        tasks=2,
+        tasks=N_RANKS,
         mem_mb=memory(800, 2, 1),
         runtime=minutes(120, 60),
     params:
@@ -380,10 +380,10 @@ rule mco_exmx:
         run=only(runs_of("mco_exmx")),
     conda:
         "../../envs/core.yaml"
-    threads: 2
+    threads: N_RANKS
     resources:
         mpi="mpiexec",
-        tasks=2,
+        tasks=N_RANKS,
         mem_mb=memory(800, 2, 1),
         runtime=minutes(240, 60),
     params:
@@ -416,10 +416,10 @@ rule mco_ac_round:
         step=r"\d{4}",
     conda:
         "../../envs/core.yaml"
-    threads: 2
+    threads: N_RANKS
     resources:
         mpi="mpiexec",
-        tasks=2,
+        tasks=N_RANKS,
         mem_mb=memory(800, 2, 1),
         runtime=minutes(240, 60),
     params:
@@ -476,10 +476,10 @@ rule pytom_reproducible:
         run=only(RUNS_3D),
     conda:
         "../../envs/core.yaml"
-    threads: 2
+    threads: N_RANKS
     resources:
         mpi="mpiexec",
-        tasks=2,
+        tasks=N_RANKS,
         mem_mb=memory(800, 2, 1),
         runtime=minutes(240, 60),
     params:
@@ -520,10 +520,10 @@ rule hierarchical_merge:
         run=only(RUNS_3D),
     conda:
         "../../envs/core.yaml"
-    threads: 2
+    threads: N_RANKS
     resources:
         mpi="mpiexec",
-        tasks=2,
+        tasks=N_RANKS,
         mem_mb=memory(800, 4),
         runtime=minutes(120, 600),
     params:
@@ -590,10 +590,10 @@ rule pytom_class_averages:
         run=only(RUNS_3D),
     conda:
         "../../envs/core.yaml"
-    threads: 2
+    threads: N_RANKS
     resources:
         mpi="mpiexec",
-        tasks=2,
+        tasks=N_RANKS,
         mem_mb=memory(800, 4),
         runtime=minutes(120, 600),
     params:

@@ -14,10 +14,10 @@ rule selftest_mpi_ranks:
     retries: 0
     conda:
         "../../envs/core.yaml"
-    threads: 2
+    threads: N_RANKS
     resources:
         mpi="mpiexec",
-        tasks=2,
+        tasks=N_RANKS,
         mem_mb=memory(500, 0),
         runtime=minutes(10),
     params:

@@ -77,13 +77,10 @@ def found(name: str, folder: Path) -> str:
 
 def command(folder: Path, config: Path, cores: int) -> list[str]:
     """Return the call of Snakemake; every MPI rule gets all cores of the job."""
-    profile = ROOT / "profiles/local"
-    rules = yaml.safe_load((profile / "config.yaml").read_text())["set-threads"]
     return [
         *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")),
-        *("--profile", str(profile), "--cores", str(cores)),
-        *("--set-threads", *(f"{rule}={cores}" for rule in rules)),
-        *("--set-resources", *(f"{rule}:tasks={cores}" for rule in rules)),
+        *("--profile", str(ROOT / "profiles/local")),
+        *("--cores", str(cores), "--max-threads", str(cores)),
         *("--directory", str(folder), "--configfile", str(config)),
     ]
 
