@@ -5,8 +5,7 @@ from snakemake.utils import min_version
 
 from cryokin.config import check_config_files, draw_seeds, load_runs
 from cryokin.errors import InputError
-from cryokin.io.counts import count_particles
-from cryokin.progress import Watch
+from cryokin.progress import Progress
 
 min_version("9.27")
 
@@ -50,15 +49,15 @@ if workflow.is_main_process:
     check_results()
     check_options()
     tell_interrupts()
-# Says where the runs are while they go on; the file that it keeps is of no rule.
-PROGRESS = Watch(RUNS, ranks_of_rules, lambda run: count_particles(particles_of(run)))
+# Says where the runs are while they go on.
+PROGRESS = Progress(RUNS, ranks_of_rules)
 
 
 onstart:
     hold_folder()
     check_disk()
     check_clocks()
-    PROGRESS.start()
+    PROGRESS.start(logger)
 
 
 onsuccess:
@@ -72,9 +71,7 @@ onsuccess:
 
 
 onerror:
-    # Snakemake 9 gives the names of its logs as a list.
-    told = "".join(Path(name).read_text(errors="replace") for name in log)
-    PROGRESS.stop("interrupted; the same command goes on" if INTERRUPTS else told)
+    PROGRESS.stop(failed=True, interrupted=bool(INTERRUPTS))
     check_disk()
 
 

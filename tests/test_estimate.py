@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +12,8 @@ import pytest
 import yaml
 
 from cryokin.config import load_runs
-from cryokin.costs import CASES, read_costs
 from cryokin.errors import InputError
-from cryokin.estimate import estimate, in_words, jobs_of, load_estimate, usage
+from cryokin.estimate import estimate, in_words, load_estimate, usage
 from cryokin.files import write_json
 from cryokin.io.counts import Counts, count_particles
 from cryokin.io.em import write_em
@@ -20,13 +21,10 @@ from cryokin.io.eman_hdf import write_images
 from cryokin.io.mrc import write_stack
 from cryokin.io.particles import check_images, read_particles
 from cryokin.io.pytom_xml import Particle, write_particle_list
-from cryokin.isac import sac as sac_module
-from cryokin.isac.work import Known, Told, cutoffs
-from cryokin.isac.work import jobs_of as isac_jobs
-from cryokin.jobs import read_jobs
-from cryokin.parallel import USED, Team
-from estimate import estimate as show_estimates
-from estimate_run import estimate_run
+from cryokin.parallel import Team
+from cryokin.plan import Told, jobs_of
+from cryokin.steps import CASES, SECONDS, STEPS
+from cryokin.usage import log_usage, read_jobs
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -65,11 +63,12 @@ def test_assumptions_make_a_range(method):
         assert low <= assumed["expected"] <= high
 
 
-def test_every_kind_of_work_has_a_cost(method):
-    costs = read_costs()
+def test_every_job_is_work_that_has_a_cost(method):
     for job in jobs_of(method, Counts(5000, 64), CASES[1]):
-        assert set(job.work) <= set(costs), job.rule
-        assert job.cpu_seconds() > 0
+        assert job.rule in STEPS
+        assert set(job.work) <= set(SECONDS), job.rule
+        assert job.cpu_seconds(4) >= job.cpu_seconds(2) > 0
+        assert job.wall_seconds(4) <= job.wall_seconds(2)
 
 
 def test_more_particles_take_more_of_everything(method):
@@ -79,17 +78,45 @@ def test_more_particles_take_more_of_everything(method):
     assert large.memory_mb() > small.memory_mb()
 
 
-def test_comparisons_grow_with_the_square_of_the_particles():
+@pytest.mark.parametrize(
+    ("run", "rule"),
+    [
+        ("isac", "isac_candidates_round"),
+        ("cpca", "ccc_matrix"),
+        ("exact", "ccc_matrix"),
+    ],
+)
+def test_comparisons_grow_with_the_square_of_the_particles(run, rule):
     """Classes of one size: twice the particles have twice the references."""
-    work = [
+    took = [
         next(
-            job.work["compare"]
-            for job in jobs_of(METHODS["isac"], Counts(n, 64), CASES[1])
-            if job.rule == "isac_candidates_round"
+            job.cpu_seconds()
+            for job in jobs_of(METHODS[run], Counts(n, 64), CASES[1])
+            if job.rule == rule
         )
-        for n in (200_000, 400_000)
+        for n in (2_000_000, 4_000_000)
     ]
-    assert work[1] / work[0] == pytest.approx(4, rel=0.01)
+    assert took[1] / took[0] == pytest.approx(4, rel=0.05)
+
+
+# CPU seconds of jobs that were measured, with what was told of the particles.
+MEASURED = [
+    ("isac_prealign", 600, {}, 2.5),
+    ("isac_candidates_round", 600, {}, 12.5),
+    ("isac_reproducible", 600, {(1, 1): Told(5, True)}, 15.6),
+    ("isac_prealign", 10_000, {}, 9.8),
+    ("isac_shrink", 10_000, {}, 4.5),
+    ("isac_candidates_round", 10_000, {}, 199),
+    ("isac_reproducible", 10_000, {(1, 1): Told(300, True)}, 244),
+]
+
+
+@pytest.mark.parametrize(("rule", "n", "known", "seconds"), MEASURED)
+def test_an_estimate_is_near_what_was_measured(rule, n, known, seconds):
+    changes = {"radius": 29, "img_per_grp": 100} if n > 600 else {}
+    jobs = jobs_of(options(**changes), Counts(n, 64), CASES[1], known)
+    told = next(job for job in jobs if job.rule == rule).cpu_seconds()
+    assert seconds / 1.7 < told < 1.7 * seconds
 
 
 def test_an_estimate_is_read_as_it_was_written(method, tmp_path):
@@ -108,33 +135,15 @@ def test_an_estimate_in_words_names_every_rule(method):
 
 
 def test_what_is_known_takes_the_place_of_what_is_assumed():
-    known = Known(
-        {(1, 1): Told(700, False), (1, 2): Told(600, True)},
-        {1: Told(300, False), 2: Told(0, True)},
-    )
-    found = list(isac_jobs(METHODS["isac"], Counts(1000, 64), CASES[1], known))
+    rounds = {(1, 1): Told(700, False), (1, 2): Told(600, True)}
+    known = rounds | {(1, 0): Told(300, False), (2, 0): Told(0, True)}
+    found = list(jobs_of(METHODS["isac"], Counts(1000, 64), CASES[1], known))
     names = [job.name for job in found if job.rule == "isac_candidates_round"]
     assert names[:3] == ["0001_0001", "0001_0002", "0002_0001"]
     assert [job.name for job in found if job.rule == "isac_account"] == [
         "0001_1",
         "0002_2",
     ]
-
-
-@pytest.mark.parametrize(("FL", "FH"), [(0.2, 0.3), (0.1, 0.4), (0.28, 0.3)])
-def test_the_passes_are_those_of_sac(monkeypatch, FL, FH):
-    seen = []
-
-    def reassign(team, particles, runs, cutoff, options):
-        seen.append(cutoff)
-        return runs
-
-    monkeypatch.setattr(sac_module, "_reassign", reassign)
-    monkeypatch.setattr(sac_module, "_regroup", lambda *work: [])
-    refinement = sac_module.Refinement(1, 1, 1, 30, 90, FH, 0.2, 5)
-    sac_options = sac_module.SacOptions(refinement, FL, 5, 1, 0.7)
-    sac_module.sac(Team(), None, [], 1, True, sac_options, None)
-    np.testing.assert_allclose(cutoffs(FL, FH), seen)
 
 
 # ---------------------------------------------------------------------------- counts
@@ -235,20 +244,25 @@ def test_particles_of_any_list_are_counted(tmp_path, monkeypatch, what):
 
 
 @pytest.mark.parametrize("name", ["none.star", "broken.cs", "page.hdf", "list.xml"])
-def test_an_estimate_ends_no_run(tmp_path, monkeypatch, capsys, name):
+def test_an_estimate_ends_no_run(tmp_path, name):
     """What cannot be used is for the import to say."""
     if name != "none.star":
         (tmp_path / name).write_text("<!DOCTYPE html>\n<html>")
-    monkeypatch.chdir(tmp_path)
-    made = tmp_path / "estimate.json"
-    estimate_run(
-        run="it", options=METHODS["isac"], particles=Path(name), estimated=made
-    )
+    script = [sys.executable, ROOT / "workflow/scripts/estimate_run.py", "--run", "it"]
+    given = ["--options", json.dumps(METHODS["isac"]), "--particles", name]
+    made = ["--estimate", "estimate.json"]
+    subprocess.run([*script, *given, *made], cwd=tmp_path, check=True)
     with pytest.raises(InputError, match=name):
         load_estimate(tmp_path / "estimate.json")
     assert usage(tmp_path) == []
-    show_estimates(estimates=[made], ranks={})
-    assert f"{tmp_path.name}: no estimate: " in capsys.readouterr().out
+    show = ROOT / "workflow/scripts/estimate_show.py"
+    shown = subprocess.run(
+        [sys.executable, show, "--estimates", tmp_path / "estimate.json"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "no estimate: " in shown.stdout
 
 
 def test_what_cannot_be_counted_is_told_in_a_sentence(tmp_path):
@@ -275,9 +289,14 @@ def job(results, rule, name="", wall=10.0, cpu=8.0, memory=200.0, used=""):
         path.write_text(text)
 
 
-def test_a_job_knows_better_than_its_benchmark(tmp_path):
+def test_a_job_knows_better_than_its_benchmark(tmp_path, capsys, monkeypatch):
+    team = Team()
+    monkeypatch.setattr("cryokin.parallel._world", team)
+    ranks = [(7.0, 120.0), (8.0, 150.0), (8.0, 100.0), (8.5, 90.0)]
+    monkeypatch.setattr(team, "gather", lambda own: ranks)
+    log_usage()
+    told = capsys.readouterr().out
     job(tmp_path, "isac_shrink")
-    told = USED.format(cpu=31.5, ranks=4, memory=150)
     job(tmp_path, "isac_prealign", cpu=9.0, used=told)
     # Under a launcher of a cluster Snakemake sees the launcher alone.
     job(tmp_path, "isac_reproducible", "0001_1", cpu=0.1, memory=3.0, used=told)
@@ -314,9 +333,3 @@ def test_usage_stands_beside_the_estimate(tmp_path):
         for rule in usage(tmp_path)
         if rule.rule == rounds.rule
     )
-
-
-def test_costs_are_those_of_one_file():
-    stored = json.loads((ROOT / "src/cryokin/costs.json").read_text())
-    assert all(value >= 0 for value in stored["seconds"].values())
-    assert stored["seconds"]["compare"] > 0

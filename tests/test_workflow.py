@@ -27,6 +27,7 @@ from cryokin.io.eman_hdf import read_headers, read_images, write_images
 from cryokin.io.star import read_star, write_star
 from cryokin.simulate.files import write_image_set
 from cryokin.simulate.images import Recipe, simulate_images
+from cryokin.steps import STEPS
 
 # Half of the images show a particle from few sides, which makes stable classes; the
 # others show none, so that enough are left over for another round and generation.
@@ -156,8 +157,8 @@ def kill_after(command, folder, reached, delay=0.0):
 def contents(folder):
     """Return the bytes of all results.
 
-    Logs, timings, progress and the page that shows them tell of the machine; a name
-    that begins with a dot is what a killed job was about to write.
+    Logs, timings and the page that shows them tell of the machine; a name that begins
+    with a dot is what a killed job was about to write.
     """
     compared = {
         *(".txt", ".star", ".csv", ".hdf", ".mrcs", ".npz", ".npy", ".json", ".png")
@@ -165,7 +166,7 @@ def contents(folder):
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        of_machine = name.parts[0] in ("logs", "benchmarks", "progress.json")
+        of_machine = name.parts[0] in ("logs", "benchmarks")
         if path.name.startswith(".") or of_machine:
             continue
         if path.suffix in compared:
@@ -710,20 +711,24 @@ def test_every_rank_has_one_thread(place):
         assert call.split("--ranks ")[1].startswith("3 ")
 
 
-@pytest.mark.parametrize("name", ["local", "slurm"])
-def test_the_profile_knows_every_rule_that_runs_on_ranks(root, name):
+def test_the_profile_knows_every_rule_that_runs_on_ranks(root):
     text = "".join(path.read_text() for path in root.glob("workflow/rules/*.smk"))
     rules = re.split(r"^(?:rule|checkpoint) (?=\w+:)", text, flags=re.M)[1:]
     on_ranks = {r.split(":")[0] for r in rules if "mpi=True" in r}
     assert set(MPI_RULES) <= on_ranks
-    assert on_ranks == {r.split(":")[0] for r in rules if 'mpi="' in r}
-    profile = yaml.safe_load((root / f"profiles/{name}/config.yaml").read_text())
-    assert set(profile["set-resources"]) == set(profile["set-threads"]) == on_ranks
-    for rule in on_ranks:
-        resources = profile["set-resources"][rule]
-        # Snakemake counts cores by threads, Slurm by ranks.
-        assert profile["set-threads"][rule] == resources["tasks"]
-        assert resources.get("cpus_per_task") == {"local": None, "slurm": 1}[name]
+    for pattern in ('mpi="', "tasks=N_RANKS", "threads: N_RANKS"):
+        assert on_ranks == {r.split(":")[0] for r in rules if pattern in r}
+    profile = yaml.safe_load((root / "profiles/slurm/config.yaml").read_text())
+    assert set(profile["set-resources"]) == on_ranks
+    for resources in profile["set-resources"].values():
+        assert resources["cpus_per_task"] == 1 and "srun" in resources["mpi"]
+
+
+def test_one_number_says_how_many_ranks_all_rules_have(place):
+    ask = ("--dry-run", "--printshellcmds", "--max-threads", "3", "--cores", "4")
+    text = place.run(*ask, work="empty")
+    calls = re.findall(r"^Shell command: mpiexec -n (\d+).*--ranks (\d+) ", text, re.M)
+    assert calls and set(calls) == {("3", "3")}
 
 
 def test_snakemake_finds_nothing_to_lint_but_what_is_meant(root):
@@ -787,7 +792,7 @@ def test_a_mistake_that_the_import_finds_reaches_the_terminal(place, changes, se
     assert sentence in told[0]
     assert "Traceback" not in done.text
     written = [p for p in place.results("refused").rglob("[!.]*") if p.is_file()]
-    about = {"estimate.json", "estimate_run.log", "progress.json"}
+    about = {"estimate.json", "estimate_run.log"}
     assert {path.name for path in written} - about == {"isac_import.log"}
 
 
@@ -827,11 +832,8 @@ def test_one_failing_rank_ends_the_job(place, particles, tmp_path):
     assert done.returncode == 1
     assert "particles.mrcs: broken off, 239 whole images" in done.text
     assert not (place.results("broken") / "2dalignment/aqfinal.hdf").exists()
-    progress = json.loads((place.results("broken") / "progress.json").read_text())
     told = "stopped: rule isac_prealign failed, see results/tiny/logs/isac_prealign.log"
-    assert progress["state"] == "stopped"
-    assert progress["text"] == f"tiny: {told} (prealignment)"
-    assert progress["text"] in done.text
+    assert f"tiny: {told} (prealignment)" in done.text.splitlines()
 
 
 def test_images_are_inputs(place, particles):
@@ -1023,12 +1025,14 @@ def test_an_estimate_needs_no_run_and_holds_for_it(place):
     # The run that was made has the same estimate, whatever it was asked for.
     same = place.results() / "estimate.json"
     assert same.read_bytes() == (results / "estimate.json").read_bytes()
-    used = {rule.rule: rule for rule in usage(place.results())}
+    results_of_it = place.results()
+    used = {rule.rule: rule for rule in usage(results_of_it)}
     assert set(used) - {"isac_report"} == {rule.rule for rule in made.rules} - {
         "isac_report"
     }
     for rule in used.values():
         assert rule.estimate is not None
+        assert list(results_of_it.glob(STEPS[rule.rule].leaves or "*"))
         assert rule.jobs <= rule.estimate.jobs.high or rule.estimate.jobs.high == 1
         assert rule.ranks == (2 if rule.estimate.parallel else 1)
         assert rule.cpu_seconds > 0
@@ -1050,34 +1054,29 @@ def progress_lines(text):
 
 def test_a_run_says_where_it_is_also_after_a_kill(place):
     work, target = "progress", "results/tiny/generation_0001/round_0001/left.txt"
-    kept = place.results(work) / "progress.json"
     process = subprocess.Popen(
         place.command(work=work),
         cwd=place.folder,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
         start_new_session=True,
     )
     try:
-        while not kept.exists():
-            assert process.poll() is None, "the run ended before it said where it is"
-            time.sleep(0.05)
+        told = next(line for line in process.stderr if "prealignment" in line)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    assert json.loads(kept.read_text())["state"] == "running"
+        process.stderr.close()
+    assert re.fullmatch(r"tiny: prealignment: .* left\n", told)
     # A quick machine may have come further than what is asked for.
     shutil.rmtree(place.results(work) / "generation_0001", ignore_errors=True)
     asked = progress_lines(place.run(target, work=work))
-    assert asked[-1].startswith("tiny: done as far as asked, next: ")
+    assert asked[-1].startswith("tiny: done as far as asked, next: generation 1, ")
     text = progress_lines(place.run(work=work))
-    found = json.loads(kept.read_text())
-    assert (found["state"], found["share_done"]) == ("done", 1)
-    # What is seen between the first look and the last depends on the machine.
-    assert text[-1] == found["text"]
-    assert text[-1].endswith(" % accounted")
+    assert "tiny: tables of all classes: " in "\n".join(text)
     rows = read_csv(place.results(work) / "classes.csv")
     accounted = np.mean([int(row["class"]) >= 0 for row in rows])
-    assert found["accounted"] == pytest.approx(accounted)
+    assert text[-1] == f"tiny: done: {100 * accounted:.0f} % accounted"
     # What tells of a run is nothing that it is made of.
     assert place.planned(work=work) == {}

@@ -187,12 +187,12 @@ def test_selected_particles_are_those_of_the_class(place):
 
 
 def contents(folder):
-    """Return the bytes of all results but logs, timings, progress and pages."""
+    """Return the bytes of all results but logs, timings and pages."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
         if path.is_file()
-        and not {"logs", "benchmarks", "report", "progress.json"} & set(path.parts)
+        and not {"logs", "benchmarks", "report"} & set(path.parts)
         and not path.name.startswith(".")
     }
 

@@ -19,7 +19,7 @@ def exit_on_input_error(main: Callable[[], None]) -> None:
     """Run ``main``; turn an `InputError` into its sentence and exit status 1.
 
     At its end a job of the workflow, which knows it by the variable ``CRYOKIN``, tells
-    what it has used, see `cryokin.parallel.log_usage`.
+    what it has used, see `cryokin.usage.log_usage`.
 
     A full disk, a missing or an unreadable file is the user's to mend, too. Every
     other exception is a defect of the program and keeps its traceback; one of a library
@@ -28,7 +28,7 @@ def exit_on_input_error(main: Callable[[], None]) -> None:
     try:
         main()
         if "CRYOKIN" in os.environ:
-            from cryokin.parallel import log_usage
+            from cryokin.usage import log_usage
 
             log_usage()
     except (InputError, OSError) as error:

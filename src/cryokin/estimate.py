@@ -1,10 +1,6 @@
 """What a run will take, before it: jobs, CPU time, memory and disk of every rule.
 
-The work of every job is counted in units to which its time is proportional: products
-of numbers, pixels, rows of a table. How long a unit takes is measured, once for a
-kind of machine, by ``benchmarks/calibrate.py``, which writes ``costs.json`` beside
-this file.
-
+`cryokin.plan` counts the work of every job in units to which its time is proportional.
 What nobody can know before (how much of the particles a generation accounts for, how
 many iterations it takes) is assumed, in three cases: low, expected, high.
 """
@@ -13,16 +9,16 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cryokin.costs import CASES, Case, JobWork
 from cryokin.errors import InputError
 from cryokin.files import read_json
 from cryokin.io.counts import Counts
-from cryokin.jobs import Job, read_jobs
+from cryokin.steps import CASES, STEPS, Job
+from cryokin.usage import Usage, read_jobs
 
 
 class Range(NamedTuple):
@@ -82,7 +78,7 @@ class Estimate:
     particles: Counts
     options: dict[str, Any]
     assumptions: list[dict[str, Any]]
-    rules: list[RuleEstimate] = field(default_factory=list)
+    rules: list[RuleEstimate]
 
     def total(self, of: Callable[[RuleEstimate], Range]) -> Range:
         """Add up something of all rules."""
@@ -169,66 +165,61 @@ def estimate(run: str, options: Mapping[str, Any], particles: Counts) -> Estimat
     particles : Counts
         From `cryokin.io.counts.count_particles`.
     """
+    # Only now, not wherever an estimate is read: this loads the numerics.
+    from cryokin.plan import jobs_of
+
     cases = [list(jobs_of(options, particles, case)) for case in CASES]
-    rules = list(dict.fromkeys(job.rule for jobs in cases for job in jobs))
-    found = []
-    for rule in rules:
-        of_case = [[job for job in jobs if job.rule == rule] for jobs in cases]
-        every = [job for jobs in of_case for job in jobs]
-        found.append(
-            RuleEstimate(
-                rule,
-                Range(*(len(jobs) for jobs in of_case)),
-                Range(*(sum(j.cpu_seconds() for j in jobs) for jobs in of_case)),
-                every[0].parallel,
-                max(job.shared_mb for job in every),
-                max(job.rank_mb for job in every),
-                Range(*sorted(sum(j.disk_mb for j in jobs) for jobs in of_case)),
-            )
-        )
-    method = options["method"]
+    rules = dict.fromkeys(job.rule for jobs in cases for job in jobs)
     return Estimate(
-        run, method, particles, dict(options), _assumptions(method, cases), found
+        run,
+        options["method"],
+        particles,
+        dict(options),
+        _assumptions(options["method"], cases),
+        [_of_rule(rule, cases) for rule in rules],
     )
 
 
-def jobs_of(
-    options: Mapping[str, Any], particles: Counts, case: Case
-) -> Iterator[JobWork]:
-    """Yield the jobs that a run has in some case, in the order in which they come."""
-    # Only now, not wherever an estimate is read: these load the numerics.
-    if options["method"] == "isac":
-        from cryokin.isac import work
+def _of_rule(rule: str, cases: Sequence[Sequence[Job]]) -> RuleEstimate:
+    """Return what the jobs of a rule take in all cases."""
+    of_case = [[job for job in jobs if job.rule == rule] for jobs in cases]
+    every = [job for jobs in of_case for job in jobs]
 
-        return work.jobs_of(options, particles, case)
-    from cryokin.pytom import work as work_3d
+    def span(amount: Callable[[Job], float]) -> Range:
+        return Range(*(sum(map(amount, jobs)) for jobs in of_case))
 
-    return work_3d.jobs_of(options, particles, case)
+    return RuleEstimate(
+        rule,
+        span(lambda job: 1),
+        span(Job.cpu_seconds),
+        STEPS[rule].parallel,
+        max(job.shared_mb for job in every),
+        max(job.rank_mb for job in every),
+        Range(*sorted(span(lambda job: job.disk_mb))),
+    )
 
 
-def _assumptions(
-    method: str, cases: Sequence[Sequence[JobWork]]
-) -> list[dict[str, Any]]:
+def _assumptions(method: str, cases: Sequence[Sequence[Job]]) -> list[dict[str, Any]]:
     """Return what was assumed, in words."""
-    values: dict[str, list[float]]
+
+    def jobs(rule: str) -> list[int]:
+        return [sum(job.rule == rule for job in jobs) for jobs in cases]
+
+    values: dict[str, Sequence[float]]
     if method == "isac":
-        count = {
-            rule: [sum(job.rule == rule for job in jobs) for jobs in cases]
-            for rule in ("isac_account", "isac_candidates_round")
-        }
         values = {
             "share of its particles that a generation accounts for": [
                 case.accounted for case in CASES
             ],
-            "generations that follow from it": list(count["isac_account"]),
+            "generations that follow from it": jobs("isac_account"),
             "share of its particles that a round of candidates leaves": [
                 case.left for case in CASES
             ],
-            "rounds of candidates that follow from it, in all generations": list(
-                count["isac_candidates_round"]
+            "rounds of candidates that follow from it, in all generations": jobs(
+                "isac_candidates_round"
             ),
             "passes of an entry of the prealignment's schedule": [
-                case.prealign_passes for case in CASES
+                case.passes for case in CASES
             ],
         }
     else:
@@ -291,7 +282,7 @@ def usage(results: str | os.PathLike[str]) -> list[RuleUsage]:
     except (OSError, InputError):  # there is none
         estimated = []
     by_rule = {rule.rule: rule for rule in estimated}
-    jobs: dict[str, list[Job]] = {rule: [] for rule in by_rule}
+    jobs: dict[str, list[Usage]] = {rule: [] for rule in by_rule}
     for job in read_jobs(results):
         jobs.setdefault(job.rule, []).append(job)
     return [

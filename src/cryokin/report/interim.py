@@ -25,14 +25,7 @@ from cryokin.report import isac_page, pytom_page
 from cryokin.report.isac_files import read_prealigned, read_rounds, read_usage
 from cryokin.report.isac_page import ClassAverage, IsacReport, Pose
 from cryokin.report.pytom_files import PytomFiles, read_report
-
-#: What the steps of a run leave, from the first to the last before its report.
-STEPS = (
-    "import/import.json",
-    *("generation_*/round_*/state.json", "generation_*/*_status.json", "frc.json"),
-    *("prepared/prepared.json", "eigen.json", "exmx.json", "mco_ac/round_*.npz"),
-    *("annealing.json", "classes.json", "merged/classes.json"),
-)
+from cryokin.steps import STEPS
 
 
 def interim_page(
@@ -77,8 +70,9 @@ def is_finished(results: Path) -> bool:
     made = page.stat().st_mtime
     return all(
         path.stat().st_mtime <= made
-        for pattern in STEPS
-        for path in results.glob(pattern)
+        for step in STEPS.values()
+        if step.leaves
+        for path in results.glob(step.leaves)
     )
 
 
