@@ -107,7 +107,7 @@ def compare(results: Path) -> None:
                 f" ({told.cpu_seconds.low:.1f} to {told.cpu_seconds.high:.1f});"
                 f"{used.memory_mb:7.0f} MB, {told.memory_mb(used.ranks):7.0f}"
             )
-    low, expected, high = (3600 * hours for hours in made.core_hours)
+    low, expected, high = made.total(lambda rule: rule.cpu_seconds)
     print(f"all: {took:.0f} CPU s, {expected:.0f} ({low:.0f} to {high:.0f})\n")
 
 

@@ -255,7 +255,7 @@ def predict(sets: Sequence[tuple[int, int]], sizes: Sequence[int]) -> None:
         made = estimate("it", chosen, Counts(n, 76))
         jobs = list(plan.jobs_of(chosen, Counts(n, 76), CASES[1]))
         alone = sum(job.cpu_seconds() for job in jobs if not job.parallel) / 3600
-        hours = made.core_hours.expected
+        hours = made.total(lambda rule: rule.cpu_seconds).expected / 3600
         largest = next(job for job in jobs if job.rule == "isac_reproducible")
         single = sum(pass_seconds(chosen, n, 1))
         for ranks in sizes:
@@ -288,8 +288,9 @@ def predict_3d(sizes: Sequence[int]) -> None:
             made = estimate("it", chosen, Counts(n, 64))
             alone = sum(r.cpu_seconds.expected for r in made.rules if not r.parallel)
             largest = max(made.rules, key=lambda rule: rule.memory_mb(16))
+            hours = made.total(lambda rule: rule.cpu_seconds).expected / 3600
             print(
-                f"| {n:,} | {method} | {made.core_hours.expected:,.1f} |"
+                f"| {n:,} | {method} | {hours:,.1f} |"
                 f" {alone / 3600:,.1f} h | {largest.rule},"
                 f" {largest.memory_mb(16) / 1000:,.0f} GB on 16 ranks |"
             )

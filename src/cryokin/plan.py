@@ -1,7 +1,7 @@
 """The jobs that a run may have, in their order, and how much work each is.
 
 The work is counted in the units of `cryokin.steps.SECONDS`; a number in front of one
-tells how many units a thing was measured to take.
+tells how many units a thing was measured to take. Sizes are in bytes.
 """
 
 from __future__ import annotations
@@ -27,12 +27,11 @@ from cryokin.steps import Case, Job
 from cryokin.volume.symmetry import operations
 
 MB = 1e6
-PROCESS_MB = 70  # of a rank that has done nothing yet
-PROCESS_3D_MB = 130
-ROW_BYTES = 600  # of all tables and lists that a particle stands in
-REPORT = {"start": 4.0}
-MATCHING = {"start": 2.5}  # what a round takes besides what grows with the particles
-LIBRARIES = {"start": 2.0}  # that volumes need
+IDLE, IDLE_3D = 70 * MB, 130 * MB  # memory of a rank that has done nothing yet
+ROW = 600  # bytes of all tables and lists that a particle stands in
+LIBRARIES = 2.0  # starts, for jobs on volumes
+REPORT = 4.0  # starts that it takes as long as
+MATCHING = 2.5  # starts that it takes as long as, where a round does little else
 DENSE = 1000  # particles up to which all of an eigenvalue problem is solved
 MOST_PRODUCTS = 500  # of a large matrix with a vector, about
 NEIG = 4  # components that are used where the particles decide, about
@@ -55,14 +54,12 @@ Known = Mapping[tuple[int, int], Told]
 def read_known(results: str | os.PathLike[str]) -> Known:
     """Read what the rounds and generations of a run have told."""
     known = {}
-    for folder in sorted(Path(results).glob("generation_*")):
-        generation = int(folder.name[-4:])
-        for path in folder.glob("round_*/state.json"):
-            state = read_json(path)
-            known[generation, int(state["round"])] = Told(state["left"], state["stop"])
-        for path in folder.glob("generation_*_status.json"):
-            status = read_json(path)
-            known[generation, 0] = Told(status["accounted"], status["stop"])
+    for path in sorted(Path(results).glob("generation_*/round_*/state.json")):
+        told, generation = read_json(path), int(path.parts[-3][-4:])
+        known[generation, int(told["round"])] = Told(told["left"], told["stop"])
+    for path in sorted(Path(results).glob("generation_*/generation_*_status.json")):
+        told, generation = read_json(path), int(path.parts[-2][-4:])
+        known[generation, 0] = Told(told["accounted"], told["stop"])
     return known
 
 
@@ -88,6 +85,20 @@ def jobs_of(
     return _of_volumes(options, particles, case)
 
 
+def _job(
+    rule: str,
+    name: str = "",
+    /,
+    *,
+    each: float,
+    disk: float,
+    shared: float = 0.0,
+    **work: float,
+) -> Job:
+    """Return a job with the bytes of each rank, of its outputs, and of all ranks."""
+    return Job(rule, name, work, each / MB, disk / MB, shared / MB)
+
+
 # -------------------------------------------------------------------------- images
 
 
@@ -100,8 +111,7 @@ def _of_images(
     for generation in range(1, options["n_generations"] + 1):
         left = pool
         for number in range(1, options["max_round"] + 1):
-            name = f"{generation:04d}_{number:04d}"
-            yield _candidates_round(options, left, name)
+            yield _candidates(options, left, f"{generation:04d}_{number:04d}")
             left = int(left * case.left)
             assumed = Told(left, not n_classes(left, size))
             left, last = known.get((generation, number), assumed)
@@ -111,22 +121,17 @@ def _of_images(
         accounted = int(pool * case.accounted)
         assumed = Told(accounted, not n_classes(pool - accounted, size))
         accounted, last = known.get((generation, 0), assumed)
-        yield _class_averages("isac_candidates", name, options, pool - left)
+        yield _averages("isac_candidates", name, options, pool - left)
         yield _reproducible(options, pool, left, case.matched, name)
-        yield _class_averages("isac_account", name, options, accounted)
+        yield _averages("isac_account", name, options, accounted)
         classes += accounted // size
         pool -= accounted
         if last:
             break
     stack = 4 * working_box(options["target_nx"], options["xr"]) ** 2 * classes
-    yield Job(
-        "isac_class_averages",
-        "",
-        {"row": 2 * n},
-        rank_mb=100 + (8000 * n + 4 * stack) / MB,
-        disk_mb=(ROW_BYTES * n + 2 * stack) / MB,
-    )
-    yield Job("isac_report", "", REPORT, rank_mb=200, disk_mb=2)
+    size = 100 * MB + 8000 * n + 4 * stack
+    yield _job("isac_class_averages", each=size, disk=ROW * n + 2 * stack, row=2 * n)
+    yield _job("isac_report", each=200 * MB, disk=2 * MB, start=REPORT)
 
 
 def _preparation(
@@ -134,15 +139,10 @@ def _preparation(
 ) -> Iterator[Job]:
     """Yield the jobs before the first generation."""
     pixels, radius = box**2, options["target_radius"]
-    yield _import("isac_import", n, {})
+    yield _job("isac_import", each=100 * MB + 6000 * n, disk=ROW * n, row=n)
     if options["CTF"]:
-        yield Job(
-            "isac_phase_flip",
-            "",
-            {"voxel": n * pixels},
-            rank_mb=PROCESS_MB + 100 * n / MB,
-            disk_mb=4 * n * pixels / MB,
-        )
+        each, disk = IDLE + 100 * n, 4 * n * pixels
+        yield _job("isac_phase_flip", each=each, disk=disk, voxel=n * pixels)
     whole = new_size(box, radius / options["radius"])
     basis = PolarBasis(max(whole // 2 - 1, 1), HIGHEST)
     matrix, row = _analysis(basis, whole)
@@ -153,36 +153,24 @@ def _preparation(
         tried = 2 * min(passes, PASSES)
         products += tried * (2 * (extent // step) + 1) ** 2 * comparison(basis.whole)
         turned += tried * coefficients(basis.whole)
-    yield Job(
-        "isac_prealign",
-        "",
-        {"product": n * products, "coefficient": n * turned},
-        rank_mb=PROCESS_MB + 60 + 14 * matrix / MB,
-        disk_mb=50 * n / MB,
-        shared_mb=n * row / MB,
-    )
+    each, work = IDLE + 60 * MB + 14 * matrix, {"product": n * products}
+    work["coefficient"] = n * turned
+    yield _job("isac_prealign", each=each, disk=50 * n, shared=n * row, **work)
     box = working_box(options["target_nx"], options["xr"])
     matrix, row = _analysis(polar_basis(options), box)
-    size = n * (row + 4 * box**2) / MB
-    yield Job(
-        "isac_shrink",
-        "",
-        {"product": 4 * n * matrix},
-        rank_mb=PROCESS_MB + 14 * matrix / MB,
-        disk_mb=size,
-        shared_mb=size / 4,  # pages that were just written
-    )
+    size, each = n * (row + 4 * box**2), IDLE + 14 * matrix
+    # Pages that were just written are in memory.
+    products = 4 * n * matrix
+    yield _job("isac_shrink", each=each, disk=size, shared=size / 4, product=products)
 
 
-def _candidates_round(options: Mapping[str, Any], n: int, name: str) -> Job:
+def _candidates(options: Mapping[str, Any], n: int, name: str) -> Job:
     """Return one round of candidates among n particles."""
     classes = n_classes(n, options["img_per_grp"])
-    work = added(
-        MATCHING,
-        sac(options, n, classes, options["init_iter"], False),
-        sac(options, n, classes, options["match_first"] * options["main_iter"], True),
-    )
-    return _of_sac("isac_candidates_round", name, options, n, classes, work)
+    passes = options["match_first"] * options["main_iter"]
+    first = sac(options, n, classes, options["init_iter"], False)
+    then = sac(options, n, classes, passes, True)
+    return _of_sac("isac_candidates_round", name, options, n, [first, then])
 
 
 def _reproducible(
@@ -192,15 +180,12 @@ def _reproducible(
     size, iterations = options["img_per_grp"], options["match_second"]
     if options["match_by"] == "view":  # the second rarely brings more to agree on
         iterations = min(iterations, 2)
-    classes = n_classes(n, size)
-    work = added(
-        MATCHING, sac(options, n, classes, iterations * options["main_iter"], True)
-    )
-    for iteration in range(iterations):
-        spare = left if iteration == 0 else int(n * (1 - matched))
+    passes = iterations * options["main_iter"]
+    works = [sac(options, n, n_classes(n, size), passes, True)]
+    for spare in [left, *[int(n * (1 - matched))] * (iterations - 1)]:
         if count := n_classes(spare, size):
-            work = added(work, sac(options, spare, count, options["init_iter"], False))
-    return _of_sac("isac_reproducible", name, options, n, classes, work)
+            works.append(sac(options, spare, count, options["init_iter"], False))
+    return _of_sac("isac_reproducible", name, options, n, works)
 
 
 def _of_sac(
@@ -208,22 +193,23 @@ def _of_sac(
     name: str,
     options: Mapping[str, Any],
     n: int,
-    classes: int,
-    work: dict[str, float],
+    works: list[dict[str, float]],
 ) -> Job:
     """Return a job of SAC over n particles."""
     basis, runs = polar_basis(options), options["indep_run"]
+    classes = n_classes(n, options["img_per_grp"])
     row = 8 * len(basis.directions) * len(basis.radii)
     band = basis.band(options["FH"])
     operand = 16 * coefficients(band) * _shifts(options) * min(classes, REFERENCES)
-    each = 12 * runs * classes * coefficients(basis.whole) + 2.5 * operand
-    return Job(
+    references = 12 * runs * classes * coefficients(basis.whole) + 2.5 * operand
+    return _job(
         rule,
         name,
-        work,
-        rank_mb=PROCESS_MB + (each + 200 * runs * n) / MB,
-        disk_mb=80 * n / MB,
-        shared_mb=n * (row + 4 * runs * classes) / MB,
+        each=IDLE + references + 200 * runs * n,
+        disk=80 * n,
+        shared=n * (row + 4 * runs * classes),
+        start=MATCHING,
+        **{kind: sum(work[kind] for work in works) for kind in works[0]},
     )
 
 
@@ -237,33 +223,25 @@ def sac(
     basis, shifts = polar_basis(options), _shifts(options)
     few = number_listed(classes)
     tried = shifts if few == classes else 1 + shifts * few / classes
-    products, turned = 0.0, float(coefficients(basis.whole))
+    products, turned = 0.0, coefficients(basis.whole)
     for cutoff in cutoffs(options["FL"], options["FH"]):
         band = basis.band(band_end(cutoff, options["FF"]))
         products += (classes * tried + shifts) * comparison(band)
         turned += 3 * coefficients(band)
     # The alignment within a group: its low-pass rises, a search of shifts closes every
     # third of its passes, which are a third of maxit.
-    repeats = options["stab_ali"] if tested else 1
     aligned = options["maxit"] / 9 * (4 + shifts / 3) * coefficients(basis.whole)
-    turned += 0.14 * repeats * aligned
-    runs = options["indep_run"] * passes * n
-    return {"product": runs * products, "coefficient": runs * turned}
+    turned += 0.14 * (options["stab_ali"] if tested else 1) * aligned
+    images = options["indep_run"] * passes * n
+    return {"product": images * products, "coefficient": images * turned}
 
 
-def _class_averages(
-    rule: str, name: str, options: Mapping[str, Any], members: int
-) -> Job:
+def _averages(rule: str, name: str, options: Mapping[str, Any], members: int) -> Job:
     """Return the averaging of classes with some members in all."""
     pixels = working_box(options["target_nx"], options["xr"]) ** 2
-    averages = 4 * pixels * members / options["img_per_grp"]
-    return Job(
-        rule,
-        name,
-        {"voxel": 0.6 * members * pixels},
-        rank_mb=PROCESS_MB + (members * pixels / 2 + averages) / MB,
-        disk_mb=(averages + 70 * members) / MB,
-    )
+    stack = 4 * pixels * members / options["img_per_grp"]
+    each, disk = IDLE + members * pixels / 2 + stack, stack + 70 * members
+    return _job(rule, name, each=each, disk=disk, voxel=0.6 * members * pixels)
 
 
 def _shifts(options: Mapping[str, Any]) -> int:
@@ -293,18 +271,6 @@ def _analysis(basis: PolarBasis, box: int) -> tuple[float, int]:
     return 2.0 * grid * float(basis.mask(box).sum()), 8 * grid
 
 
-def added(*works: Mapping[str, float]) -> dict[str, float]:
-    """Return several works together."""
-    kinds = {kind: None for work in works for kind in work}  # in their order
-    return {kind: sum(work.get(kind, 0.0) for work in works) for kind in kinds}
-
-
-def _import(rule: str, n: int, libraries: Mapping[str, float]) -> Job:
-    """Return the reading of a table of n particles."""
-    each = 100 + n * 6000 / MB
-    return Job(rule, "", {**libraries, "row": n}, each, n * ROW_BYTES / MB)
-
-
 # --------------------------------------------------------------------- subtomograms
 
 
@@ -313,47 +279,32 @@ def _of_volumes(
 ) -> Iterator[Job]:
     n, box = particles
     method, compat = options["method"], options["compat"] == "pytom"
-    voxels = (box // options["binning"]) ** 3
+    voxels, nclass = (box // options["binning"]) ** 3, options["nclass"]
     # About as many coefficients has half a shell of Fourier space.
     m = 2 / 3 * math.pi * (options["lowpass"] ** 3 - options["highpass"] ** 3)
-    nclass = options["nclass"]
-    rows = 20 * n * m / MB  # coefficients, residuals and weights of all particles
+    rows = 20 * n * m  # coefficients, residuals and weights of all particles
     exact = compat or options.get("exact", False)
     order = len(operations(options["symmetry"]))
 
     def expectation(rule: str, name: str, iterations: int) -> Job:
         """Return so many iterations of all starts together."""
-        compared = iterations * n * m * (nclass + 4)
-        return Job(
-            rule,
-            name,
-            LIBRARIES | {"coefficient": compared / 4},
-            rank_mb=PROCESS_3D_MB,
-            disk_mb=8 * iterations * n * nclass / MB,
-            shared_mb=rows,
-        )
+        about = {"each": IDLE_3D, "disk": 8 * iterations * n * nclass, "shared": rows}
+        compared = iterations * n * m * (nclass + 4) / 4
+        return _job(rule, name, **about, start=LIBRARIES, coefficient=compared)
 
     def averages(rule: str, members: int, classes: int) -> Job:
         """Return the averaging of members, at the places that symmetry gives each."""
-        return Job(
-            rule,
-            "",
-            LIBRARIES | {"row": 3 * members, "voxel": 1.7 * order * members * box**3},
-            rank_mb=PROCESS_3D_MB - 30 + (40 * box**3 + 8000 * members) / MB,
-            disk_mb=(8 * classes * box**3 + 2 * ROW_BYTES * members) / MB,
-        )
+        each = 100 * MB + 40 * box**3 + 8000 * members
+        disk = 8 * classes * box**3 + 2 * ROW * members
+        work = {"row": 3 * members, "voxel": 1.7 * order * members * box**3}
+        return _job(rule, each=each, disk=disk, start=LIBRARIES, **work)
 
-    yield _import("pytom_import", n, LIBRARIES)
+    each = 100 * MB + 6000 * n
+    yield _job("pytom_import", each=each, disk=ROW * n, start=LIBRARIES, row=n)
     passes = 1 if compat else 1 + options["pose_refinement"] + order * (exact or 0)
     passes += order if order > 1 and not compat else 0
-    yield Job(
-        "pytom_prepare",
-        "",
-        LIBRARIES | {"voxel": passes * n * voxels},
-        rank_mb=PROCESS_3D_MB,
-        disk_mb=rows,
-        shared_mb=rows,
-    )
+    about = {"each": IDLE_3D, "disk": rows, "shared": rows, "start": LIBRARIES}
+    yield _job("pytom_prepare", **about, voxel=passes * n * voxels)
     if method == "cpca" or (options.get("start_from") == "cpca" and not compat):
         yield from _components(options, n, m, exact)
     if options["reproducible"]:
@@ -363,9 +314,8 @@ def _of_volumes(
         iterations = min(case.iterations, options["iterations"])
         starts, per_job = number_of_starts(options), options["starts_per_job"]
         for first in range(0, 0 if compat else starts, per_job):
-            some = min(per_job, starts - first)
-            name = f"{first // per_job:04d}"
-            yield expectation("mco_exmx_starts", name, some * iterations)
+            every = min(per_job, starts - first) * iterations
+            yield expectation("mco_exmx_starts", f"{first // per_job:04d}", every)
         yield expectation("mco_exmx", "", iterations if compat else 1)
     if method == "mco_ac":
         rounds = len(schedule(options["temperature"], options["temperature_step"]))
@@ -373,50 +323,37 @@ def _of_volumes(
         for number in range(rounds):
             every = number_of_starts(options) * iterations
             yield expectation("mco_ac_round", f"{number:04d}", every)
-        yield Job(
-            "mco_ac",
-            "",
-            LIBRARIES | {"row": 4 * n * rounds},
-            rank_mb=100 + 8000 * n / MB,
-            disk_mb=2 * rounds * n * ROW_BYTES / MB,
-        )
+        about = {"each": 100 * MB + 8000 * n, "disk": 2 * rounds * n * ROW}
+        yield _job("mco_ac", **about, start=LIBRARIES, row=4 * n * rounds)
     yield averages("pytom_class_averages", n, nclass)
     if options["merge"]:
         yield averages("hierarchical_merge", n, nclass)
     if options["select"]:
         wanted = options["select"].get("classes") or range(nclass)  # limits: all pass
         yield averages("select_classes", max(1, n // nclass) * len(wanted), 1)
-    yield Job("pytom_report", "", REPORT, rank_mb=200, disk_mb=3)
+    yield _job("pytom_report", each=200 * MB, disk=3 * MB, start=REPORT)
 
 
 def _components(
     options: Mapping[str, Any], n: int, m: float, exact: bool
 ) -> Iterator[Job]:
     """Yield the jobs of CPCA: all pairs, components, classes."""
-    pairs, rows, nclass = n * (n - 1) / 2, 12 * n * m / MB, options["nclass"]
-    correlated = {"product": 6 * pairs * m}
+    pairs, rows, tile = n * (n - 1) / 2, 12 * n * m, min(n, 1024)
+    work = {"product": 6 * pairs * m}
     if exact:
-        correlated = {"coefficient": 1.2 * pairs * (4 * options["lowpass"]) ** 3}
-    tile = min(n, 1024)
-    yield Job(
-        "ccc_matrix",
-        "",
-        LIBRARIES | correlated,
-        rank_mb=PROCESS_3D_MB + (32 * tile**2 + 24 * tile * m) / MB,
-        disk_mb=16 * n * n / MB,  # tiles, then the whole
-        shared_mb=rows,
-    )
+        work = {"coefficient": 1.2 * pairs * (4 * options["lowpass"]) ** 3}
+    each, disk = IDLE_3D + 32 * tile**2 + 24 * tile * m, 16 * n * n  # tiles, the whole
+    about = {"each": each, "disk": disk, "shared": rows, "start": LIBRARIES}
+    yield _job("ccc_matrix", **about, **work)
     if options.get("ccc_csv"):
-        yield Job("ccc_csv", "", {"voxel": 2.8 * n * n}, 60, 25 * n * n / MB)
+        yield _job("ccc_csv", each=60 * MB, disk=25 * n * n, voxel=2.8 * n * n)
     neig = NEIG if options["neig"] == "auto" else options["neig"]
     # Of some particles also what the spectrum is before pose errors are taken out.
-    sample = 3.0 * min(n, 2000) ** 2 * m
-    yield Job(
-        "eigen_projection",
-        "",
-        {"start": 3.5, "product": 2.0 * n * n * min(n, MOST_PRODUCTS) + sample},
-        # Of a large matrix some products are taken, without a copy.
-        rank_mb=90 + rows + (24 if n <= DENSE else 9) * n * n / MB,
-        disk_mb=8 * n * neig / MB,
+    products = 2.0 * n * n * min(n, MOST_PRODUCTS) + 3.0 * min(n, 2000) ** 2 * m
+    # Of a large matrix some products are taken, without a copy.
+    each = 90 * MB + rows + (24 if n <= DENSE else 9) * n * n
+    yield _job(
+        "eigen_projection", each=each, disk=8 * n * neig, start=3.5, product=products
     )
-    yield Job("kmeans", "", LIBRARIES, 100 + 16 * n * nclass * neig / MB, 8 * n / MB)
+    each = 100 * MB + 16 * n * options["nclass"] * neig
+    yield _job("kmeans", each=each, disk=8 * n, start=LIBRARIES)

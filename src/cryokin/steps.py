@@ -20,13 +20,11 @@ SECONDS = {
 }
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """What people are told of a rule.
 
     Attributes
     ----------
-    rule : str
     words : str
         What it does; ``{generation}`` and ``{round}`` are those of the job.
     leaves : str
@@ -38,96 +36,62 @@ class Step:
         Whether that file holds ``warnings`` for the user.
     """
 
-    rule: str
     words: str
     leaves: str = ""
     parallel: bool = False
     warns: bool = False
 
 
+MPI, WARNS = True, True
+#: By rule, in the order in which they come.
 STEPS = {
-    step.rule: step
-    for step in (
-        # ------------------------------------------------------------------ images
-        Step("isac_import", "reading the particles", "import/import.json", warns=True),
-        Step("isac_phase_flip", "flipping phases", "phase_flipped.mrcs", parallel=True),
-        Step("isac_prealign", "prealignment", "2dalignment/*Params.txt", parallel=True),
-        Step("isac_shrink", "working images", "working_stack.json", parallel=True),
-        Step(
-            "isac_candidates_round",
-            "generation {generation}, round {round}",
-            "generation_*/round_*/state.json",
-            parallel=True,
-        ),
-        Step("isac_candidates", "generation {generation}, averages of the candidates"),
-        Step(
-            "isac_reproducible",
-            "generation {generation}, reproducible classes",
-            "generation_*/classes_generation_*.npz",
-            parallel=True,
-        ),
-        Step(
-            "isac_account",
-            "generation {generation}, averages of the classes",
-            "generation_*/generation_*_status.json",
-        ),
-        Step("isac_class_averages", "tables of all classes", "frc.json"),
-        Step("isac_report", "report"),
-        Step("select_particles", "selecting particles"),
-        Step("isac_select_averages", "members of the selected averages"),
-        Step("isac_subset", "particles of a class"),
-        Step("isac_full_averages", "averages of the original images", parallel=True),
-        Step("isac_ordered_averages", "class averages in order of likeness"),
-        Step("isac_rct", "tilted counterparts"),
-        # ------------------------------------------------------------- subtomograms
-        Step("pytom_import", "reading the particles", "import/import.json", warns=True),
-        Step(
-            "pytom_prepare",
-            "bringing particles into the common frame",
-            "prepared/prepared.json",
-            parallel=True,
-            warns=True,
-        ),
-        Step("ccc_matrix", "correlation matrix", parallel=True),
-        Step("ccc_csv", "correlation matrix as text"),
-        Step("eigen_projection", "leading components", "eigen.json"),
-        Step("kmeans", "grouping particles by components", "cpca/labels.npy"),
-        Step(
-            "mco_exmx_starts",
-            "expectation maximisation, starts of job {round}",
-            parallel=True,
-        ),
-        Step(
-            "mco_exmx",
-            "expectation maximisation, the best start",
-            "exmx.json",
-            parallel=True,
-            warns=True,
-        ),
-        Step(
-            "mco_ac_round",
-            "annealing, round {round}",
-            "mco_ac/round_*.npz",
-            parallel=True,
-        ),
-        Step(
-            "mco_ac",
-            "best of all chains of annealing",
-            "annealing.json",
-            warns=True,
-        ),
-        Step(
-            "pytom_reproducible",
-            "classes that independent runs agree on",
-            "reproducible.json",
-            parallel=True,
-        ),
-        Step("pytom_class_averages", "class averages", "classes.json", parallel=True),
-        Step("hierarchical_merge", "merging classes", "merge.json", parallel=True),
-        Step("select_classes", "selecting classes"),
-        Step("pytom_subset", "particles of a class"),
-        Step("pytom_report", "report"),
-    )
+    "isac_import": Step("reading the particles", "import/import.json", False, WARNS),
+    "isac_phase_flip": Step("flipping phases", "phase_flipped.mrcs", MPI),
+    "isac_prealign": Step("prealignment", "2dalignment/initial2Dparams.txt", MPI),
+    "isac_shrink": Step("working images", "working_stack.json", MPI),
+    "isac_candidates_round": Step(
+        "generation {generation}, round {round}", "generation_*/round_*/state.json", MPI
+    ),
+    "isac_candidates": Step("generation {generation}, averages of the candidates"),
+    "isac_reproducible": Step(
+        "generation {generation}, reproducible classes",
+        "generation_*/classes_generation_*.npz",
+        MPI,
+    ),
+    "isac_account": Step(
+        "generation {generation}, averages of the classes",
+        "generation_*/generation_*_status.json",
+    ),
+    "isac_class_averages": Step("tables of all classes", "frc.json"),
+    "isac_report": Step("report"),
+    "select_particles": Step("selecting particles"),
+    "isac_select_averages": Step("members of the selected averages"),
+    "isac_subset": Step("particles of a class"),
+    "isac_full_averages": Step("averages of the original images", "", MPI),
+    "isac_ordered_averages": Step("class averages in order of likeness"),
+    "isac_rct": Step("tilted counterparts"),
+    "pytom_import": Step("reading the particles", "import/import.json", False, WARNS),
+    "pytom_prepare": Step(
+        "bringing particles into the common frame", "prepared/prepared.json", MPI, WARNS
+    ),
+    "ccc_matrix": Step("correlation matrix", "", MPI),
+    "ccc_csv": Step("correlation matrix as text"),
+    "eigen_projection": Step("leading components", "eigen.json"),
+    "kmeans": Step("grouping particles by components", "cpca/labels.npy"),
+    "mco_exmx_starts": Step("expectation maximisation, starts of job {round}", "", MPI),
+    "mco_exmx": Step(
+        "expectation maximisation, the best start", "exmx.json", MPI, WARNS
+    ),
+    "mco_ac_round": Step("annealing, round {round}", "mco_ac/round_*.npz", MPI),
+    "mco_ac": Step("best of all chains of annealing", "annealing.json", False, WARNS),
+    "pytom_reproducible": Step(
+        "classes that independent runs agree on", "reproducible.json", MPI
+    ),
+    "pytom_class_averages": Step("class averages", "classes.json", MPI),
+    "hierarchical_merge": Step("merging classes", "merge.json", MPI),
+    "select_classes": Step("selecting classes"),
+    "pytom_subset": Step("particles of a class"),
+    "pytom_report": Step("report"),
 }
 
 

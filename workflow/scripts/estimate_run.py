@@ -1,5 +1,6 @@
 import traceback
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ def estimate_run(
 ) -> None:
     """Estimate what a run will take, and write it to estimate.json."""
     try:
-        made = estimate(run, options, count_particles(particles)).as_json()
+        made = asdict(estimate(run, options, count_particles(particles)))
     except Exception as error:
         # An estimate ends no run: what cannot be used is for the import to say.
         if not isinstance(error, InputError):
