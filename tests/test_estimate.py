@@ -1,9 +1,6 @@
 """What a run is estimated to take, how its particles are counted, what was used."""
 
-import json
 import math
-import subprocess
-import sys
 from dataclasses import asdict, replace
 from operator import attrgetter
 from pathlib import Path
@@ -20,6 +17,8 @@ from cryokin.parallel import Team
 from cryokin.plan import Told, jobs_of
 from cryokin.steps import CASES, SECONDS, STEPS
 from cryokin.usage import log_usage, read_jobs
+from estimate import estimate as show_estimates
+from estimate_run import estimate_run
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -151,25 +150,20 @@ def test_what_is_known_takes_the_place_of_what_is_assumed():
 
 
 @pytest.mark.parametrize("name", ["none.star", "broken.cs", "page.hdf", "list.xml"])
-def test_an_estimate_ends_no_run(tmp_path, name):
+def test_an_estimate_ends_no_run(tmp_path, monkeypatch, capsys, name):
     """What cannot be used is for the import to say."""
     if name != "none.star":
         (tmp_path / name).write_text("<!DOCTYPE html>\n<html>")
-    script = [sys.executable, ROOT / "workflow/scripts/estimate_run.py", "--run", "it"]
-    given = ["--options", json.dumps(METHODS["isac"]), "--particles", name]
-    made = ["--estimate", "estimate.json"]
-    subprocess.run([*script, *given, *made], cwd=tmp_path, check=True)
+    monkeypatch.chdir(tmp_path)
+    made = tmp_path / "estimate.json"
+    estimate_run(
+        run="it", options=METHODS["isac"], particles=Path(name), estimated=made
+    )
     with pytest.raises(InputError, match=name):
         load_estimate(tmp_path / "estimate.json")
     assert usage(tmp_path) == []
-    show = ROOT / "workflow/scripts/estimate_show.py"
-    shown = subprocess.run(
-        [sys.executable, show, "--estimates", tmp_path / "estimate.json"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    assert "no estimate: " in shown.stdout
+    show_estimates(estimates=[made], ranks={})
+    assert f"{tmp_path.name}: no estimate: " in capsys.readouterr().out
 
 
 # ------------------------------------------------------------------- what was used
