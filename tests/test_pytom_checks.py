@@ -74,7 +74,11 @@ def test_nothing_is_told_of_a_list_that_is_right(listed, angles):
         ((20, 50), SingleTiltWedge(50, 20), "the two angles in the other order"),
         ((30, 30), SingleTiltWedge(60, 60), "90 degrees minus each angle"),
         ((25, 40), SingleTiltWedge(65, 50), "90 degrees minus each angle"),
-        ((30, 30), SingleTiltWedge(30, 30, tilt_axis=(-90, 0, 0)), "axis along x"),
+        (
+            (30, 30),
+            SingleTiltWedge(30, 30, tilt_axis=(-90, 0, 0)),
+            "turned by 90 degrees",
+        ),
         ((30, 30), SingleTiltWedge(30, 30, tilt_axis=(30, 70, 80)), "see that the"),
         ((0, 0), SingleTiltWedge(30, 30), "see that the angles"),
         ((30, 30), SingleTiltWedge(0, 0), "has no power"),

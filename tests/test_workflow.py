@@ -880,7 +880,7 @@ def test_images_are_inputs(place, particles):
         assert "isac_import" in place.planned(*target, **moved)
     (elsewhere / "particles.mrcs").unlink()
     text = place.run(**moved)
-    assert "the stack particles.mrcs is not there" in text
+    assert "particles.mrcs is not there" in text
     assert "Nothing to be done" in text
 
 

@@ -1,10 +1,9 @@
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cryokin.files import read_json, write_json
+from cryokin.files import portable, read_json, write_json
 from cryokin.io.subtomograms import load, read_subtomograms
 from cryokin.provenance import sha256
 from cryokin.pytom.checks import check_number, inverted, look
@@ -53,7 +52,7 @@ def pytom_import(
             "box": table.box,
             "pixel_size": table.pixel_size,
             "weight_scale": table.weight_scale,
-            "source": os.path.abspath(particles),
+            "source": portable(particles),
             "sha256": sha256(particles),
             **asdict(found),
         },

@@ -17,7 +17,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cryokin.errors import InputError
+from cryokin.files import portable
 from cryokin.io import dynamo, pytom_xml, quantities
+from cryokin.io.particles import find_stack, folders_of
 from cryokin.io.pytom_xml import UNACCOUNTED, Particle
 from cryokin.io.star import Block, as_table, read_star, write_star
 from cryokin.io.volumes import read_size, read_volume
@@ -47,6 +49,7 @@ BOX_ANGLES = (
     "rlnTomoSubtomogramPsi",
 )
 CENTRED_PLACE = "rlnCenteredCoordinateXAngst"
+STACKS_2D = "rlnTomoSubTomosAre2DStacks"
 PREMULTIPLIED = "rlnCtfDataAreCtfPremultiplied"
 
 
@@ -75,7 +78,8 @@ class Subtomograms:
     Attributes
     ----------
     particles : tuple of Particle
-        In the order of the input; file names are absolute.
+        In the order of the input; files in the working folder have names seen from
+        there, others absolute ones.
     star : dict
         Blocks of a STAR file that says the same, with all columns of the input.
     box : int
@@ -320,13 +324,19 @@ class _WeightFile:
     scale: float = 1.0
 
     @property
+    def volume(self) -> WeightVolume:
+        # The same name means another file in another working folder.
+        file = os.path.abspath(self.wedge.file)
+        return _weight_volume(replace(self.wedge, file=file))
+
+    @property
     def is_ctf(self) -> bool:
         return isinstance(self.wedge, pytom_xml.Wedge3dCTF)
 
     def weight(
         self, k: NDArray[np.float64], box: tuple[int, int, int]
     ) -> NDArray[np.float64]:
-        return _weight_volume(self.wedge).weight(k, box) / self.scale
+        return self.volume.weight(k, box) / self.scale
 
 
 @lru_cache(maxsize=WEIGHTS_KEPT)
@@ -366,7 +376,7 @@ def _weight_scale(source: Path, particles: Sequence[Particle]) -> float:
     wedges = list(files.values())
     seen = [wedges[i * len(wedges) // WEIGHTS_SEEN] for i in range(WEIGHTS_SEEN)]
     largest = [
-        float(np.abs(_weight_volume(wedge).volume).max())
+        float(np.abs(_WeightFile(wedge).volume.volume).max())
         for wedge in dict.fromkeys(seen)
     ]
     if not any(largest):
@@ -409,9 +419,7 @@ def read_subtomograms(
             f"{source}: no such file; give a ParticleList, a STAR file or a table of"
             " Dynamo."
         )
-    # RELION's names start at its project, somewhere above the table.
-    beside = [Path(parent) for parent in source.absolute().parents]
-    folders = (Path(search) if search is not None else Path.cwd(), *beside)
+    folders = folders_of(source, search)
     more: pd.DataFrame | None = None
     star: dict[str, Block] | None = None
     listed: float | None = None
@@ -476,23 +484,12 @@ def load(
 
 
 def _found(source: Path, particle: Particle, folders: Sequence[Path]) -> Particle:
-    """Return a particle whose files have absolute names."""
+    """Return a particle whose files have names seen from the working folder."""
     wedge = particle.wedge
     if isinstance(wedge, pytom_xml.GeneralWedge | pytom_xml.Wedge3dCTF):
-        wedge = replace(wedge, file=_absolute(source, wedge.file, folders))
-    file = _absolute(source, particle.file, folders)
+        wedge = replace(wedge, file=portable(find_stack(source, wedge.file, folders)))
+    file = portable(find_stack(source, particle.file, folders))
     return replace(particle, file=file, wedge=wedge)
-
-
-def _absolute(source: Path, name: str, folders: Sequence[Path]) -> str:
-    for folder in folders:
-        if (folder / name).is_file():
-            return os.path.abspath(folder / name)
-    raise InputError(
-        f"{source}: {name} is not there, seen from {folders[0].absolute()}, from the"
-        " folder of the table or one above it; correct the name, or work in the folder"
-        " where the names of the table begin (--directory)."
-    )
 
 
 def _box(source: Path, particles: Sequence[Particle]) -> tuple[int, float | None]:
@@ -558,7 +555,7 @@ def _from_star(
         # As RELION does: what an older program left there no longer holds.
         table = table.drop(columns=[c for c in ORIGINS_PIXEL if c in table])
         if size is None:
-            size = read_size(_absolute(source, table["rlnImageName"][0], folders))[1]
+            size = read_size(find_stack(source, table["rlnImageName"][0], folders))[1]
         if size is None:
             raise InputError(
                 f"{source}: origins are in angstrom, but nothing tells the pixel"
@@ -616,8 +613,8 @@ def _wedges(
     angles: Sequence[float] | None,
 ) -> list[pytom_xml.Wedge]:
     """Return what every particle of a STAR table sampled."""
-    flags = _of_optics(source, table, blocks, PREMULTIPLIED)
-    multiplied = [False] * len(table) if flags is None else list(map(_is_set, flags))
+    told = _of_optics(source, table, blocks, PREMULTIPLIED) or [""] * len(table)
+    multiplied = quantities.flags(source, PREMULTIPLIED, told)
     if any(multiplied) and (angles is not None or "rlnCtfImage" not in table):
         raise InputError(
             f"{source}: the data are CTF-premultiplied ({PREMULTIPLIED} is 1), and only"
@@ -640,15 +637,9 @@ def _wedges(
     ]
 
 
-def _is_set(value: object) -> bool:
-    """Whether a flag of a STAR table is set."""
-    return str(value).strip().lower() in ("1", "true")
-
-
 def _refuse_2d_stacks(source: Path, blocks: dict[str, Block]) -> None:
     for block in map(as_table, blocks.values()):
-        flags = block.get("rlnTomoSubTomosAre2DStacks", ())
-        if any(map(_is_set, flags)):
+        if any(quantities.flags(source, STACKS_2D, block.get(STACKS_2D, ()))):
             raise InputError(
                 f"{source}: holds RELION 5's stacks of tilted 2D images"
                 " (rlnTomoSubTomosAre2DStacks is 1), expected volumes; extract the"

@@ -183,7 +183,7 @@ def _wedges(particles: Subtomograms, i: int) -> dict[str, Wedge]:
         wedges["90 degrees minus each angle"] = from_particle(
             replace(given, angle1=90 - a, angle2=90 - b)
         )
-        wedges["a tilt axis along x"] = from_particle(
+        wedges["the tilt axis turned by 90 degrees about z"] = from_particle(
             replace(given, tilt_axis=(z1 - 90, z2, x))
         )
     return wedges
