@@ -151,6 +151,8 @@ class IsacReport:
         ``state.json`` of each round of candidates: generation, round, candidates, left.
     candidates : sequence of Candidate
         Of the first generation, for a run that found no class.
+    warnings : sequence of str
+        What the jobs found odd, in sentences.
     unfinished : str
         For a run that goes on: what it has done so far, in a sentence.
 
@@ -178,6 +180,7 @@ class IsacReport:
     checksum: str = ""
     rounds: Sequence[Mapping[str, Any]] = ()
     candidates: Sequence[Candidate] = ()
+    warnings: Sequence[str] = ()
     unfinished: str = ""
 
     def __post_init__(self) -> None:

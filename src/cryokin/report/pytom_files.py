@@ -61,9 +61,10 @@ class PytomFiles:
         ``merged/classes.json``, with ``classes.csv`` beside it: the classes after
         merging, which are then those of the report.
     poses : Path or None
-        ``prepared/poses.npz`` with ``rotations``, from which tilt directions follow.
+        ``prepared/poses.npz`` with ``rotations``, from which tilt directions follow;
+        ``prepared.json`` beside it tells what was odd.
     imported : Path or None
-        ``import/import.json``: ``source``, ``sha256``, ``pixel_size``.
+        ``import/import.json``: ``source``, ``sha256``, ``pixel_size``, ``warnings``.
     results : Path or None
         ``results/<run>``, with ``benchmarks`` and ``logs`` of the jobs.
     """
@@ -138,6 +139,8 @@ def read_report(
         ]
     eigen = read_json(files.eigen) if files.eigen else {}
     values = eigen.get("spectrum", eigen.get("eigenvalues"))
+    made = files.poses and files.poses.with_name("prepared.json")
+    prepared = read_json(made) if made and made.is_file() else {}
     exmx = _mapping(files.exmx, "iterations")
     annealing = _mapping(files.annealing, "iterations")
     return PytomReport(
@@ -166,6 +169,11 @@ def read_report(
         checksum=sha256(files.classes) if files.classes else "",
         usage=read_usage(files.results, run, options, imported),
         provenance=provenance_of_run(options, imported),
+        warnings=[
+            warning
+            for found in (imported, prepared, exmx, annealing)
+            for warning in found.get("warnings", ())
+        ],
         schema=schema or {},
     )
 

@@ -201,6 +201,8 @@ class PytomReport:
         Mean adjusted Rand index of pairs of these runs; NaN if unknown.
     set_aside : sequence of int
         Sizes of reproducible classes that were set aside as nothing but the wedge.
+    warnings : sequence of str
+        What the jobs found odd, in sentences.
     unfinished : str
         For a run that goes on: what it has done so far, in a sentence.
 
@@ -236,6 +238,7 @@ class PytomReport:
     runs: int = 0
     agreement: float = math.nan
     set_aside: Sequence[int] = ()
+    warnings: Sequence[str] = ()
     unfinished: str = ""
 
     def __post_init__(self) -> None:
