@@ -772,8 +772,37 @@ def test_images_that_hold_nothing_are_listed_not_refused(folder):
     assert report.box == 8
     assert report.excluded == [
         {"id": 0, "image": f"000002@{folder}/a.mrcs", "reason": "not finite"},
-        {"id": 2, "image": f"000003@{folder}/b.mrcs", "reason": "constant"},
+        {"id": 2, "image": f"000003@{folder}/b.mrcs", "reason": "all pixels are 4"},
     ]
+
+
+def test_what_rounding_leaves_of_a_constant_holds_nothing(folder):
+    pixels = noise(seed=2)
+    pixels[2] = 1000 + 1e-4 * pixels[1]
+    write_stack(folder / "b.mrcs", pixels, 1.5)
+    report = check_images(read_particles(folder / "new.star"))
+    assert [entry["id"] for entry in report.excluded] == [2]
+
+
+@pytest.mark.parametrize(("part", "told_of"), [(2, [2]), (0, [])])
+def test_images_beyond_the_edge_of_their_micrograph_are_told(folder, part, told_of):
+    pixels = noise(seed=2)
+    pixels[2, :, :part] = 0.5
+    write_stack(folder / "b.mrcs", pixels, 1.5)
+    table = read_particles(folder / "new.star")
+    assert check_images(table).filled == told_of
+    sentence = "1 of 3 particles hold one and the same value in more than 10 %"
+    assert any(sentence in note for note in told(table)) == bool(told_of)
+
+
+def test_images_that_were_all_masked_are_not_told(folder):
+    for name, seed in (("a.mrcs", 1), ("b.mrcs", 2)):
+        pixels = noise(seed=seed)
+        pixels[:, :, :3] = 0
+        write_stack(folder / name, pixels, 1.5)
+    table = read_particles(folder / "new.star")
+    assert check_images(table).filled == [0, 1, 2]
+    assert not any("one and the same value" in note for note in told(table))
 
 
 def test_odd_sizes_are_read(tmp_path):

@@ -106,7 +106,7 @@ def test_blank_particles_are_left_out(listed, value):
     blank = np.full((BOX,) * 3, value)
     found = look(listed([noise(0), blank, noise(1), blank]))
     assert [entry["id"] for entry in found.excluded] == [1, 3]
-    assert f"all voxels are {value:g}" in found.excluded[0]["reason"]
+    assert f"all pixels are {value:g}" in found.excluded[0]["reason"]
     assert found.copies == []
     (warning,) = found.warnings
     assert "2 of 4 particles are left out" in warning

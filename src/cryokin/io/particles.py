@@ -30,8 +30,10 @@ from cryokin.io.stacks import (
     CTF_DTYPE,
     ImageReport,
     ImageSource,
+    filled_sentence,
     image_name,
     inspect_images,
+    left_out_sentence,
     open_images,
     square_side,
     stack_pixel_size,
@@ -524,6 +526,10 @@ def notes(table: ParticleTable, report: ImageReport) -> list[str]:
             " agree, so that classes of them seem reproducible: remove them from the"
             " table."
         )
+    found += left_out_sentence(report.excluded, table.n)
+    if report.filled:
+        name = table.particles["rlnImageName"].iloc[report.filled[0]]
+        found += filled_sentence(report.filled, table.n, f"{name} of {source}")
     if any(is_hdf(file) for file in table.locations[0]):
         found.append(
             f"{source}: output tables name this .hdf stack, which RELION cannot read;"

@@ -16,6 +16,7 @@ from cryokin.files import atomic, write_json
 from cryokin.io.em import write_em
 from cryokin.io.pytom_xml import (
     WORST_SCORE_OF_OTHERS,
+    Particle,
     write_alignment_list,
     write_particle_list,
     write_swap_list,
@@ -267,8 +268,20 @@ def write_iteration(
     mask), and the list with the classes and the scores at its end; of the last one
     also the scores against all averages.
     """
-    for c in np.unique(before[before >= 0]).tolist():
-        members = np.flatnonzero(before == c)
+    write_averages(folder, number, rows, before)
+    if is_last:
+        compared = particles.classified(before).particles
+        write_alignment_lists(folder, number, compared, scores, np.unique(before))
+    listed = particles.classified(after, own_scores(scores, after)).particles
+    write_particle_list(folder / "classifiedParticles.xml", listed)
+
+
+def write_averages(
+    folder: Path, number: int, rows: Rows, labels: NDArray[np.intp]
+) -> None:
+    """Write averages of rows, ``class<c>/clusterCenter<number>-<c>.em``."""
+    for c in np.unique(labels[labels >= 0]).tolist():
+        members = np.flatnonzero(labels == c)
         x, w = rows.x[members], rows.w[members]
         signal = (w * x).sum(axis=0, dtype=np.complex128)
         weight = np.square(w).sum(axis=0, dtype=np.float64)
@@ -277,15 +290,27 @@ def write_iteration(
             folder / f"class{c}" / f"clusterCenter{number}-{c}.em",
             volume_of(average, rows.band).astype(np.float32),
         )
-        if is_last:
-            write_alignment_list(
-                folder / f"AlignmentList{c}.xml",
-                particles.classified(before).particles,
-                listable(scores[:, c]).tolist(),
-                f"{number}/class{c}/clusterCenter{number}-{c}.em",
-            )
-    listed = particles.classified(after, own_scores(scores, after)).particles
-    write_particle_list(folder / "classifiedParticles.xml", listed)
+
+
+def write_alignment_lists(
+    folder: Path,
+    number: int,
+    particles: Sequence[Particle],
+    scores: NDArray[np.float64],
+    classes: NDArray[np.intp],
+) -> None:
+    """Write ``AlignmentList<c>.xml``, the scores of all particles against class c."""
+    for c in classes[classes >= 0].tolist():
+        write_alignment_list(
+            folder / f"AlignmentList{c}.xml",
+            particles,
+            listable(scores[:, c]).tolist(),
+            _cluster_centre(number, c),
+        )
+
+
+def _cluster_centre(number: int, c: int) -> str:
+    return f"{number}/class{c}/clusterCenter{number}-{c}.em"
 
 
 def own_scores(
@@ -592,15 +617,17 @@ def annealing_report(
 def write_annealing(
     folder: Path,
     particles: Subtomograms,
+    rows: Rows,
     rounds: Sequence[Sequence[Mapping[str, Any]]],
     nclass: int,
     temperatures: Sequence[float],
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Write the rounds of the best chain under PyTom's names.
 
-    Per round ``classifiedParticles.xml`` (after EXMX), ``swapList.xml`` (moves to a
-    worse class) and ``currentBestParticleList.xml``, of the last one also the scores
-    against all classes; classes are numbered by their final size.
+    Per round ``classifiedParticles.xml`` (after EXMX) and the averages of its classes,
+    ``swapList.xml`` (moves to a worse class) and ``currentBestParticleList.xml``, of
+    the last one also the scores against all classes; classes are numbered by their
+    final size.
 
     Returns
     -------
@@ -625,6 +652,7 @@ def write_annealing(
         scores = np.asarray(chain["scores"])
         after = particles.classified(number[old], own_scores(scores, old)).particles
         write_particle_list(place / "classifiedParticles.xml", after)
+        write_averages(place, r, rows, number[old])
         write_swap_list(
             place / "swapList.xml",
             [
@@ -633,7 +661,7 @@ def write_annealing(
                     "old_score": float(chain["scores"][i, old[i]]),
                     "new_score": float(chain["scores"][i, new[i]]),
                     "random": float(chain["random"][i]),
-                    "reference": f"class{number[new[i]]}",
+                    "reference": _cluster_centre(r, number[new[i]]),
                     "temperature": float(chain["temperature"]),
                     "step": float(steps[min(r, len(steps) - 1)]),
                 }
@@ -644,13 +672,9 @@ def write_annealing(
             number[chain["best_labels"]], np.asarray(chain["best_scores"])
         )
         write_particle_list(place / "currentBestParticleList.xml", best_now.particles)
-    for c in np.unique(old).tolist():
-        write_alignment_list(
-            place / f"AlignmentList{number[c]}.xml",
-            after,
-            listable(scores[:, c]).tolist(),
-            f"class{number[c]}",
-        )
+        last = r
+    by_number = scores[:, np.argsort(number)]
+    write_alignment_lists(place, last, after, by_number, np.unique(number[old]))
     classes: NDArray[np.intp] = number[final]
     own = np.asarray(rounds[-1][best]["best_scores"])
     write_particle_list(
