@@ -1,6 +1,8 @@
 """What subtomograms say against their list: blank ones, copies, wrong wedges."""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -178,6 +180,12 @@ def test_a_run_leaves_blank_particles_unaccounted(tmp_path, capsys):
     assert "warning: 2 of 12 particles are left out" in capsys.readouterr().out
     used = load_import(tmp_path / "import")
     assert used.ids.tolist() == [i for i in range(12) if i not in blank]
+    changed = Path(used.particles[3].file)
+    later = used.imported + 60
+    os.utime(changed, (later, later))
+    with pytest.raises(InputError, match=r"was changed after .* pytom_import"):
+        used.read(3)
+    os.utime(changed, (used.imported, used.imported))
     labels = np.arange(10) % 2
     write_results(tmp_path / "out", used, labels, options, Team())
     expected = np.full(12, -1)

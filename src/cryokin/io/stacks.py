@@ -222,7 +222,7 @@ class ImageSource:
             would be used for others.
         """
         with np.load(path, allow_pickle=False) as stored:
-            _check_unchanged(map(str, stored["files"]), os.path.getmtime(path))
+            check_unchanged(stored["files"], os.path.getmtime(path), "isac_import")
             ctf = None
             if "defocus_u" in stored:
                 ctf = np.zeros(len(stored["file_index"]), CTF_DTYPE)
@@ -389,21 +389,37 @@ def image_name(path: str | os.PathLike[str], index: int) -> str:
     return f"{index + 1:06d}@{os.fspath(path)}"
 
 
-def _check_unchanged(files: Iterable[str], imported: float) -> None:
-    """Refuse stacks that are gone or younger than the import (seconds of the epoch)."""
+def check_unchanged(files: Iterable[str], imported: float, rule: str) -> None:
+    """Refuse files that are gone or younger than their import.
+
+    What was found out of them would be used for others.
+
+    Parameters
+    ----------
+    files : iterable of str
+        Stacks or volumes.
+    imported : float
+        When they were imported [second of the epoch].
+    rule : str
+        The rule that imports them.
+
+    Raises
+    ------
+    InputError
+    """
     for file in files:
         try:
             changed = os.path.getmtime(file)
         except OSError as error:
             raise InputError(
-                f"{file}: the stack that particles were imported from cannot be read"
+                f"{file}: what particles were imported from cannot be read"
                 f" ({error.strerror}); bring it back, or change particles in the"
                 " config."
             ) from None
         if changed > imported + CLOCKS:
             raise InputError(
-                f"{file}: the stack was changed after its particles were imported; say"
-                " the same command again with --forcerun isac_import."
+                f"{file}: was changed after its particles were imported; say the same"
+                f" command again with --forcerun {rule}."
             )
 
 

@@ -21,6 +21,7 @@ from cryokin.files import portable
 from cryokin.io import dynamo, pytom_xml, quantities
 from cryokin.io.particles import find_stack, folders_of
 from cryokin.io.pytom_xml import UNACCOUNTED, Particle
+from cryokin.io.stacks import check_unchanged
 from cryokin.io.star import Block, as_table, read_star, write_star
 from cryokin.io.volumes import read_size, read_volume
 from cryokin.volume import euler
@@ -96,6 +97,9 @@ class Subtomograms:
         Particles of the list that are not among these.
     notes : tuple of str
         Sentences about the list that its owner should read.
+    imported : float
+        When they were imported [second of the epoch]; files that were changed since
+        are refused.
     """
 
     particles: tuple[Particle, ...]
@@ -106,6 +110,7 @@ class Subtomograms:
     copies: tuple[int, ...] = ()
     left_out: LeftOut | None = None
     notes: tuple[str, ...] = ()
+    imported: float = np.inf
 
     def __len__(self) -> int:
         return len(self.particles)
@@ -154,6 +159,7 @@ class Subtomograms:
         Of CTF-premultiplied data, what they are without that.
         """
         particle = self.particles[i]
+        check_unchanged([particle.file], self.imported, "pytom_import")
         volume = read_volume(particle.file)
         if getattr(particle.wedge, "premultiplied", False):
             return unmultiplied(volume, self.wedges[i])

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,6 @@ from scipy import ndimage
 
 from cryokin.errors import InputError
 from cryokin.io import pytom_xml
-from cryokin.io.em import read_em
 from cryokin.volume import euler
 from cryokin.volume.filters import filtered, frequencies
 
@@ -254,29 +252,12 @@ def halved_axis(
 
 
 def from_particle(
-    wedge: pytom_xml.Wedge,
-    folder: str | os.PathLike[str] = ".",
-    read: Any = None,
+    wedge: pytom_xml.SingleTiltWedge | pytom_xml.DoubleTiltWedge,
 ) -> Wedge:
-    """Return the wedge that a particle list describes.
-
-    Parameters
-    ----------
-    wedge : cryokin.io.pytom_xml.Wedge
-        As read, in degrees.
-    folder : path-like
-        Where relative names of weight volumes start.
-    read : callable, optional
-        Reads a volume by its path; default: EM.
-    """
+    """Return the wedge of the tilts that a particle list tells [degree]."""
     if isinstance(wedge, pytom_xml.SingleTiltWedge):
         return _tilt_wedge(wedge)
-    if isinstance(wedge, pytom_xml.DoubleTiltWedge):
-        return DoubleTilt(_tilt_wedge(wedge.first), _tilt_wedge(wedge.second))
-    path = Path(folder) / wedge.file
-    volume = (read or read_em)(path)
-    is_ctf = isinstance(wedge, pytom_xml.Wedge3dCTF)
-    return WeightVolume(centred_weight(volume, path), is_ctf)
+    return DoubleTilt(_tilt_wedge(wedge.first), _tilt_wedge(wedge.second))
 
 
 def _tilt_wedge(wedge: pytom_xml.SingleTiltWedge) -> TiltWedge:
