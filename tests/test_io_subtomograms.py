@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import mrcfile
 import numpy as np
+import pandas as pd
 import pytest
 
 from cryokin.errors import InputError
@@ -271,6 +272,21 @@ def test_names_survive_a_move_of_the_project(listed, tmp_path, monkeypatch):
         assert [p.file for p in table.particles] == ["p0.em", "p1.em", "p2.em"]
         assert [p.wedge.file for p in table.particles] == ["w0.em", "w1.em", "w2.em"]
         assert table.read(2).shape == (8, 8, 8)
+
+
+def test_a_table_that_does_not_tell_its_optics_groups_is_refused(listed, tmp_path):
+    blocks = read_subtomograms(listed).star
+    optics = pd.concat([blocks["optics"]] * 2, ignore_index=True)
+    optics["rlnOpticsGroup"] = ["1", "2"]
+    blocks["optics"] = optics
+    # Programs on Windows write names of blocks in their own way, too.
+    blocks["Particles"] = blocks.pop("particles").drop(columns="rlnOpticsGroup")
+    write_star(tmp_path / "p.star", blocks)
+    assert read_subtomograms(tmp_path / "p.star", None, None, (30, 30)).pixel_size == 5
+    optics["rlnImagePixelSize"] = ["5", "7"]
+    write_star(tmp_path / "p.star", blocks)
+    with pytest.raises(InputError, match="2 optics groups of several rlnImagePixel"):
+        read_subtomograms(tmp_path / "p.star", None, None, (30, 30))
 
 
 def test_a_table_without_poses_is_told(listed, tmp_path):

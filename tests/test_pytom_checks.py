@@ -19,7 +19,7 @@ from cryokin.io.pytom_xml import (
 from cryokin.io.star import read_star
 from cryokin.io.subtomograms import read_subtomograms
 from cryokin.parallel import Team
-from cryokin.pytom.checks import inverted, look
+from cryokin.pytom.checks import inverted, look, mask_warnings
 from cryokin.pytom.files import (
     class_average,
     contrast_warnings,
@@ -231,6 +231,17 @@ def test_a_class_without_two_halves_has_no_resolution(listed, tmp_path, compat):
     write_results(tmp_path, table, labels, options | {"compat": compat}, Team())
     entries = read_json(tmp_path / "classes.json")["classes"]
     assert [(e["n"], e["resolution"]) for e in entries] == [(1, None)] * 2 + [(2, None)]
+
+
+@pytest.mark.parametrize(("own", "n"), [(0.0, 0), (5.01, 0), (10.0, 1)])
+def test_a_mask_of_other_voxels_is_told(tmp_path, own, n):
+    ball = masks.sphere((BOX,) * 3, 7, 2)
+    write_em(tmp_path / "mask.em", ball.astype(np.float32), own)
+    told = mask_warnings(str(tmp_path / "mask.em"), ball, 5.0)
+    assert len(told) == n
+    assert all("voxels of 10 A by its header" in sentence for sentence in told)
+    assert mask_warnings({"sphere": {"radius": 7}}, ball, 5.0) == []
+    assert "inside and outside" in mask_warnings({}, 1 - ball, None)[0]
 
 
 @pytest.mark.parametrize("n", [0, 3])

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from cryokin.errors import InputError
 from cryokin.files import portable
 from cryokin.io import dynamo, pytom_xml, quantities
-from cryokin.io.particles import find_stack, folders_of
+from cryokin.io.particles import PARTICLE_BLOCKS, find_stack, folders_of
 from cryokin.io.pytom_xml import UNACCOUNTED, Particle
 from cryokin.io.stacks import check_unchanged
-from cryokin.io.star import Block, as_table, read_star, write_star
+from cryokin.io.star import Block, as_table, find_block, read_star, write_star
 from cryokin.io.volumes import read_size, read_volume
 from cryokin.volume import euler
 from cryokin.volume.wedge import (
@@ -532,7 +532,7 @@ def _from_star(
     """Return particles, blocks with ``particles`` and ``optics``, and pixel size."""
     blocks = read_star(source)
     _refuse_2d_stacks(source, blocks)
-    name = next((n for n in ("particles", "images", "") if n in blocks), None)
+    name = find_block(blocks, PARTICLE_BLOCKS)
     if name is None:
         raise InputError(
             f"{source}: there is no block data_particles (there are:"
@@ -704,6 +704,11 @@ def _of_optics(
     if column not in optics or len(optics) == 0:
         return None
     if "rlnOpticsGroup" not in table or "rlnOpticsGroup" not in optics:
+        if optics[column].nunique() > 1:
+            raise InputError(
+                f"{source}: there are {len(optics)} optics groups of several {column},"
+                " and no column rlnOpticsGroup tells which is whose; repair the table."
+            )
         return [optics[column].iloc[0]] * len(table)
     groups = [str(group) for group in optics["rlnOpticsGroup"]]
     by_group = dict(zip(groups, optics[column], strict=True))

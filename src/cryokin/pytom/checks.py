@@ -25,8 +25,8 @@ from cryokin.io.stacks import (
     left_out_sentence,
     one_value,
 )
-from cryokin.io.subtomograms import Subtomograms
-from cryokin.io.volumes import read_volume
+from cryokin.io.subtomograms import SAME_SIZE, Subtomograms
+from cryokin.io.volumes import read_size, read_volume
 from cryokin.volume import masks
 from cryokin.volume.filters import frequencies
 from cryokin.volume.wedge import Wedge, from_particle
@@ -131,6 +131,36 @@ def unusable(volume: NDArray[np.floating], shift: Sequence[float]) -> str:
         there = ", ".join(f"{value:g}" for value in shift)
         return f"its centre lies outside of its box (shift {there} voxels)"
     return ""
+
+
+def mask_warnings(
+    given: str | Mapping[str, Any],
+    mask: NDArray[np.floating],
+    pixel_size: float | None,
+) -> list[str]:
+    """Return what is odd in a mask.
+
+    Parameters
+    ----------
+    given : str or mapping
+        As in the configuration: a file, or a sphere.
+    mask : ndarray, shape (size, size, size)
+    pixel_size : float or None
+        Of the particles [angstrom].
+    """
+    found = []
+    if inverted(mask):
+        found.append(
+            f"{given}: the mask covers the faces of the box and leaves its middle out,"
+            " as if inside and outside were exchanged; see that it is not."
+        )
+    own = read_size(given)[1] if isinstance(given, str) else None
+    if own and pixel_size and abs(own / pixel_size - 1) > SAME_SIZE:
+        found.append(
+            f"{given}: has voxels of {own:g} A by its header, and the particles of"
+            f" {pixel_size:g} A; see that the mask is as large as it shall be."
+        )
+    return found
 
 
 def inverted(mask: NDArray[np.floating]) -> bool:
