@@ -362,6 +362,12 @@ def test_a_missing_stack_names_both_places(folder, monkeypatch):
     assert f"{folder}/elsewhere/b.mrcs and {folder}/b.mrcs" in str(caught.value)
 
 
+def test_a_name_that_no_file_can_have_is_refused(folder):
+    (folder / "new.star").write_text(NEW_STAR.replace("a.mrcs", "9" * 5000))
+    with pytest.raises(InputError, match="is not there"):
+        _ = read_particles(folder / "new.star").images
+
+
 @pytest.mark.parametrize("name", ["0@a.mrcs", "x@a.mrcs", "-1@a.mrcs"])
 def test_image_numbers_start_at_one(folder, name):
     (folder / "new.star").write_text(NEW_STAR.replace("000001@a.mrcs", name))
@@ -731,10 +737,11 @@ def changed(name, kind, value):
     return rows
 
 
-def test_a_header_that_claims_more_rows_than_there_are_is_refused(tmp_path):
+@pytest.mark.parametrize("header", [b"(99999999999,), }", b"(3,), ( "])
+def test_a_header_of_more_rows_than_there_are_or_broken_is_refused(tmp_path, header):
     save_cs(tmp_path / "p.cs", cs_rows())
     raw = (tmp_path / "p.cs").read_bytes()
-    (tmp_path / "p.cs").write_bytes(raw.replace(b"(3,), }", b"(99999999999,), }", 1))
+    (tmp_path / "p.cs").write_bytes(raw.replace(b"(3,), }", header, 1))
     refused(tmp_path / "p.cs", "not readable as a cryoSPARC table")
 
 
