@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cryokin.errors import InputError
 from cryokin.estimate import RuleUsage
 from cryokin.image.frc import crossing
-from cryokin.pytom import beam
+from cryokin.pytom import told
 from cryokin.report import pytom_figures as figures
 from cryokin.report.figures import mask_circle
 from cryokin.report.images import (
@@ -310,7 +310,7 @@ def page(report: PytomReport) -> str:
             }
             for c in report.by_size()
         ],
-        wedge=beam.sentence([c.title for c in ordered if c.only_wedge]),
+        wedge=told.sentence([c.title for c in ordered if c.only_wedge]),
         set_aside=sum(report.set_aside),
         legend=[(c.number, c.title, colours[c.number]) for c in ordered],
         summary=_summary(report),
