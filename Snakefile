@@ -1,6 +1,4 @@
-import signal
 import sys
-import threading
 from pathlib import Path
 
 from snakemake.utils import min_version
@@ -53,15 +51,10 @@ include: "workflow/rules/pytom_report.smk"
 
 
 checked(plan.check, RUNS, DEMO_PARTICLES + DEMO_SUBTOMOGRAMS)
+if workflow.is_main_process:
+    plan.end_with_terminal()
 # Says where the runs are while they go on.
 PROGRESS = Progress(RUNS, ranks_of_rules)
-
-
-# A terminal that is closed ends a call as Ctrl-C does, or its jobs would outlive it; not
-# where nohup has that passed over.
-first = threading.current_thread() is threading.main_thread()
-if first and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
-    signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
 onstart:

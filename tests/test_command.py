@@ -130,7 +130,8 @@ class TestRun:
         assert again.returncode == 0, again.stderr
         assert (images / "results/tiny/report/index.html").exists()
         told = (again.stdout + again.stderr).splitlines()
-        assert len(told) < 40, told
+        assert len(told) < 20, told
+        assert told[-1].endswith(str(images / "results/tiny/report/index.html"))
         assert not any(locks.glob("*"))
 
     @pytest.mark.parametrize(
@@ -154,3 +155,14 @@ class TestRun:
 
 def test_the_workflow_stands_beside_the_package():
     assert (workflow_folder() / "workflow/rules").is_dir()
+
+
+def test_the_last_line_of_a_failure_is_its_sentence(images):
+    wrong = {"runs": {"wrong": SMALL | {"radius": 25}}}
+    (images / "wrong.yaml").write_text(yaml.safe_dump(wrong))
+    done = run("run", "--configfile", "wrong.yaml", folder=images)
+    assert done.returncode == 1
+    *_, where, last = done.stderr.splitlines()
+    assert where.endswith(f"see {images / 'results/wrong/logs/isac_import.log'}")
+    assert last.startswith("error: ")
+    assert "radius = 25 pixel does not fit the box" in last

@@ -117,7 +117,8 @@ def test_a_run_goes_forward_and_ends():
         "it: generation 2, round 1: 41 % accounted",
     ]
     assert told[-1] == "it: report: 90 % accounted"
-    assert call.stop() == "it: done: 90 % accounted"
+    page = Path("results/it/report/index.html").absolute()
+    assert call.stop() == f"it: done: 90 % accounted; the report: {page}"
 
 
 def test_what_was_not_asked_for_is_named():
@@ -192,9 +193,12 @@ def test_a_failure_names_the_rule_and_its_log():
     call.prepare()
     call.begin("isac_candidates_round", "0001_0001")
     call.fail()
-    log = "results/it/logs/isac_candidates_round/0001_0001.log"
-    failure = f"stopped: rule isac_candidates_round failed, see {log}"
-    assert call.stop(failed=True) == f"it: {failure} (generation 1, round 1)"
+    log = Path("results/it/logs/isac_candidates_round/0001_0001.log").absolute()
+    failure = "it: stopped: rule isac_candidates_round failed (generation 1, round 1)"
+    assert call.stop(failed=True) == f"{failure}, see {log}"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("pass 1\nerror: the sentence\nanother word\n")
+    assert call.stop(failed=True) == f"{failure}, see {log}\nerror: the sentence"
 
 
 @pytest.mark.parametrize("rule", ["isac_report", "isac_full_averages", "isac_import"])

@@ -71,13 +71,16 @@ class Progress(logging.Handler):
                 told = f"interrupted; the same command goes on ({told})"
             elif run in self._failed:
                 key, log = self._failed[run]
-                told = f"stopped: rule {key[0]} failed, see {log} ({words(key)})"
+                told = f"stopped: rule {key[0]} failed ({words(key)}), see"
+                told = f"{told} {log.absolute()}{sentence_of(log)}"
             elif failed and after:
                 told = f"stopped ({told})"
             elif after:
                 told = f"done as far as asked, next: {words(after)}"
             else:
                 told = ": ".join(["done", *self._accounted(run)])
+                page = Path("results", run, "report/index.html").absolute()
+                told += f"; the report: {page}" if page.exists() else ""
             self._tell(f"{run}: {told}")
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -245,6 +248,12 @@ def last_line(log: Path, since: float) -> str:
         return ""
     lines = [line for line in last_lines(log) if line.strip()]
     return lines[-1].strip()[:100] if lines else ""
+
+
+def sentence_of(log: Path) -> str:
+    """Return the line that says what was wrong in a job, as the last word of all."""
+    told = [line for line in last_lines(log) if line.startswith("error: ")]
+    return f"\n{told[-1]}" if told else ""
 
 
 def time_left(seconds: float) -> str:

@@ -9,6 +9,8 @@ import os
 import re
 import shlex
 import shutil
+import signal
+import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -118,6 +120,16 @@ def command(script: str, *values: str, mpi: bool = False, **named: str) -> str:
     # results as out of date, when the folder is moved.
     place = f'"$CRYOKIN"/workflow/scripts/{script}.py'
     return f"{start} {place} {{params.files}} {' '.join(more)} > {{log}} 2>&1"
+
+
+def end_with_terminal() -> None:
+    """Have a terminal that is closed count as Ctrl-C, or jobs would outlive the call.
+
+    Not where nohup has it passed over.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if main and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
 def told_of_disk(folder: str) -> str:

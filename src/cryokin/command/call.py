@@ -15,8 +15,8 @@ from pathlib import Path
 from cryokin.errors import InputError
 from cryokin.yaml_files import read_yaml
 
-#: What Snakemake need not say; its errors, and the workflow's own lines, stay.
-QUIET = ("--quiet", "rules", "host", "reason", "progress")
+#: Snakemake's own lines are left out; those of the workflow tell what matters.
+QUIET = ("--quiet", "all")
 
 
 def workflow_folder() -> Path:
@@ -72,7 +72,14 @@ def call_snakemake(
         if killed:
             subprocess.run([*words, "--unlock"], stderr=subprocess.DEVNULL, check=False)
         # Behind the targets: the option would take them for its values.
-        return _wait([*words, *targets, *(() if verbose else QUIET)])
+        return _wait([*words, *targets, *(() if verbose or asks(targets) else QUIET)])
+
+
+def asks(words: Sequence[str]) -> bool:
+    """Whether the answer of Snakemake itself is what is wanted, as of a dry run."""
+    return bool(
+        {"-n", "--dry-run", "--dryrun", "--dag", "--rulegraph", "--list"} & set(words)
+    )
 
 
 def _wait(words: Sequence[str]) -> int:
