@@ -18,15 +18,10 @@ from cryokin.io.star import read_star
 from cryokin.io.subtomograms import read_subtomograms
 from cryokin.parallel import Team
 from cryokin.pytom.checks import inverted, look
-from cryokin.pytom.files import (
-    class_average,
-    contrast_warnings,
-    halves_of,
-    inverted_contrast,
-    load_import,
-    make_mask,
-    write_results,
-)
+from cryokin.pytom.files import load_import
+from cryokin.pytom.mask import make_mask
+from cryokin.pytom.prepare import contrast_warnings, inverted_contrast
+from cryokin.pytom.results import class_average, halves_of, write_results
 from cryokin.simulate.volumes import VolumeRecipe, simulate_volumes, write_volume_set
 from cryokin.volume import masks
 from cryokin.volume.bands import band, rows

@@ -3,8 +3,9 @@ import pytest
 
 from cryokin.errors import InputError
 from cryokin.pytom import merge
+from cryokin.pytom.class_tree import average_correlations, merge_classes
+from cryokin.pytom.labels import emptied
 from cryokin.pytom.mco import adjusted_rand_index
-from cryokin.pytom.runs import average_correlations, emptied, merge_classes
 
 BLOCKS = 0.1 + np.kron(np.eye(2), [[0.9, 0.7], [0.7, 0.9]])
 

@@ -21,7 +21,7 @@ from cryokin.estimate import RuleUsage
 from cryokin.files import write_json
 from cryokin.io.mrc import write_volume
 from cryokin.provenance import provenance, sha256
-from cryokin.pytom.runs import save_chains
+from cryokin.pytom.chains import Chain, save_chains
 from cryokin.report import pytom_figures as figures
 from cryokin.report.images import montage, slices, stretch
 from cryokin.report.interim import interim_page
@@ -236,12 +236,14 @@ def test_a_run_that_goes_on_shows_what_it_has(tmp_path):
     html = text("eigen.json", "coefficients.npy")
     assert "The components are there" in html and 'id="components"' in html
     assert not Elements(html).named("button", "tile")
-    chain = {
-        **{"round": 0, "objective": 1.0, "best_objective": 1.0, "changed": 0.5},
-        **{"temperature": 1.0, "worse": np.array([0.25])},
-        "last_labels": np.zeros(60, int),
-        "best_labels": np.zeros(60, int),
-    }
+    none, classes = np.zeros(60), np.zeros(60, int)
+    chain = Chain(
+        **{"start": classes, "labels": classes, "best_labels": classes},
+        **{"best_objective": 1.0, "best_scores": none, "last_labels": classes},
+        **{"scores": none[:, None], "objective": 1.0, "worse": none > 0},
+        **{"random": none, "temperature": 1.0, "changed": 0.5, "round": 0},
+        done=False,
+    )
     (tmp_path / "mco_ac").mkdir()
     save_chains(tmp_path / "mco_ac/round_0000.npz", [chain])
     html = text()

@@ -8,7 +8,7 @@ from cryokin.files import read_json, write_json
 from cryokin.io.subtomograms import load, read_subtomograms
 from cryokin.provenance import sha256
 from cryokin.pytom.checks import check_number, inverted, look
-from cryokin.pytom.files import make_mask
+from cryokin.pytom.mask import make_mask
 from cryokin.script import Folder, run
 
 

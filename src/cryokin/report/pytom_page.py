@@ -164,7 +164,7 @@ class PytomReport:
     radius : float or None
         Of the sphere within which contrast is stretched [pixel of the averages].
     masking : mapping or None
-        See `cryokin.pytom.files.Masking`.
+        See `cryokin.pytom.prepare.Masking`.
     eigenvalues, eigenvalues_before : ndarray or None
         Of the leading components, in falling order, also of such that were not used;
         those before pose errors were removed.
