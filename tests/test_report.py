@@ -23,7 +23,6 @@ from cryokin.config import options_of_method
 from cryokin.errors import InputError
 from cryokin.estimate import Range, RuleEstimate, RuleUsage
 from cryokin.files import write_json
-from cryokin.image.frc import crossing
 from cryokin.io.eman_hdf import write_images
 from cryokin.io.star import write_star
 from cryokin.provenance import provenance, sha256
@@ -445,16 +444,6 @@ def test_reduced_image_keeps_its_mean():
     assert small.shape == (20, 20)
     np.testing.assert_allclose(small.mean(), image.mean(), atol=1e-6)
     assert reduce_to(image, 60).shape == (60, 60)
-
-
-def test_crossing_of_a_straight_line():
-    frequency = np.linspace(0, 0.5, 11)
-    frc = 1 - 2 * frequency
-    for level in (0.5, 0.143, 0.9):
-        assert crossing(frequency, frc, level) == pytest.approx((1 - level) / 2)
-    assert math.isnan(crossing(frequency, np.ones(11), 0.5))
-    assert math.isnan(crossing(frequency, np.zeros(11), 0.5))
-    assert math.isnan(crossing(frequency[:0], np.zeros(0), 0.5))
 
 
 def test_size_histogram_counts_every_class():

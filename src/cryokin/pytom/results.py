@@ -18,8 +18,8 @@ from cryokin.parallel import Team
 from cryokin.pytom import compat
 from cryokin.pytom.beam import follows_beam
 from cryokin.pytom.mask import make_mask
+from cryokin.rings import correlation, resolution
 from cryokin.volume import averages
-from cryokin.volume.fsc import fsc, resolution
 from cryokin.volume.symmetry import operations
 
 
@@ -85,7 +85,8 @@ def class_average(
         halves = [averages.average(part) for part in parts if part.n]
     curve = np.zeros(particles.box // 2)
     if len(halves) == 2:
-        curve = fsc(halves[0], halves[1], mask)
+        curve = correlation(mask * halves[0], mask * halves[1])
+        curve[0] = 1.0  # the means say nothing
     return ClassAverage(volume, curve, len(members))
 
 
@@ -152,10 +153,9 @@ def write_results(
         for c, one in found.items():
             name = f"{options['average']}_{c}"
             write_both(place / name, one.volume, particles.pixel_size)
-            # Two halves have 1 in the first shell; one half has no resolution.
-            at_half = None
-            if one.fsc[0] > 0:
-                at_half = round(resolution(one.fsc, particles.pixel_size or 1.0), 4)
+            frequency = np.arange(len(one.fsc)) / particles.box
+            pixel = particles.pixel_size or 1.0
+            at_half = resolution(frequency, one.fsc, pixel, 0.5)
             entries.append(
                 {
                     "class": c,
@@ -164,7 +164,8 @@ def write_results(
                     "em": f"class_averages/{name}.em",
                     "mrc": f"class_averages/{name}.mrc",
                     "fsc": one.fsc.round(6).tolist(),
-                    "resolution": at_half,
+                    # A class without halves has none.
+                    "resolution": None if np.isnan(at_half) else round(at_half, 4),
                     "beam": round(beams[c].share, 4),
                     "only_wedge": beams[c].only,
                 }

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from cryokin.errors import InputError
 from cryokin.estimate import RuleUsage
-from cryokin.image.frc import crossing
 from cryokin.report import figures
 from cryokin.report.gallery import Caption, gallery
 from cryokin.report.images import data_uri, reduce_to, stretch, width_on_page
@@ -27,6 +26,7 @@ from cryokin.report.page import (
     rule_table,
     standalone,
 )
+from cryokin.rings import crossing, resolution
 
 LARGEST_IMAGE = 512  # an image that only has to be looked at [pixel]
 FRC_LEVELS = (0.5, 0.143)
@@ -325,7 +325,7 @@ def _class_data(report: IsacReport) -> dict[str, Any]:
 
     Members are differences of ascending ids, correlations are in thousandths.
     """
-    classes = []
+    classes, pixel = [], report.pixel_size
     for c in report.classes:
         at = [crossing(report.frequency, c.frc, level) for level in FRC_LEVELS]
         classes.append(
@@ -335,7 +335,7 @@ def _class_data(report: IsacReport) -> dict[str, Any]:
                 "e": finite(c.pixel_error, 4),
                 "r": finite(c.reproduction, 4),
                 "d": finite(c.resolution, 2),
-                "d143": finite(report.pixel_size / at[1], 2),
+                "d143": finite(resolution(report.frequency, c.frc, pixel, 0.143), 2),
                 "m": np.diff(np.sort(c.members), prepend=0).tolist(),
                 "f": [finite(1000 * value, 0) for value in c.frc],
                 "x": [finite(value, 5) for value in at],

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from cryokin.errors import InputError
 from cryokin.estimate import RuleUsage
-from cryokin.image.frc import crossing
 from cryokin.pytom import beam
 from cryokin.report import pytom_figures as figures
 from cryokin.report.figures import mask_circle
@@ -36,6 +35,7 @@ from cryokin.report.page import (
     rule_table,
     standalone,
 )
+from cryokin.rings import crossing, resolution
 
 METHODS = {
     "cpca": "constrained principal component analysis",
@@ -479,7 +479,7 @@ def _data(report: PytomReport, ordered: Sequence[SubtomogramClass]) -> dict[str,
                 "t": c.title,
                 "d": finite(c.resolution, 2),
                 "r": finite(c.reproduction, 4),
-                "d143": finite(voxel / at[1], 2),
+                "d143": finite(resolution(c.frequency, c.fsc, voxel, 0.143), 2),
                 "m": np.diff(report.members(c.number), prepend=0).tolist(),
                 "f": [finite(1000 * value, 0) for value in c.fsc],
                 "x": [finite(value, 5) for value in at],
