@@ -110,7 +110,7 @@ def _isac(
                     pixel_error=float(header["pixel_error"]),
                     reproduction=float(header["reproduction"]),
                     resolution=float(header["resolution"]),
-                    frc=np.atleast_1d(header["frc"]).astype(np.float64),
+                    curve=np.atleast_1d(header["frc"]).astype(np.float64),
                     pose=Pose(
                         np.asarray(table.psi[c.members], np.float64),
                         np.asarray(table.centre[c.members], np.float64),
