@@ -82,12 +82,6 @@ def test_two_identical_classes():
     assert merge.cut_by_height(tree, 0.01).tolist() == [0, 0]
 
 
-def test_merging_keeps_every_particle():
-    labels = np.array([0, 3, 2, -1, 1, 0])
-    merged = merge.merged(labels, np.array([0, 1, 0, 1]))
-    assert merged.tolist() == [0, 1, 0, -1, 1, 0]
-
-
 def test_groups_of_the_user():
     groups = {"state1": [0, 2], "state2": ["1"]}
     found = merge.user_groups(groups, ["0", "1", "2", "3"])

@@ -16,7 +16,7 @@ from cryokin.volume.bands import (
 )
 from cryokin.volume.filters import filtered, frequencies, lowpass
 from cryokin.volume.resample import place
-from cryokin.volume.wedge import EVERYTHING, TiltWedge, WeightVolume
+from cryokin.volume.wedge import TiltWedge, WeightVolume
 
 WEDGE = TiltWedge(np.pi / 6, np.pi / 6)
 
@@ -62,8 +62,8 @@ def test_orientation_and_grey_values_do_not_change_a_row():
     shift = np.array([0.7, -1.1, 0.4])
     where = band((32,) * 3, 5)
     placed = 3 * place(volume, rotation, shift) + 11
-    expected, _ = row(volume, np.eye(3), np.zeros(3), EVERYTHING, mask, where)
-    found, _ = row(placed, rotation, shift, EVERYTHING, mask, where)
+    expected, _ = row(volume, np.eye(3), np.zeros(3), TiltWedge(), mask, where)
+    found, _ = row(placed, rotation, shift, TiltWedge(), mask, where)
     assert np.linalg.norm(found - expected) < 0.02 * np.linalg.norm(expected)
 
 
@@ -86,7 +86,7 @@ def test_a_ctf_is_in_the_data_already():
     ctf = np.full((16,) * 3, -0.5)
     volume = smooth(16)
     where = band((16,) * 3, 5)
-    plain, _ = row(volume, np.eye(3), np.zeros(3), EVERYTHING, None, where)
+    plain, _ = row(volume, np.eye(3), np.zeros(3), TiltWedge(), None, where)
     found, w = row(volume, np.eye(3), np.zeros(3), WeightVolume(ctf, True), None, where)
     np.testing.assert_allclose(w, -0.5)
     np.testing.assert_allclose(found, plain)

@@ -22,7 +22,7 @@ from cryokin.volume.bands import band, rows
 from cryokin.volume.filters import filtered, frequencies, lowpass
 from cryokin.volume.resample import align, centred
 from cryokin.volume.symmetry import operations
-from cryokin.volume.wedge import EVERYTHING, TiltWedge
+from cryokin.volume.wedge import TiltWedge
 
 ORDERS = {"C1": 1, "C2": 2, "C6": 6, "D1": 2, "D7": 14, "T": 12, "O": 24, "I": 60}
 
@@ -130,7 +130,7 @@ def test_the_noise_of_a_coefficient_is_that_of_one_way_to_lie():
     rng = np.random.default_rng(0)
     box = (16,) * 3
     volumes = rng.normal(size=(20, *box))
-    poses = (np.tile(np.eye(3), (20, 1, 1)), np.zeros((20, 3)), [EVERYTHING] * 20)
+    poses = (np.tile(np.eye(3), (20, 1, 1)), np.zeros((20, 3)), [TiltWedge()] * 20)
     where = band(box, 6, 2)
     made = [
         rows(volumes.__getitem__, *poses, None, where, symmetry=operations(name))

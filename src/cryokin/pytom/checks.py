@@ -20,9 +20,10 @@ from cryokin.errors import InputError
 from cryokin.io.pytom_xml import SingleTiltWedge
 from cryokin.io.subtomograms import Subtomograms
 from cryokin.io.volumes import read_volume
+from cryokin.io.wedges import from_particle
 from cryokin.volume import masks
 from cryokin.volume.filters import frequencies
-from cryokin.volume.wedge import Wedge, from_particle
+from cryokin.volume.wedge import Wedge
 
 FLAT = 1e-6  # range of a volume over its largest value, below which it holds nothing
 FILLED = 0.1  # share of a box of one and the same value that is told
