@@ -39,6 +39,7 @@ def folder(tmp_path, monkeypatch):
 def test_import_writes_table_source_and_info(folder):
     run()
     info = json.loads((folder / "out/p.json").read_text())
+    blank = f"000004@{folder}/s.mrcs"
     assert info == {
         "n": 9,
         "box": 16,
@@ -46,10 +47,11 @@ def test_import_writes_table_source_and_info(folder):
         "has_ctf": False,
         "source": "s.mrcs",
         "sha256": hashlib.sha256((folder / "s.mrcs").read_bytes()).hexdigest(),
-        "excluded": [
-            {"id": 3, "image": f"000004@{folder}/s.mrcs", "reason": "constant"}
+        "excluded": [{"id": 3, "image": blank, "reason": "all pixels are 0"}],
+        "warnings": [
+            f"1 of 9 particles are left out, such as {blank}: all pixels are 0;"
+            " import.json names them all."
         ],
-        "warnings": [],
     }
     table = read_particles(folder / "out/p.star")
     assert table.particles["rlnImageName"][8] == "000009@s.mrcs"  # seen from here

@@ -1,6 +1,8 @@
 """What subtomograms say against their list: blank ones, copies, wrong wedges."""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from cryokin.io.pytom_xml import (
 from cryokin.io.star import read_star
 from cryokin.io.subtomograms import read_subtomograms
 from cryokin.parallel import Team
-from cryokin.pytom.checks import inverted, look
+from cryokin.pytom.checks import inverted, look, mask_warnings
 from cryokin.pytom.files import load_import
 from cryokin.pytom.mask import make_mask
 from cryokin.pytom.prepare import contrast_warnings, inverted_contrast
@@ -70,7 +72,11 @@ def test_nothing_is_told_of_a_list_that_is_right(listed, angles):
         ((20, 50), SingleTiltWedge(50, 20), "the two angles in the other order"),
         ((30, 30), SingleTiltWedge(60, 60), "90 degrees minus each angle"),
         ((25, 40), SingleTiltWedge(65, 50), "90 degrees minus each angle"),
-        ((30, 30), SingleTiltWedge(30, 30, tilt_axis=(-90, 0, 0)), "axis along x"),
+        (
+            (30, 30),
+            SingleTiltWedge(30, 30, tilt_axis=(-90, 0, 0)),
+            "turned by 90 degrees",
+        ),
         ((30, 30), SingleTiltWedge(30, 30, tilt_axis=(30, 70, 80)), "see that the"),
         ((0, 0), SingleTiltWedge(30, 30), "see that the angles"),
         ((30, 30), SingleTiltWedge(0, 0), "has no power"),
@@ -98,7 +104,7 @@ def test_blank_particles_are_left_out(listed, value):
     blank = np.full((BOX,) * 3, value)
     found = look(listed([noise(0), blank, noise(1), blank]))
     assert [entry["id"] for entry in found.excluded] == [1, 3]
-    assert f"all voxels are {value:g}" in found.excluded[0]["reason"]
+    assert f"all pixels are {value:g}" in found.excluded[0]["reason"]
     assert found.copies == []
     (warning,) = found.warnings
     assert "2 of 4 particles are left out" in warning
@@ -170,6 +176,12 @@ def test_a_run_leaves_blank_particles_unaccounted(tmp_path, capsys):
     assert "warning: 2 of 12 particles are left out" in capsys.readouterr().out
     used = load_import(tmp_path / "import")
     assert used.ids.tolist() == [i for i in range(12) if i not in blank]
+    changed = Path(used.particles[3].file)
+    later = used.imported + 60
+    os.utime(changed, (later, later))
+    with pytest.raises(InputError, match=r"was changed after .* pytom_import"):
+        used.read(3)
+    os.utime(changed, (used.imported, used.imported))
     labels = np.arange(10) % 2
     write_results(tmp_path / "out", used, labels, options, Team())
     expected = np.full(12, -1)
@@ -220,6 +232,17 @@ def test_a_class_without_two_halves_has_no_resolution(listed, tmp_path, compat):
     write_results(tmp_path, table, labels, options | {"compat": compat}, Team())
     entries = read_json(tmp_path / "classes.json")["classes"]
     assert [(e["n"], e["resolution"]) for e in entries] == [(1, None)] * 2 + [(2, None)]
+
+
+@pytest.mark.parametrize(("own", "n"), [(0.0, 0), (5.01, 0), (10.0, 1)])
+def test_a_mask_of_other_voxels_is_told(tmp_path, own, n):
+    ball = masks.sphere((BOX,) * 3, 7, 2)
+    write_em(tmp_path / "mask.em", ball.astype(np.float32), own)
+    told = mask_warnings(str(tmp_path / "mask.em"), ball, 5.0)
+    assert len(told) == n
+    assert all("voxels of 10 A by its header" in sentence for sentence in told)
+    assert mask_warnings({"sphere": {"radius": 7}}, ball, 5.0) == []
+    assert "inside and outside" in mask_warnings({}, 1 - ball, None)[0]
 
 
 @pytest.mark.parametrize("n", [0, 3])

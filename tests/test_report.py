@@ -242,6 +242,7 @@ def test_hostile_texts_stay_texts():
         imported={**harmless.imported, "source": HOSTILE, "excluded": excluded},
         schema={"radius": {"description": HOSTILE, "default": HOSTILE}},
         usage=[RuleUsage(HOSTILE, 1, 1.0, 1.0, 1.0, 1.0, 1, None)],
+        warnings=[HOSTILE],
         provenance={
             "seed": 1,
             "versions": {"numpy": HOSTILE},
@@ -490,7 +491,8 @@ def test_provenance_is_of_the_software_and_the_inputs(tmp_path):
 
 def write_run(folder, report):
     """Write the files of a run as its rules do."""
-    write_json(folder / "import.json", dict(report.imported))
+    imported = {**report.imported, "warnings": report.warnings}
+    write_json(folder / "import.json", imported)
     write_json(
         folder / "working_stack.json",
         {
@@ -563,8 +565,8 @@ def run_script(folder, options):
 @pytest.mark.parametrize("n_classes", [0, 3])
 def test_script_makes_the_same_page_from_files(root, tmp_path, n_classes):
     schema = root / "workflow/schemas/config.schema.json"
-    entries = options_of_method(schema, "isac")
-    report = make_report(n_classes, usage=[], schema=entries)
+    told = {"schema": options_of_method(schema, "isac"), "warnings": ["An odd one."]}
+    report = make_report(n_classes, usage=[], **told)
     write_run(tmp_path, report)
     run_script(tmp_path, report.options)
     source = [{"path": "particles.star", "sha256": "0" * 64}]
@@ -574,6 +576,7 @@ def test_script_makes_the_same_page_from_files(root, tmp_path, n_classes):
         checksum=sha256(tmp_path / "classes.star"),
     )
     html = (tmp_path / "report/index.html").read_text(encoding="utf-8")
+    assert "<li>An odd one.</li>" in html
     if n_classes:
         expected_data, found = data_of(page(expected)), data_of(html)
         assert found == expected_data

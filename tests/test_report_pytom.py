@@ -526,8 +526,14 @@ def test_script_makes_the_same_page_from_files(root, tmp_path):
     }
     schema = root / "workflow/schemas/config.schema.json"
     entries = options_of_method(schema, "cpca")
-    report = full_report(options=options, usage=[], schema=entries)
+    warnings = ["An odd wedge.", "An odd contrast.", "An empty class."]
+    told = {"schema": entries, "warnings": warnings}
+    report = full_report(options=options, usage=[], **told)
     write_run(tmp_path, report)
+    write_json(tmp_path / "import.json", {"warnings": warnings[:1]})
+    write_json(tmp_path / "prepared.json", {"warnings": warnings[1:2]})
+    exmx = json.loads((tmp_path / "exmx.json").read_text())
+    write_json(tmp_path / "exmx.json", exmx | {"warnings": warnings[2:]})
     run_script(
         tmp_path,
         options,
@@ -539,6 +545,7 @@ def test_script_makes_the_same_page_from_files(root, tmp_path):
         annealing="annealing.json",
         merge="merge.json",
         poses="poses.npz",
+        imported="import.json",
     )
     tree = dataclasses.replace(
         report.tree,
@@ -549,6 +556,7 @@ def test_script_makes_the_same_page_from_files(root, tmp_path):
     expected = dataclasses.replace(report, tree=tree, checksum=checksum)
     html = (tmp_path / "report/index.html").read_text(encoding="utf-8")
     assert html == page(expected)
+    assert all(f"<li>{warning}</li>" in html for warning in warnings)
 
 
 def test_merged_classes_are_those_of_the_page(tmp_path):

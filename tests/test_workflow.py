@@ -880,7 +880,7 @@ def test_images_are_inputs(place, particles):
         assert "isac_import" in place.planned(*target, **moved)
     (elsewhere / "particles.mrcs").unlink()
     text = place.run(**moved)
-    assert "the stack particles.mrcs is not there" in text
+    assert "particles.mrcs is not there" in text
     assert "Nothing to be done" in text
 
 
@@ -972,12 +972,15 @@ def test_options_that_snakemake_forgot_are_compared(place):
     assert "error: --batch cannot be used" in done.text
 
 
-def test_an_interrupt_is_told_as_one(place):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_an_interrupt_is_told_as_one(place, number):
+    """By Ctrl-C or by closing the terminal, and no process outlives the call."""
     log = place.folder / "interrupted.log"
-    begun = place.results("interrupted") / "logs/isac_prealign.log"
+    work = f"interrupted_{number.name}"
+    begun = place.results(work) / "logs/isac_prealign.log"
     with log.open("w") as file:
         process = subprocess.Popen(
-            place.command(work="interrupted"),
+            place.command(work=work),
             cwd=place.folder,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -986,8 +989,12 @@ def test_an_interrupt_is_told_as_one(place):
         while not begun.exists():
             assert process.poll() is None
             time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, number)
         assert process.wait(timeout=60) == 1
+    with pytest.raises(ProcessLookupError):  # the group is empty
+        for _ in range(50):
+            os.killpg(process.pid, 0)
+            time.sleep(0.1)
     text = log.read_text()
     assert "tiny: interrupted; the same command goes on" in text
     for word in ("Error in rule", "Traceback", "WorkflowError", "failed"):

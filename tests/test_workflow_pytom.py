@@ -124,6 +124,7 @@ def test_all_files_of_the_manual_are_there(place):
         "annealed": [
             *("annealing.json", "annealing/currentBestParticleList.xml"),
             *("annealing/0/swapList.xml", "annealing/1/currentBestParticleList.xml"),
+            *("annealing/1/class0/clusterCenter1-0.em",),
         ],
         "components": [
             *("correlation_matrix.csv", "correlation_matrix.h5", "eigen.json"),

@@ -153,7 +153,11 @@ def check_files():
 
 
 def tell_interrupts():
-    """Have Ctrl-C told in a sentence, not as a failure of the jobs that it ends."""
+    """Have Ctrl-C told in a sentence, not as a failure of the jobs that it ends.
+
+    A terminal that is closed is one, too, or the jobs would outlive the call; not where
+    nohup has it passed over.
+    """
     before = signal.getsignal(signal.SIGINT)
 
     def interrupted(number, frame):
@@ -163,6 +167,8 @@ def tell_interrupts():
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, interrupted)
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+            signal.signal(signal.SIGHUP, interrupted)
         logger.addFilter(lambda told: not INTERRUPTS or told.levelno < logging.ERROR)
 
 

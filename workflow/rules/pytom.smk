@@ -102,7 +102,7 @@ def annealing_before(wildcards):
     rounds = annealing_rounds(wildcards)
     number = int(wildcards.step)
     if number >= len(rounds):
-        raise WorkflowError(f"{wildcards.run}: there are {len(rounds)} rounds only.")
+        sys.exit(f"error: {wildcards.run}: there are {len(rounds)} rounds only.")
     return rounds[number - 1 : number] if number else []
 
 
@@ -434,7 +434,7 @@ rule mco_ac_round:
 rule mco_ac:
     input:
         imported=IMPORT_3D,
-        poses="results/{run}/prepared/poses.npz",
+        prepared=PREPARED,
         rounds=annealing_rounds,
     output:
         labels="results/{run}/mco_ac/labels.npy",

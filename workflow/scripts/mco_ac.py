@@ -5,7 +5,8 @@ from typing import Any
 from cryokin.files import atomic_folder
 from cryokin.parallel import Team
 from cryokin.pytom.chains import annealing_report, load_chains, write_annealing
-from cryokin.pytom.files import load_placed, save_outcome
+from cryokin.pytom.files import load_import, save_outcome
+from cryokin.pytom.prepare import load_prepared
 from cryokin.pytom.schedule import schedule
 from cryokin.script import Folder, run
 
@@ -13,7 +14,7 @@ from cryokin.script import Folder, run
 def mco_ac(
     *,
     imported: Folder,
-    poses: Path,
+    prepared: Folder,
     rounds: list[Path],
     options: Mapping[str, Any],
     labels: Path,
@@ -23,11 +24,14 @@ def mco_ac(
 ) -> None:
     """Take the best result of all chains and rounds of annealing."""
     chains = [load_chains(path) for path in rounds]
-    particles = load_placed(imported, poses)
+    made = load_prepared(prepared)
+    particles = load_import(imported).placed(made.rotations, made.shifts)
     temperatures = schedule(options["temperature"], options["temperature_step"])
     nclass = options["nclass"]
     with atomic_folder(annealing) as folder:
-        found = write_annealing(folder, particles, chains, nclass, temperatures)
+        found = write_annealing(
+            folder, particles, made.rows, chains, nclass, temperatures
+        )
     told = annealing_report(chains)
     save_outcome(Team(), (labels, scores, report), *found, told, nclass)
 

@@ -1,13 +1,12 @@
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cryokin.files import read_json, write_json
+from cryokin.files import portable, read_json, write_json
 from cryokin.io.subtomograms import load, read_subtomograms
 from cryokin.provenance import sha256
-from cryokin.pytom.checks import check_number, inverted, look
+from cryokin.pytom.checks import check_number, look, mask_warnings
 from cryokin.pytom.mask import make_mask
 from cryokin.script import Folder, run
 
@@ -40,11 +39,7 @@ def pytom_import(
     found = look(table, options["compat"] == "pytom" and options["method"] != "cpca")
     n = len(table) - len(found.excluded)
     check_number(particles, n, found, nclass)
-    if inverted(mask):
-        found.warnings.append(
-            f"{options['mask']}: the mask covers the faces of the box and leaves its"
-            " middle out, as if inside and outside were exchanged; see that it is not."
-        )
+    found.warnings += mask_warnings(options["mask"], mask, table.pixel_size)
     table.write(folder / "particles")
     write_json(
         folder / "import.json",
@@ -53,7 +48,7 @@ def pytom_import(
             "box": table.box,
             "pixel_size": table.pixel_size,
             "weight_scale": table.weight_scale,
-            "source": os.path.abspath(particles),
+            "source": portable(particles),
             "sha256": sha256(particles),
             **asdict(found),
         },

@@ -294,11 +294,14 @@ def read_job(path: str | os.PathLike[str]) -> dict[str, Any]:
     def count(element: ET.Element, name: str, default: float | None = None) -> int:
         return int(_number(path, element, name, default, COUNT))
 
+    def truth(element: ET.Element, name: str, default: str = "") -> bool:
+        return _truth(path, element, name, default)
+
     options: dict[str, Any] = {
         "method": "mco_exmx" if root.tag == "MCOEXMXJob" else "mco_ac",
         "particles": _job_particles(path, description),
         "mask": mask.get("Filename", ""),
-        "mask_is_sphere": _truth(mask.get("isSphere", "True")),
+        "mask_is_sphere": truth(mask, "isSphere", "True"),
         "nclass": count(root, "NumberClasses"),
         "iterations": count(root, "NumberIterations"),
         "end_threshold": _number(path, root, "EndThreshold"),
@@ -313,8 +316,8 @@ def read_job(path: str | os.PathLike[str]) -> dict[str, Any]:
         "symmetry_z2": number(symmetry, "Z2", number(symmetry, "Psi", 0.0)),
         "symmetry_x": number(symmetry, "X", number(symmetry, "Theta", 0.0)),
         "pixel_size": number(sample, "PixelSize", 0.0),
-        "adaptive_resolution": _truth(description.get("AdaptiveResolution", "False")),
-        "frm_alignment": _truth(root.get("FRMAlignment", "False")),
+        "adaptive_resolution": truth(description, "AdaptiveResolution"),
+        "frm_alignment": truth(root, "FRMAlignment"),
         "unknown": [
             e.tag
             for e in description.iterfind("Preprocessing/*")
@@ -334,7 +337,7 @@ def read_job(path: str | os.PathLike[str]) -> dict[str, Any]:
                 _number(path, root, "LocalSearchIncrement", 1, LOCAL_SEARCH)
             ),
             "criterion": criterion.get("Name", "MetropolisCriterion"),
-            "allow_class_collapse": _truth(criterion.get("AllowClassCollapse", "")),
+            "allow_class_collapse": truth(criterion, "AllowClassCollapse"),
         }
     return options
 
@@ -390,8 +393,15 @@ def _number(
     return quantities.number(path, where, text or "", quantity)
 
 
-def _truth(text: str) -> bool:
-    return text.strip().lower() in ("true", "1")
+def _truth(
+    path: str | os.PathLike[str],
+    element: ET.Element,
+    name: str,
+    default: str = "",
+    of: str = "",
+) -> bool:
+    where = f"{name} of {element.tag}{of}"
+    return quantities.flag(path, where, element.get(name, default))
 
 
 def _triple(
@@ -482,7 +492,7 @@ def _wedge(path: str | os.PathLike[str], particle: ET.Element, of: str) -> Wedge
     if found.tag == "GeneralWedge":
         return GeneralWedge(found.get("Filename", ""))
     resolution = _number(path, found, "CtfMaxResolution", 0.0, None, of)
-    premultiplied = _truth(found.get("CtfPremultiplied", ""))
+    premultiplied = _truth(path, found, "CtfPremultiplied", of=of)
     return Wedge3dCTF(found.get("Filename", ""), resolution, premultiplied)
 
 

@@ -13,7 +13,7 @@ def check_radius(particles: str | os.PathLike[str], radius: int, box: int) -> No
     if not 1 <= radius <= largest:
         raise InputError(
             f"{particles}: radius = {radius} pixel does not fit the box of {box} pixel"
-            f" (allowed: 1 to {largest}); change radius in the configuration or"
+            f" (allowed: 1 to {largest}); change radius in the config or"
             " extract the particles in a larger box."
         )
 
@@ -27,5 +27,5 @@ def check_number(
         raise InputError(
             f"{particles}: {n - excluded} usable particles{without} are too few for"
             f" img_per_grp = {img_per_grp} (at least {4 * img_per_grp}, four classes);"
-            " lower img_per_grp in the configuration or give more particles."
+            " lower img_per_grp in the config or give more particles."
         )

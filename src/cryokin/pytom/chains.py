@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from cryokin.files import atomic
 from cryokin.io.pytom_xml import (
-    write_alignment_list,
     write_particle_list,
     write_swap_list,
 )
@@ -20,10 +19,14 @@ from cryokin.io.subtomograms import Subtomograms
 from cryokin.parallel import Team
 from cryokin.pytom.annealing import Criterion, anneal_round
 from cryokin.pytom.compat_runs import compat_search, compat_setting
-from cryokin.pytom.courses import make_model
+from cryokin.pytom.courses import (
+    cluster_centre,
+    make_model,
+    write_alignment_lists,
+    write_averages,
+)
 from cryokin.pytom.labels import (
     counts,
-    listable,
     own_scores,
     rank_by_size,
     renumbered,
@@ -31,6 +34,7 @@ from cryokin.pytom.labels import (
 from cryokin.pytom.mco import Classification, adjusted_rand_index, exmx
 from cryokin.pytom.prepare import Prepared
 from cryokin.pytom.schedule import schedule
+from cryokin.volume.bands import Rows
 
 Search = Callable[[NDArray[np.intp]], Classification]
 
@@ -246,15 +250,17 @@ def annealing_report(
 def write_annealing(
     folder: Path,
     particles: Subtomograms,
+    rows: Rows,
     rounds: Sequence[Sequence[Chain]],
     nclass: int,
     temperatures: Sequence[float],
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Write the rounds of the best chain under PyTom's names.
 
-    Per round ``classifiedParticles.xml`` (after EXMX), ``swapList.xml`` (moves to a
-    worse class) and ``currentBestParticleList.xml``, of the last one also the scores
-    against all classes; classes are numbered by their final size.
+    Per round ``classifiedParticles.xml`` (after EXMX) and the averages of its classes,
+    ``swapList.xml`` (moves to a worse class) and ``currentBestParticleList.xml``, of
+    the last one also the scores against all classes; classes are numbered by their
+    final size.
 
     Returns
     -------
@@ -279,6 +285,7 @@ def write_annealing(
         scores = chain.scores
         after = particles.classified(number[old], own_scores(scores, old)).particles
         write_particle_list(place / "classifiedParticles.xml", after)
+        write_averages(place, r, rows, number[old])
         write_swap_list(
             place / "swapList.xml",
             [
@@ -287,7 +294,7 @@ def write_annealing(
                     "old_score": float(chain.scores[i, old[i]]),
                     "new_score": float(chain.scores[i, new[i]]),
                     "random": float(chain.random[i]),
-                    "reference": f"class{number[new[i]]}",
+                    "reference": cluster_centre(r, number[new[i]]),
                     "temperature": chain.temperature,
                     "step": float(steps[min(r, len(steps) - 1)]),
                 }
@@ -296,13 +303,9 @@ def write_annealing(
         )
         best_now = particles.classified(number[chain.best_labels], chain.best_scores)
         write_particle_list(place / "currentBestParticleList.xml", best_now.particles)
-    for c in np.unique(old).tolist():
-        write_alignment_list(
-            place / f"AlignmentList{number[c]}.xml",
-            after,
-            listable(scores[:, c]).tolist(),
-            f"class{number[c]}",
-        )
+        last = r
+    by_number = scores[:, np.argsort(number)]
+    write_alignment_lists(place, last, after, by_number, np.unique(number[old]))
     classes: NDArray[np.intp] = number[final]
     own = rounds[-1][best].best_scores
     write_particle_list(

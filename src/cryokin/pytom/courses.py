@@ -14,7 +14,11 @@ from numpy.typing import NDArray
 from cryokin.errors import InputError
 from cryokin.files import atomic
 from cryokin.io.em import write_em
-from cryokin.io.pytom_xml import write_alignment_list, write_particle_list
+from cryokin.io.pytom_xml import (
+    Particle,
+    write_alignment_list,
+    write_particle_list,
+)
 from cryokin.io.subtomograms import Subtomograms
 from cryokin.pytom.labels import (
     counts,
@@ -237,8 +241,20 @@ def write_iteration(
     mask), and the list with the classes and the scores at its end; of the last one
     also the scores against all averages.
     """
-    for c in np.unique(before[before >= 0]).tolist():
-        members = np.flatnonzero(before == c)
+    write_averages(folder, number, rows, before)
+    if is_last:
+        compared = particles.classified(before).particles
+        write_alignment_lists(folder, number, compared, scores, np.unique(before))
+    listed = particles.classified(after, own_scores(scores, after)).particles
+    write_particle_list(folder / "classifiedParticles.xml", listed)
+
+
+def write_averages(
+    folder: Path, number: int, rows: Rows, labels: NDArray[np.intp]
+) -> None:
+    """Write averages of rows, ``class<c>/clusterCenter<number>-<c>.em``."""
+    for c in np.unique(labels[labels >= 0]).tolist():
+        members = np.flatnonzero(labels == c)
         x, w = rows.x[members], rows.w[members]
         signal = (w * x).sum(axis=0, dtype=np.complex128)
         weight = np.square(w).sum(axis=0, dtype=np.float64)
@@ -247,12 +263,25 @@ def write_iteration(
             folder / f"class{c}" / f"clusterCenter{number}-{c}.em",
             volume_of(average, rows.band).astype(np.float32),
         )
-        if is_last:
-            write_alignment_list(
-                folder / f"AlignmentList{c}.xml",
-                particles.classified(before).particles,
-                listable(scores[:, c]).tolist(),
-                f"{number}/class{c}/clusterCenter{number}-{c}.em",
-            )
-    listed = particles.classified(after, own_scores(scores, after)).particles
-    write_particle_list(folder / "classifiedParticles.xml", listed)
+
+
+def write_alignment_lists(
+    folder: Path,
+    number: int,
+    particles: Sequence[Particle],
+    scores: NDArray[np.float64],
+    classes: NDArray[np.intp],
+) -> None:
+    """Write ``AlignmentList<c>.xml``, the scores of all particles against class c."""
+    for c in classes[classes >= 0].tolist():
+        write_alignment_list(
+            folder / f"AlignmentList{c}.xml",
+            particles,
+            listable(scores[:, c]).tolist(),
+            cluster_centre(number, c),
+        )
+
+
+def cluster_centre(number: int, c: int) -> str:
+    """Return the name of a class average of an iteration."""
+    return f"{number}/class{c}/clusterCenter{number}-{c}.em"

@@ -33,7 +33,11 @@ def load_import(folder: str | os.PathLike[str]) -> Subtomograms:
     for first, *others in copies:
         for i in others:
             data[i] = first
-    found = replace(found, copies=tuple(data) if copies else ())
+    found = replace(
+        found,
+        copies=tuple(data) if copies else (),
+        imported=os.path.getmtime(Path(folder) / "import.json"),
+    )
     return found.without([entry["id"] for entry in info.get("excluded", [])])
 
 

@@ -76,6 +76,8 @@ class Report:
         As `cryokin.provenance.provenance` gives it; may be empty.
     schema : mapping
         Option to its entry in the configuration schema; an option may be missing.
+    warnings : sequence of str
+        What the jobs found odd, in sentences.
     checksum : str
         SHA-256 of the table of classes, which a selection of classes names.
     unfinished : str
@@ -94,6 +96,7 @@ class Report:
     usage: Sequence[RuleUsage] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
     schema: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
     checksum: str = ""
     unfinished: str = ""
 

@@ -43,9 +43,10 @@ class PytomFiles:
         ``merged/classes.json``, with ``classes.csv`` beside it: the classes after
         merging, which are then those of the report.
     poses : Path or None
-        ``prepared/poses.npz``, from which tilt directions follow.
+        ``prepared/poses.npz``, from which tilt directions follow; ``prepared.json``
+        beside it tells what was odd.
     imported : Path or None
-        ``import/import.json``: ``source``, ``sha256``, ``pixel_size``.
+        ``import/import.json``: ``source``, ``sha256``, ``pixel_size``, ``warnings``.
     results : Path or None
         ``results/<run>``, with ``benchmarks`` and ``logs`` of the jobs.
     """
@@ -116,6 +117,8 @@ def read_report(
             replace(c, parts=_parts(tree, c.title)) for c in _classes(files, labels)
         ]
     poses = dict(np.load(files.poses)) if files.poses else {}
+    beside = files.poses and files.poses.with_name("prepared.json")
+    prepared = _content(beside if beside and beside.is_file() else None)
     boxes = [len(c.average) for c in classes if c.average is not None]
     return PytomReport(
         run=run,
@@ -147,6 +150,11 @@ def read_report(
         checksum=sha256(files.classes) if files.classes else "",
         usage=read_usage(files.results, run, options, imported),
         provenance=provenance_of_run(options, imported),
+        warnings=[
+            warning
+            for found in (imported, prepared, exmx, annealing)
+            for warning in found.get("warnings", ())
+        ],
         schema=schema or {},
     )
 
