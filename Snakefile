@@ -1,14 +1,21 @@
+import signal
 import sys
+import threading
 from pathlib import Path
 
 from snakemake.utils import min_version
 
-from cryokin.config import check_config_files, draw_seeds, load_runs
-from cryokin.errors import InputError
-from cryokin.progress import Progress
-
 min_version("9.27")
 
+# The library stands beside the workflow and need not be installed. Here only modules of it
+# are imported that Snakemake's own environment is enough for; jobs have theirs (envs/).
+HOME = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
+sys.path.insert(0, str(HOME / "src"))
+
+from cryokin.config import check_config_files, draw_seeds, load_runs, reference
+from cryokin.errors import InputError
+from cryokin.progress import Progress
+from cryokin.pytom.told import wedge_sentences
 
 # The runs of a --configfile take the place of the example's, they are not added to them.
 if not workflow.overwrite_configfiles:
@@ -22,68 +29,68 @@ try:
         config,
         source=", ".join(map(str, workflow.configfiles)),
     )
-    draw_seeds(RUNS)
+    DRAWN = draw_seeds(RUNS)
 except InputError as error:
     sys.exit(f"error: {error}")
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
+include: "workflow/rules/inputs.smk"
 include: "workflow/rules/estimate.smk"
 include: "workflow/rules/selftest.smk"
 include: "workflow/rules/simulate.smk"
-include: "workflow/rules/prepare.smk"
+include: "workflow/rules/isac_prepare.smk"
 include: "workflow/rules/isac.smk"
-include: "workflow/rules/report.smk"
+include: "workflow/rules/isac_report.smk"
+include: "workflow/rules/isac_select.smk"
+include: "workflow/rules/isac_full_size.smk"
+include: "workflow/rules/isac_rct.smk"
 include: "workflow/rules/pytom.smk"
 include: "workflow/rules/pytom_report.smk"
-include: "workflow/rules/select.smk"
-include: "workflow/rules/full_size.smk"
-include: "workflow/rules/rct.smk"
 
 
-check_files()
-# Also where nothing is to be done, and no job starts: a result that was cut off, or made
-# with other options that Snakemake has forgotten, would be taken for up to date.
-if workflow.is_main_process:
-    check_call()
-    check_results()
-    check_options()
-    tell_interrupts()
+checked(plan.check, RUNS, DEMO_PARTICLES + DEMO_SUBTOMOGRAMS)
 # Says where the runs are while they go on.
 PROGRESS = Progress(RUNS, ranks_of_rules)
 
 
+# A terminal that is closed ends a call as Ctrl-C does, or its jobs would outlive it; not
+# where nohup has that passed over.
+first = threading.current_thread() is threading.main_thread()
+if first and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+    signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGINT))
+
+
 onstart:
-    hold_folder()
-    check_disk()
-    check_clocks()
     PROGRESS.start(logger)
 
 
 onsuccess:
     PROGRESS.stop()
-    # Only now: it needs NumPy, and Snakemake itself should start without.
-    from cryokin.pytom.beam import wedge_sentences
-
     for run in RUNS_3D:
         for sentence in wedge_sentences(Path("results", run)):
             print(f"{run}: {sentence}", file=sys.stderr)
 
 
 onerror:
-    PROGRESS.stop(failed=True, interrupted=bool(INTERRUPTS))
-    check_disk()
+    # Snakemake 9 gives the names of its logs as a list.
+    told = "".join(Path(name).read_text(errors="replace") for name in log)
+    interrupted = "Terminating processes on user request" in told
+    PROGRESS.stop(failed=True, interrupted=interrupted)
+    print(plan.told_of_disk("results"), end="", file=sys.stderr)
 
 
 rule all:
     default_target: True
     input:
         expand("results/{run}/estimate.json", run=RUNS),
-        lost_parts,
         results_2d,
         expand("results/{run}/report/index.html", run=RUNS),
         results_3d,
-        selected_particles,
+        lambda _: plan.selected_particles(RUNS),
 
 
 rule candidates:

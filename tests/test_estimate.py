@@ -75,7 +75,7 @@ def test_more_particles_take_more_of_everything(method):
 @pytest.mark.parametrize(
     ("run", "rule"),
     [
-        ("isac", "isac_candidates_round"),
+        ("isac", "isac_clusters"),
         ("cpca", "ccc_matrix"),
         ("exact", "ccc_matrix"),
     ],
@@ -96,11 +96,11 @@ def test_comparisons_grow_with_the_square_of_the_particles(run, rule):
 # CPU seconds of jobs that were measured, with what was told of the particles.
 MEASURED = [
     ("isac_prealign", 600, {}, 2.5),
-    ("isac_candidates_round", 600, {}, 12.5),
+    ("isac_clusters", 600, {}, 12.5),
     ("isac_reproducible", 600, {(1, 1): Told(5, True)}, 15.6),
     ("isac_prealign", 10_000, {}, 9.8),
     ("isac_shrink", 10_000, {}, 4.5),
-    ("isac_candidates_round", 10_000, {}, 199),
+    ("isac_clusters", 10_000, {}, 199),
     ("isac_reproducible", 10_000, {(1, 1): Told(300, True)}, 244),
 ]
 

@@ -124,7 +124,9 @@ def test_what_was_not_asked_for_is_named():
     call = Call()
     call.prepare()
     call.round(1, 1, 400)
-    assert call.stop() == "it: done as far as asked, next: generation 1, round 2"
+    assert (
+        call.stop() == "it: done as far as asked, next: generation 1, round 2, clusters"
+    )
 
 
 def test_files_of_an_earlier_run_do_not_count():
@@ -275,5 +277,7 @@ def test_every_rule_of_a_run_has_a_record_that_knows_if_it_runs_on_ranks():
         for rule in rules
         if re.search(r"^    log:\n        \"results/\{run\}/", rule, re.M)
     }
-    del parallel["estimate_run"]  # which tells what it estimates
+    # What takes a moment, before there is a plan.
+    for rule in ("estimate_run", "rand_seed", "list_images"):
+        del parallel[rule]
     assert parallel == {rule: step.parallel for rule, step in STEPS.items()}

@@ -231,6 +231,7 @@ def test_the_same_command_goes_on_after_a_kill(place):
     for log in moments:
         kill_after(command, place.folder, lambda log=log: log.exists(), 0.3)
         assert not (results / "classes.csv").exists()
+        place.run("--unlock", config="killed.yaml", work="killed")
     place.run(config="killed.yaml", work="killed")
     assert_same_bytes(place, "killed", [run])
 

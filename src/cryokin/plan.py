@@ -111,7 +111,7 @@ def _of_images(
     for generation in range(1, options["n_generations"] + 1):
         left = pool
         for number in range(1, options["max_round"] + 1):
-            yield _candidates(options, left, f"{generation:04d}_{number:04d}")
+            yield from _round(options, left, f"{generation:04d}_{number:04d}")
             left = int(left * case.left)
             assumed = Told(left, not n_classes(left, size))
             left, last = known.get((generation, number), assumed)
@@ -164,13 +164,14 @@ def _preparation(
     yield _job("isac_shrink", each=each, disk=size, shared=size / 4, product=products)
 
 
-def _candidates(options: Mapping[str, Any], n: int, name: str) -> Job:
-    """Return one round of candidates among n particles."""
-    classes = n_classes(n, options["img_per_grp"])
-    passes = options["match_first"] * options["main_iter"]
+def _round(options: Mapping[str, Any], n: int, name: str) -> Iterator[Job]:
+    """Yield the jobs of one round of candidates among n particles."""
+    classes, passes = n_classes(n, options["img_per_grp"]), options["main_iter"]
     first = sac(options, n, classes, options["init_iter"], False)
     then = sac(options, n, classes, passes, True)
-    return _of_sac("isac_candidates_round", name, options, n, [first, then])
+    yield _of_sac("isac_clusters", name, options, n, [first, then])
+    again = sac(options, n, classes, (options["match_first"] - 1) * passes, True)
+    yield _of_sac("isac_candidates_round", name, options, n, [again])
 
 
 def _reproducible(

@@ -15,12 +15,17 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from cryokin.errors import exit_on_input_error
 from cryokin.options import Options
 from cryokin.parallel import Team, world
+from cryokin.usage import log_usage
 
 #: A folder that a rule hands over by the names of files in it.
 Folder = Annotated[Path, "folder"]
 
 
-def run(function: Callable[..., None], words: Sequence[str] | None = None) -> None:
+def run(
+    function: Callable[..., None],
+    words: Sequence[str] | None = None,
+    tell_usage: bool = True,
+) -> None:
     """Call a function with what the command line says; end as `exit_on_input_error`.
 
     Each of its parameters, all of the keyword-only kind, is an option of that name, to
@@ -35,6 +40,8 @@ def run(function: Callable[..., None], words: Sequence[str] | None = None) -> No
         The first line of its docstring describes it.
     words : sequence of str, optional
         Default: the command line.
+    tell_usage : bool, optional
+        Whether to say at the end what it took, as jobs of the workflow do.
     """
     doc = inspect.getdoc(function) or ""
     parser = argparse.ArgumentParser(
@@ -47,7 +54,13 @@ def run(function: Callable[..., None], words: Sequence[str] | None = None) -> No
             how["default"] = one.default
         parser.add_argument(f"--{flag}", **how | _kind(one.annotation))
     values = vars(parser.parse_args(words))
-    exit_on_input_error(lambda: function(**_arguments(function, values)))
+
+    def called() -> None:
+        function(**_arguments(function, values))
+        if tell_usage:
+            log_usage()
+
+    exit_on_input_error(called)
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:

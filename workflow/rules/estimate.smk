@@ -1,17 +1,3 @@
-localrules:
-    estimate_run,
-    estimate,
-
-
-def runs_that_can_be_counted():
-    """The runs whose particles are known now, not only when another run is done."""
-    return [
-        run
-        for run, options in RUNS.items()
-        if not reference(options["particles"]) or os.path.exists(particles_of(run))
-    ]
-
-
 def ranks_of_rules():
     """The MPI ranks of the rules that have some, as the profile sets them."""
     found = {
@@ -30,6 +16,7 @@ rule estimate_run:
         estimated="results/{run}/estimate.json",
     log:
         "results/{run}/logs/estimate_run.log",
+    localrule: True
     conda:
         "../../envs/core.yaml"
     resources:
@@ -38,7 +25,6 @@ rule estimate_run:
     params:
         files=files,
         options=lambda wildcards: json.dumps(RUNS[wildcards.run]),
-        images=lambda wildcards: state_of_images(wildcards.run),
     message:
         "{wildcards.run}: estimating jobs, time, memory and disk"
     shell:
@@ -47,7 +33,8 @@ rule estimate_run:
 
 rule estimate:
     input:
-        estimates=expand("results/{run}/estimate.json", run=runs_that_can_be_counted()),
+        estimates=expand("results/{run}/estimate.json", run=plan.countable(RUNS)),
+    localrule: True
     conda:
         "../../envs/core.yaml"
     params:
@@ -56,4 +43,5 @@ rule estimate:
     message:
         "What the runs are estimated to take:"
     shell:
-        f"{SCRIPT}/estimate.py {{params.files}} --ranks {{params.ranks:q}}"
+        'python "$CRYOKIN"/workflow/scripts/estimate.py {params.files}'
+        " --ranks {params.ranks:q}"

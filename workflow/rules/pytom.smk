@@ -1,10 +1,3 @@
-localrules:
-    pytom_import,
-    ccc_csv,
-    kmeans,
-    mco_ac,
-
-
 IMPORT_3D = multiext(
     "results/{run}/import/", "particles.xml", "particles.star", "import.json"
 )
@@ -33,35 +26,10 @@ COMPAT_OPTIONS = ("mask", "lowpass", "highpass", "binning", "compat", "symmetry"
 AVERAGE_OPTIONS = ("mask", "compat", "average", "symmetry")
 
 
-def mask_file(wildcards):
-    """The mask, where it is a file."""
-    mask = RUNS[wildcards.run]["mask"]
-    return [mask] if isinstance(mask, str) else []
-
-
 def import_of_other(wildcards):
     """What is known of another run's particles, if they are what is classified."""
     other, _ = reference(RUNS[wildcards.run]["particles"]) or (None, None)
     return f"results/{other}/import/import.json" if other else ""
-
-
-def focus_mask_file(wildcards):
-    """The mask around the region of interest, where it is a file."""
-    mask = RUNS[wildcards.run]["focus_mask"]
-    return [mask] if isinstance(mask, str) else []
-
-
-def given_matrix(wildcards):
-    """The correlation matrix, where the run has one already."""
-    given = RUNS[wildcards.run].get("ccc")
-    return [given] if given else []
-
-
-def existing_options(*keys):
-    """As `options`, of the keys that the method of the run has."""
-    return lambda wildcards: json.dumps(
-        {key: RUNS[wildcards.run][key] for key in keys if key in RUNS[wildcards.run]}
-    )
 
 
 def rows_memory(wildcards, input, threads, attempt):
@@ -73,63 +41,10 @@ def rows_memory(wildcards, input, threads, attempt):
     return int((1 + attempt) / 2 * (threads * 800 + rows))
 
 
-def cpca_start(wildcards):
-    """The classes of CPCA, where the run starts from them."""
-    chosen = RUNS[wildcards.run]
-    wanted = chosen["start_from"] == "cpca" and chosen["compat"] == "none"
-    return [f"results/{wildcards.run}/cpca/labels.npy"] * wanted
-
-
-def exmx_starts(wildcards):
-    """The jobs that run the starts of EXMX; PyTom's own way has one start."""
-    chosen = RUNS[wildcards.run]
-    if chosen["compat"] == "pytom":
-        return []
-    jobs = math.ceil(number_of_starts(chosen) / chosen["starts_per_job"])
-    folder = f"results/{wildcards.run}/mco_exmx"
-    return [f"{folder}/starts_{number:04d}.npz" for number in range(jobs)]
-
-
-def annealing_rounds(wildcards):
-    """The states of all rounds of annealing."""
-    chosen = RUNS[wildcards.run]
-    rounds = len(schedule(chosen["temperature"], chosen["temperature_step"]))
-    return [f"results/{wildcards.run}/mco_ac/round_{r:04d}.npz" for r in range(rounds)]
-
-
 def annealing_before(wildcards):
     """The state of the round before, of all but the first."""
-    rounds = annealing_rounds(wildcards)
-    number = int(wildcards.step)
-    if number >= len(rounds):
-        sys.exit(f"error: {wildcards.run}: there are {len(rounds)} rounds only.")
-    return rounds[number - 1 : number] if number else []
-
-
-def labels_of_method(wildcards):
-    """The classes that the method of a run finds."""
-    method = RUNS[wildcards.run]["method"]
-    return f"results/{wildcards.run}/{method}/labels.npy"
-
-
-def final_labels(wildcards):
-    """The classes of a run: of its method, or what its independent runs agree on."""
-    if RUNS[wildcards.run]["reproducible"]:
-        return f"results/{wildcards.run}/reproducible/labels.npy"
-    return labels_of_method(wildcards)
-
-
-def labels_to_select(wildcards):
-    """The classes among which the user selects: merged ones where there are."""
-    if RUNS[wildcards.run]["merge"]:
-        return f"results/{wildcards.run}/merged/labels.npy"
-    return final_labels(wildcards)
-
-
-def classes_to_select(wildcards):
-    """What is known of these classes."""
-    folder = "merged/" if RUNS[wildcards.run]["merge"] else ""
-    return f"results/{wildcards.run}/{folder}classes.json"
+    run = wildcards.run
+    return checked(plan.annealing_before, run, RUNS[run], int(wildcards.step))
 
 
 def results_3d(wildcards):
@@ -154,7 +69,8 @@ def results_3d(wildcards):
 
 rule pytom_import:
     input:
-        mask_file,
+        file_option("mask"),
+        images_behind,
         particles=table_or_stack,
     output:
         folder=IMPORT_3D,
@@ -163,12 +79,13 @@ rule pytom_import:
     benchmark:
         "results/{run}/benchmarks/pytom_import.tsv"
     wildcard_constraints:
-        run=only(RUNS_3D),
+        run=only(run for run in RUNS_3D if run not in KEPT),
     retries: 0
+    localrule: True
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=memory(1000, 2),
+        mem_mb=4000,
         runtime=minutes(60),
     params:
         files=files,
@@ -176,18 +93,16 @@ rule pytom_import:
         nclass=lambda wildcards, input: RUNS[wildcards.run]["nclass"],
         options=options("method", "compat", "pixel_size", "wedge", "mask", "binning"),
         other=import_of_other,
-        images=lambda w: state_of_images(w.run),
     message:
         "{wildcards.run}: reading {input.particles}"
     shell:
         command("pytom_import", "params.options", "params.nclass", "params.other")
-        + NOTE_IMAGES
 
 
 rule pytom_prepare:
     input:
-        mask_file,
-        focus_mask_file,
+        file_option("mask"),
+        file_option("focus_mask"),
         imported=IMPORT_3D,
     output:
         prepared=PREPARED,
@@ -207,7 +122,7 @@ rule pytom_prepare:
         runtime=minutes(120, 10000),
     params:
         files=files,
-        options=existing_options(*BAND_OPTIONS, "exact"),
+        options=options(*BAND_OPTIONS, "exact"),
     message:
         "{wildcards.run}: subtomograms in the common frame, on {resources.tasks} ranks"
     shell:
@@ -216,11 +131,11 @@ rule pytom_prepare:
 
 rule ccc_matrix:
     input:
-        mask_file,
-        focus_mask_file,
+        file_option("mask"),
+        file_option("focus_mask"),
         imported=IMPORT_3D,
         prepared=PREPARED,
-        given=given_matrix,
+        given=file_option("ccc"),
     output:
         matrix="results/{run}/correlation_matrix.h5",
     log:
@@ -257,6 +172,7 @@ rule ccc_csv:
         "results/{run}/benchmarks/ccc_csv.tsv"
     wildcard_constraints:
         run=only(RUNS_3D),
+    localrule: True
     conda:
         "../../envs/core.yaml"
     resources:
@@ -272,8 +188,8 @@ rule ccc_csv:
 
 rule eigen_projection:
     input:
-        mask_file,
-        focus_mask_file,
+        file_option("mask"),
+        file_option("focus_mask"),
         matrix="results/{run}/correlation_matrix.h5",
         imported=IMPORT_3D,
         prepared=PREPARED,
@@ -316,6 +232,7 @@ rule kmeans:
         "results/{run}/benchmarks/kmeans.tsv"
     wildcard_constraints:
         run=only(RUNS_3D),
+    localrule: True
     conda:
         "../../envs/core.yaml"
     resources:
@@ -334,7 +251,7 @@ rule mco_exmx_starts:
     input:
         imported=IMPORT_3D,
         prepared=PREPARED,
-        start=cpca_start,
+        start=lambda w: plan.cpca_start(w.run, RUNS[w.run]),
     output:
         courses="results/{run}/mco_exmx/starts_{batch}.npz",
     log:
@@ -363,10 +280,10 @@ rule mco_exmx_starts:
 
 rule mco_exmx:
     input:
-        mask_file,
+        file_option("mask"),
         imported=IMPORT_3D,
         prepared=PREPARED,
-        courses=exmx_starts,
+        courses=lambda w: plan.exmx_starts(w.run, RUNS[w.run]),
     output:
         labels="results/{run}/mco_exmx/labels.npy",
         scores="results/{run}/mco_exmx/scores.npy",
@@ -400,10 +317,10 @@ rule mco_exmx:
 
 rule mco_ac_round:
     input:
-        mask_file,
+        file_option("mask"),
         imported=IMPORT_3D,
         prepared=PREPARED,
-        start=cpca_start,
+        start=lambda w: plan.cpca_start(w.run, RUNS[w.run]),
         before=annealing_before,
     output:
         state="results/{run}/mco_ac/round_{step}.npz",
@@ -435,7 +352,7 @@ rule mco_ac:
     input:
         imported=IMPORT_3D,
         prepared=PREPARED,
-        rounds=annealing_rounds,
+        rounds=lambda w: plan.annealing_rounds(w.run, RUNS[w.run]),
     output:
         labels="results/{run}/mco_ac/labels.npy",
         scores="results/{run}/mco_ac/scores.npy",
@@ -447,6 +364,7 @@ rule mco_ac:
         "results/{run}/benchmarks/mco_ac.tsv"
     wildcard_constraints:
         run=only(runs_of("mco_ac")),
+    localrule: True
     conda:
         "../../envs/core.yaml"
     resources:
@@ -493,11 +411,11 @@ rule pytom_reproducible:
 
 rule hierarchical_merge:
     input:
-        mask_file,
+        file_option("mask"),
         "results/{run}/class_averages",
         imported=IMPORT_3D,
         prepared=PREPARED,
-        labels=final_labels,
+        labels=lambda w: plan.labels(w.run, RUNS[w.run]),
         classes="results/{run}/classes.json",
     output:
         expand("results/{{run}}/merged/{name}", name=RESULTS_3D),
@@ -537,12 +455,12 @@ rule hierarchical_merge:
 
 rule select_classes:
     input:
-        mask_file,
+        file_option("mask"),
         selection=selection_needed,
         imported=IMPORT_3D,
         poses="results/{run}/prepared/poses.npz",
-        labels=labels_to_select,
-        classes=classes_to_select,
+        labels=lambda w: plan.labels(w.run, RUNS[w.run], merged=True),
+        classes=lambda w: plan.classes(w.run, RUNS[w.run]),
     output:
         folder=multiext(
             "results/{run}/selected/",
@@ -563,10 +481,7 @@ rule select_classes:
         runtime=minutes(60),
     params:
         files=files,
-        options=lambda wildcards: json.dumps(
-            {key: RUNS[wildcards.run][key] for key in AVERAGE_OPTIONS}
-            | select_option(wildcards)
-        ),
+        options=options_and_select(*AVERAGE_OPTIONS),
     message:
         "{wildcards.run}: selecting classes"
     shell:
@@ -575,10 +490,10 @@ rule select_classes:
 
 rule pytom_class_averages:
     input:
-        mask_file,
+        file_option("mask"),
         imported=IMPORT_3D,
         poses="results/{run}/prepared/poses.npz",
-        labels=final_labels,
+        labels=lambda w: plan.labels(w.run, RUNS[w.run]),
     output:
         directory("results/{run}/class_averages"),
         folder=expand("results/{{run}}/{name}", name=RESULTS_3D),
@@ -603,3 +518,33 @@ rule pytom_class_averages:
         "{wildcards.run}: averaging the classes on {resources.tasks} ranks"
     shell:
         command("pytom_class_averages", "params.options", mpi=True)
+
+
+rule pytom_subset:
+    input:
+        imported=IMPORT_3D,
+        poses="results/{run}/prepared/poses.npz",
+        labels=lambda w: plan.labels(w.run, RUNS[w.run], merged=True),
+    output:
+        xml="results/{run}/subsets/{which}.xml",
+        star="results/{run}/subsets/{which}.star",
+    log:
+        "results/{run}/logs/pytom_subset/{which}.log",
+    benchmark:
+        "results/{run}/benchmarks/pytom_subset/{which}.tsv"
+    wildcard_constraints:
+        run=only(RUNS_3D),
+        which=r"unaccounted|class_\d+",
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(1000, 4),
+        runtime=minutes(30),
+    params:
+        files=files,
+        class_number=class_number,
+    message:
+        "{wildcards.run}: listing the particles of {wildcards.which}"
+    shell:
+        command("pytom_subset", "params.class_number")

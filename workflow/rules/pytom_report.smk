@@ -1,31 +1,3 @@
-localrules:
-    pytom_report,
-
-
-def pytom_report_input(wildcards):
-    """The files that the report of a run shows, as its method and options make them."""
-    chosen = RUNS[wildcards.run]
-    names = {
-        "labels": "classes.csv",
-        "classes": "classes.json",
-        "imported": "import/import.json",
-        "poses": "prepared/poses.npz",
-    }
-    from_cpca = chosen.get("start_from") == "cpca" and chosen["compat"] == "none"
-    if chosen["method"] == "cpca" or from_cpca:
-        names |= {"eigen": "eigen.json", "coefficients": "coefficients.npy"}
-    # Classes that independent runs agree on come from runs of their own.
-    if chosen["reproducible"]:
-        names["reproducible"] = "reproducible.json"
-    if chosen["method"] == "mco_exmx" and not chosen["reproducible"]:
-        names["exmx"] = "exmx.json"
-    if chosen["method"] == "mco_ac" and not chosen["reproducible"]:
-        names["annealing"] = "annealing.json"
-    if chosen["merge"]:
-        names |= {"merge": "merge.json", "merged": "merged/classes.json"}
-    return {key: f"results/{wildcards.run}/{name}" for key, name in names.items()}
-
-
 def averages_shown(wildcards):
     """The folders of averages; how many there are is known to classes.json alone."""
     folder = f"results/{wildcards.run}"
@@ -36,7 +8,7 @@ def averages_shown(wildcards):
 rule pytom_report:
     input:
         averages_shown,
-        unpack(pytom_report_input),
+        unpack(lambda w: plan.report_files(w.run, RUNS[w.run])),
     output:
         page=report(
             "results/{run}/report/index.html",
@@ -55,6 +27,7 @@ rule pytom_report:
         "results/{run}/logs/pytom_report.log",
     wildcard_constraints:
         run=only(RUNS_3D),
+    localrule: True
     conda:
         "../../envs/report.yaml"
     resources:

@@ -1,10 +1,6 @@
 import time
 
 
-localrules:
-    selftest_mpi,
-
-
 rule selftest_mpi_ranks:
     output:
         found="results/selftest_mpi.json",
@@ -33,6 +29,7 @@ rule selftest_mpi_ranks:
 rule selftest_mpi:
     input:
         rules.selftest_mpi_ranks.output.summary,
+    localrule: True
     conda:
         "../../envs/core.yaml"
     message:

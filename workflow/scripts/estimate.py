@@ -17,4 +17,4 @@ def estimate(*, estimates: list[Path], ranks: Mapping[str, int]) -> None:
 
 
 if __name__ == "__main__":
-    run(estimate)
+    run(estimate, tell_usage=False)

@@ -34,4 +34,4 @@ def interim_report(
 
 
 if __name__ == "__main__":
-    run_script(interim_report)
+    run_script(interim_report, tell_usage=False)

@@ -5,14 +5,9 @@ from typing import Any
 import numpy as np
 
 from cryokin.files import read_json, write_ids, write_json
-from cryokin.isac.candidates import (
-    LEAST_GAIN,
-    candidates_round,
-    clusters,
-    n_classes,
-)
+from cryokin.isac.candidates import LEAST_GAIN, candidates_round, n_classes
 from cryokin.isac.classes import held, save_classes
-from cryokin.isac.clusters import inputs_of, once
+from cryokin.isac.clusters import load_clusters
 from cryokin.isac.options import isac_options
 from cryokin.isac.particles import load_particles
 from cryokin.parallel import Team
@@ -25,6 +20,7 @@ def isac_candidates_round(
     coefficients: Path,
     stack_info: Path,
     ids: Path,
+    clusters: Path,
     generation: int,
     round: int,
     options: Mapping[str, Any],
@@ -36,14 +32,7 @@ def isac_candidates_round(
     chosen = isac_options(options, read_json(stack_info)["box"])
     particles = load_particles(coefficients, ids, options)
     number = (generation, round)
-    files = (coefficients, ids)
-    inputs = team.from_leader(lambda: inputs_of(options, files, *number))
-    runs = once(
-        team,
-        classes.with_name("clusters.npz"),
-        inputs,
-        lambda: clusters(team, particles, *number, chosen),
-    )
+    runs = load_clusters(clusters)
     found = candidates_round(team, particles, runs, *number, chosen)
     if team.leads:
         members = [sum(map(len, one.members)) for one in runs]

@@ -30,6 +30,7 @@ from cryokin.io.star import Block, as_table, read_star, write_star
 from cryokin.yaml_files import load_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
+SNAKEFILE = ROOT / "Snakefile"
 EXIT = "RELION_JOB_EXIT_"
 FILES = ["rlnImageName", "rlnCtfImage"]  # columns with names of files
 POLL = 0.5  # between two looks whether RELION asks to abort [s]
@@ -78,7 +79,7 @@ def found(name: str, folder: Path) -> str:
 def command(folder: Path, config: Path, cores: int) -> list[str]:
     """Return the call of Snakemake; every MPI rule gets all cores of the job."""
     return [
-        *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")),
+        *(sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE)),
         *("--profile", str(ROOT / "profiles/local")),
         *("--cores", str(cores), "--max-threads", str(cores)),
         *("--directory", str(folder), "--configfile", str(config)),

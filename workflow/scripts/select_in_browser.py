@@ -88,4 +88,4 @@ def select_in_browser(
 
 
 if __name__ == "__main__":
-    run_script(select_in_browser)
+    run_script(select_in_browser, tell_usage=False)

@@ -12,7 +12,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from cryokin.pytom import beam
+from cryokin.pytom import told
 from cryokin.report import pytom_figures as figures
 from cryokin.report.figures import mask_circle
 from cryokin.report.images import (
@@ -299,7 +299,7 @@ def page(report: PytomReport) -> str:
             (c, colours[c.number], strip(c.average, report.radius, len(report.classes)))
             for c in report.by_size()
         ],
-        wedge=beam.sentence([c.title for c in ordered if c.only_wedge]),
+        wedge=told.sentence([c.title for c in ordered if c.only_wedge]),
         set_aside=sum(report.set_aside),
         legend=[(c.number, c.title, colours[c.number]) for c in ordered],
         summary=_summary(report),

@@ -1,7 +1,3 @@
-localrules:
-    isac_report,
-
-
 def states_of_rounds(wildcards):
     """What the rounds of candidates left, of every generation."""
     return [
@@ -49,6 +45,7 @@ rule isac_report:
         "results/{run}/logs/isac_report.log",
     wildcard_constraints:
         run=only(RUNS_2D),
+    localrule: True
     conda:
         "../../envs/report.yaml"
     resources:

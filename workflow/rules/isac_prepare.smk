@@ -1,9 +1,12 @@
-localrules:
-    isac_import,
+def flipped_stack(wildcards):
+    """The phase-flipped images, where the run asks for them."""
+    return [f"results/{wildcards.run}/phase_flipped.mrcs"] * RUNS[wildcards.run]["CTF"]
 
 
 rule isac_import:
     input:
+        drawn_seed,
+        images_behind,
         particles=table_or_stack,
     output:
         table="results/{run}/import/particles.star",
@@ -14,23 +17,23 @@ rule isac_import:
     benchmark:
         "results/{run}/benchmarks/isac_import.tsv"
     wildcard_constraints:
-        run=only(RUNS_2D),
+        run=only(run for run in RUNS_2D if run not in KEPT),
     retries: 0
+    localrule: True
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=memory(1000, 2),
+        mem_mb=4000,
         runtime=minutes(60),
     params:
         files=files,
         # For a check alone: made of input, it is none by which jobs are made again.
         img_per_grp=lambda wildcards, input: RUNS[wildcards.run]["img_per_grp"],
         options=options("radius", "CTF", "pixel_size", "ctf_convention"),
-        images=lambda w: state_of_images(w.run),
     message:
         "{wildcards.run}: reading {input.particles}"
     shell:
-        command("isac_import", "params.options", "params.img_per_grp") + NOTE_IMAGES
+        command("isac_import", "params.options", "params.img_per_grp")
 
 
 rule isac_phase_flip:

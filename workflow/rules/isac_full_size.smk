@@ -1,7 +1,3 @@
-localrules:
-    isac_ordered_averages,
-
-
 rule isac_full_averages:
     input:
         images="results/{run}/import/images.npz",
@@ -50,6 +46,7 @@ rule isac_ordered_averages:
         "results/{run}/benchmarks/isac_ordered_averages.tsv"
     wildcard_constraints:
         run=only(RUNS_2D),
+    localrule: True
     conda:
         "../../envs/core.yaml"
     resources:

@@ -1,10 +1,3 @@
-localrules:
-    isac_subset,
-    isac_select_averages,
-    select_particles,
-    pytom_subset,
-
-
 SELECTED_2D = multiext(
     "results/{run}/selected/",
     *("particles_selected.star", "backup_selection.star", "classes_selected.star"),
@@ -16,28 +9,14 @@ SELECTED_2D = multiext(
 def selection_of_averages(wildcards):
     """The user's selection among the averages of a generation, where there is one."""
     stem = f"config/selection/{wildcards.run}/{wildcards.stack}"
-    return existing(f"{stem}.yaml", f"{stem}.hdf")[:1]
-
-
-def selected_particles(wildcards):
-    """What belongs to the selections of runs that have one."""
-    names = {True: "particles_selected.star", False: "filtered_pl.xml"}
-    return [
-        f"results/{run}/selected/{names[run in RUNS_2D]}"
-        for run in RUNS
-        if is_selected(run)
-    ]
+    return plan.existing(f"{stem}.yaml", f"{stem}.hdf")[:1]
 
 
 def averages_of_generation(wildcards):
     """The averages of a generation that a file's name tells."""
-    number = int(wildcards.stack.rpartition("_")[2])
-    if int(wildcards.folder) != number:
-        sys.exit(
-            f"error: generation_{wildcards.folder} holds no file of generation {number}; ask"
-            f" for generation_{number:04d} instead."
-        )
-    return f"{generation_folder(wildcards.run, number)}/{wildcards.stack}.hdf"
+    number = wildcards.stack.rpartition("_")[2]
+    number = checked(plan.same_generation, wildcards.folder, number)
+    return f"{plan.generation_folder(wildcards.run, number)}/{wildcards.stack}.hdf"
 
 
 rule select_particles:
@@ -59,6 +38,7 @@ rule select_particles:
         "results/{run}/benchmarks/select_particles.tsv"
     wildcard_constraints:
         run=only(RUNS_2D),
+    localrule: True
     conda:
         "../../envs/core.yaml"
     resources:
@@ -66,13 +46,7 @@ rule select_particles:
         runtime=minutes(60),
     params:
         files=files,
-        options=lambda wildcards: json.dumps(
-            {
-                key: RUNS[wildcards.run][key]
-                for key in ("target_radius", "ir", "rs", "FH", "FF")
-            }
-            | select_option(wildcards)
-        ),
+        options=options_and_select("target_radius", "ir", "rs", "FH", "FF"),
     message:
         "{wildcards.run}: selecting particles"
     shell:
@@ -95,6 +69,7 @@ rule isac_select_averages:
     wildcard_constraints:
         run=only(RUNS_2D),
         stack=r"class_averages_(candidate_)?generation_[1-9]\d*",
+    localrule: True
     conda:
         "../../envs/core.yaml"
     resources:
@@ -120,6 +95,7 @@ rule isac_subset:
     wildcard_constraints:
         run=only(RUNS_2D),
         which=r"unaccounted|class_0*[1-9]\d*",
+    localrule: True
     conda:
         "../../envs/core.yaml"
     resources:
@@ -132,32 +108,3 @@ rule isac_subset:
         "{wildcards.run}: listing the particles of {wildcards.which}"
     shell:
         command("isac_subset", "params.class_number")
-
-
-rule pytom_subset:
-    input:
-        imported=IMPORT_3D,
-        poses="results/{run}/prepared/poses.npz",
-        labels=labels_to_select,
-    output:
-        xml="results/{run}/subsets/{which}.xml",
-        star="results/{run}/subsets/{which}.star",
-    log:
-        "results/{run}/logs/pytom_subset/{which}.log",
-    benchmark:
-        "results/{run}/benchmarks/pytom_subset/{which}.tsv"
-    wildcard_constraints:
-        run=only(RUNS_3D),
-        which=r"unaccounted|class_\d+",
-    conda:
-        "../../envs/core.yaml"
-    resources:
-        mem_mb=memory(1000, 4),
-        runtime=minutes(30),
-    params:
-        files=files,
-        class_number=class_number,
-    message:
-        "{wildcards.run}: listing the particles of {wildcards.which}"
-    shell:
-        command("pytom_subset", "params.class_number")

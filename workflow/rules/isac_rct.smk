@@ -1,39 +1,21 @@
-localrules:
-    isac_rct,
-
-
-def group_of_name(wildcards):
-    """What the name of a group tells: which file of averages, and its number in it.
-
-    Groups of a generation count from 0, as in the manual's recipe; classes of the run
-    from 1, as in the report and in RELION's tables.
-    """
-    name, _, number = wildcards.group.rpartition("_")
-    if name == "class":
-        return None, int(number) - 1
-    generation = int(name.removesuffix("_group").rpartition("_")[2])
-    kind = "candidate_" if name.startswith("candidate_") else ""
-    return (kind, generation), int(number)
-
-
 def classes_of_group(wildcards):
     """The classes among which a group is."""
-    where, _ = group_of_name(wildcards)
+    where, _ = plan.group_of_name(wildcards.group)
     if where is None:
         return of_generations("classes_generation_{0}.npz")(wildcards)
     kind, number = where
     name = "candidates" if kind else "classes"
-    folder = generation_folder(wildcards.run, number)
+    folder = plan.generation_folder(wildcards.run, number)
     return [f"{folder}/{name}_generation_{number}.npz"]
 
 
 def averages_of_group(wildcards):
     """The averages of these classes."""
-    where, _ = group_of_name(wildcards)
+    where, _ = plan.group_of_name(wildcards.group)
     if where is None:
         return f"results/{wildcards.run}/class_averages.hdf"
     kind, number = where
-    folder = generation_folder(wildcards.run, number)
+    folder = plan.generation_folder(wildcards.run, number)
     return f"{folder}/class_averages_{kind}generation_{number}.hdf"
 
 
@@ -74,6 +56,7 @@ rule isac_rct:
     wildcard_constraints:
         run=only(RUNS_2D),
         group=r"(candidate_)?generation_(?!0000)\d{4}_group_\d+|class_0*[1-9]\d*",
+    localrule: True
     conda:
         "../../envs/core.yaml"
     resources:
@@ -81,7 +64,7 @@ rule isac_rct:
         runtime=minutes(60),
     params:
         files=files,
-        number=lambda wildcards: group_of_name(wildcards)[1],
+        number=lambda wildcards: plan.group_of_name(wildcards.group)[1],
         match=match_column,
         folder="results/{run}/rct/{group}",
     message:
