@@ -11,8 +11,8 @@ from cryokin.io.star import as_table
 from cryokin.io.subtomograms import ORIGINS_A, ORIGINS_PIXEL, read_subtomograms
 from cryokin.parallel import Team
 from cryokin.pytom.checks import look
-from cryokin.pytom.files import prepare
 from cryokin.pytom.mco import adjusted_rand_index, best_of, model, random_start
+from cryokin.pytom.prepare import prepare
 
 USUAL = (30.0, 30.0)
 OPTIONS = {
@@ -48,7 +48,8 @@ def cases(shared, tmp_path, monkeypatch):
 )
 def test_classes_come_out(cases, tmp_path, name, wedge):
     table = read_subtomograms(cases / name, wedge_angles=wedge)
-    made = model(prepare(table, OPTIONS, Team(), tmp_path).corrected)
+    prepared, _ = prepare(table, OPTIONS, Team(), tmp_path)
+    made = model(prepared.corrected)
     starts = [random_start(len(table), 2, 0, i) for i in range(4)]
     truth = np.loadtxt((cases / name).with_name("truth.txt"), dtype=int)
     found = best_of(made, starts, 2).best.labels

@@ -20,15 +20,11 @@ from cryokin.io.star import read_star
 from cryokin.io.subtomograms import read_subtomograms
 from cryokin.parallel import Team
 from cryokin.pytom.checks import inverted, look, mask_warnings
-from cryokin.pytom.files import (
-    class_average,
-    contrast_warnings,
-    halves_of,
-    inverted_contrast,
-    load_import,
-    make_mask,
-    write_results,
-)
+from cryokin.pytom.files import load_import
+from cryokin.pytom.mask import make_mask
+from cryokin.pytom.prepare import contrast_warnings, inverted_contrast
+from cryokin.pytom.results import class_average, halves_of, write_results
+from cryokin.rings import resolution
 from cryokin.simulate.volumes import VolumeRecipe, simulate_volumes, write_volume_set
 from cryokin.volume import masks
 from cryokin.volume.bands import band, rows
@@ -197,7 +193,12 @@ def test_a_run_leaves_blank_particles_unaccounted(tmp_path, capsys):
     table = read_star(tmp_path / "out/classified.star")["particles"]
     numbers = np.where(expected < 0, -1, expected + 1)
     assert table["rlnClassNumber"].astype(int).tolist() == numbers.tolist()
-    assert read_json(tmp_path / "out/classes.json")["unaccounted"] == 2
+    told = read_json(tmp_path / "out/classes.json")
+    assert told["unaccounted"] == 2
+    for entry in told["classes"]:
+        shells = np.arange(8) / 16
+        at_half = resolution(shells, entry["fsc"], told["pixel_size"], 0.5)
+        assert entry["resolution"] == pytest.approx(at_half, rel=1e-3)
     # The average is that of the members alone.
     whole = read_subtomograms(tmp_path / "whole/particles.star", wedge_angles=(30, 30))
     members = used.ids[labels == 0].tolist()

@@ -23,7 +23,6 @@ from cryokin.config import options_of_method
 from cryokin.errors import InputError
 from cryokin.estimate import Range, RuleEstimate, RuleUsage
 from cryokin.files import write_json
-from cryokin.image.frc import crossing
 from cryokin.io.eman_hdf import write_images
 from cryokin.io.star import write_star
 from cryokin.provenance import provenance, sha256
@@ -80,7 +79,7 @@ def make_report(n_classes=7, box=24, radius=9.0, **changes):
             pixel_error=0.1 + 0.01 * i,
             reproduction=0.9,
             resolution=math.nan if i == 2 else 20.0 + i,
-            frc=np.linspace(1, 0, len(frequency)),
+            curve=np.linspace(1, 0, len(frequency)),
             pose=poses[i],
         )
         for i, members in enumerate(ids)
@@ -127,8 +126,13 @@ def make_report(n_classes=7, box=24, radius=9.0, **changes):
         ],
         "provenance": provenance(3, []),
         "schema": {
-            "img_per_grp": {"description": "Images a class [images].", "default": 100},
-            "yr": {"description": "Range [pixel] (sxisac: --yr).", "default": -1},
+            "img_per_grp": {
+                "description": "images a class, see `radius`",
+                "unit": "images",
+                "was": "--img_per_grp",
+                "default": 100,
+            },
+            "yr": {"description": "range", "unit": "pixel", "default": -1},
         },
     }
     return IsacReport(**(values | changes))
@@ -293,10 +297,10 @@ def test_options_show_unit_and_change():
     html = page(make_report())
     row = re.search(r"<tr[^>]*><th[^>]*><code>img_per_grp.*?</tr>", html)[0]
     assert 'class="changed"' in row
-    assert '<td class="unit">images</td><td class="meaning">Images a class.</td>' in row
+    assert '<td class="unit">images</td><td class="meaning">images a class,' in row
+    assert "see <code>radius</code></td>" in row
     row = re.search(r"<tr[^>]*><th[^>]*><code>yr.*?</tr>", html)[0]
     assert "changed" not in row  # -1 stands for the value of xr
-    assert "sxisac" not in row
 
 
 def test_figures_are_files_too(root):
@@ -448,16 +452,6 @@ def test_reduced_image_keeps_its_mean():
     assert reduce_to(image, 60).shape == (60, 60)
 
 
-def test_crossing_of_a_straight_line():
-    frequency = np.linspace(0, 0.5, 11)
-    frc = 1 - 2 * frequency
-    for level in (0.5, 0.143, 0.9):
-        assert crossing(frequency, frc, level) == pytest.approx((1 - level) / 2)
-    assert math.isnan(crossing(frequency, np.ones(11), 0.5))
-    assert math.isnan(crossing(frequency, np.zeros(11), 0.5))
-    assert math.isnan(crossing(frequency[:0], np.zeros(0), 0.5))
-
-
 def test_size_histogram_counts_every_class():
     sizes = [3, 10, 10, 57, 99, 100]
     svg = str(figures.size_histogram(sizes, 10, 100))
@@ -525,7 +519,7 @@ def write_run(folder, report):
     write_images(folder / "class_averages.hdf", report.averages, attributes)
     if report.classes:
         mrcfile.write(folder / "class_averages.mrcs", report.averages)
-    curves = [c.frc.tolist() for c in report.classes]
+    curves = [c.curve.tolist() for c in report.classes]
     write_json(
         folder / "frc.json", {"frequency": report.frequency.tolist(), "frc": curves}
     )
@@ -570,7 +564,7 @@ def run_script(folder, options):
 
 @pytest.mark.parametrize("n_classes", [0, 3])
 def test_script_makes_the_same_page_from_files(root, tmp_path, n_classes):
-    schema = root / "workflow/schemas/config.schema.yaml"
+    schema = root / "workflow/schemas/config.schema.json"
     told = {"schema": options_of_method(schema, "isac"), "warnings": ["An odd one."]}
     report = make_report(n_classes, usage=[], **told)
     write_run(tmp_path, report)

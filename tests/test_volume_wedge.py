@@ -3,6 +3,7 @@ import pytest
 
 from cryokin.errors import InputError
 from cryokin.io import pytom_xml
+from cryokin.io.wedges import from_particle
 from cryokin.volume import euler
 from cryokin.volume.filters import frequencies
 from cryokin.volume.wedge import (
@@ -11,7 +12,6 @@ from cryokin.volume.wedge import (
     WeightVolume,
     centred_weight,
     common_frame_weight,
-    from_particle,
 )
 
 

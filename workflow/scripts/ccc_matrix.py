@@ -10,7 +10,9 @@ from cryokin.files import atomic
 from cryokin.parallel import Team
 from cryokin.provenance import fingerprint
 from cryokin.pytom import ccc
-from cryokin.pytom.files import load_import, load_prepared, narrowest_mask
+from cryokin.pytom.files import load_import
+from cryokin.pytom.mask import narrowest_mask
+from cryokin.pytom.prepare import load_prepared
 from cryokin.script import Folder, run
 
 RESIDUALS = (

@@ -9,7 +9,8 @@ import numpy as np
 from cryokin.files import atomic, atomic_folder, read_json, write_json
 from cryokin.io.volumes import write_both
 from cryokin.pytom import cpca
-from cryokin.pytom.files import load_import, load_prepared, masking_on_sample
+from cryokin.pytom.files import load_import
+from cryokin.pytom.prepare import load_prepared, masking_on_sample
 from cryokin.script import Folder, run
 from cryokin.volume.bands import volume_of
 

@@ -8,15 +8,15 @@ from cryokin.files import read_json, write_json, write_text
 from cryokin.io.pytom_xml import Particle, write_particle_list
 from cryokin.io.volumes import read_volume
 from cryokin.parallel import Team
-from cryokin.pytom.files import (
-    load_import,
-    load_prepared,
-    save_labels,
-    write_matrix_em,
-    write_results,
+from cryokin.pytom.class_tree import (
+    average_correlations,
+    difference_tree,
+    merge_classes,
 )
+from cryokin.pytom.files import load_import, save_labels, write_matrix_em
 from cryokin.pytom.merge import tree
-from cryokin.pytom.runs import average_correlations, difference_tree, merge_classes
+from cryokin.pytom.prepare import load_prepared
+from cryokin.pytom.results import write_results
 from cryokin.script import Folder, run
 
 

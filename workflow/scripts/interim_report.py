@@ -7,7 +7,7 @@ from cryokin.report.interim import interim_page, is_finished
 from cryokin.script import run as run_script
 from cryokin.yaml_files import read_yaml
 
-SCHEMA = Path(__file__).parents[1] / "schemas/config.schema.yaml"
+SCHEMA = Path(__file__).parents[1] / "schemas/config.schema.json"
 
 
 def interim_report(

@@ -9,7 +9,7 @@ from cryokin.report.isac_page import contact_sheet, figure_files
 from cryokin.report.isac_page import page as page_of
 from cryokin.script import run as run_script
 
-SCHEMA = Path(__file__).parents[1] / "schemas/config.schema.yaml"
+SCHEMA = Path(__file__).parents[1] / "schemas/config.schema.json"
 
 
 def isac_report(

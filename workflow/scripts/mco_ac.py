@@ -4,13 +4,9 @@ from typing import Any
 
 from cryokin.files import atomic_folder
 from cryokin.parallel import Team
-from cryokin.pytom.files import load_import, load_prepared
-from cryokin.pytom.runs import (
-    annealing_report,
-    load_chains,
-    save_outcome,
-    write_annealing,
-)
+from cryokin.pytom.chains import annealing_report, load_chains, write_annealing
+from cryokin.pytom.files import load_import, save_outcome
+from cryokin.pytom.prepare import load_prepared
 from cryokin.pytom.schedule import schedule
 from cryokin.script import Folder, run
 

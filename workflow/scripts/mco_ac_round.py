@@ -1,21 +1,22 @@
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cryokin.parallel import Team
-from cryokin.pytom.files import load_import, load_prepared
-from cryokin.pytom.runs import (
+from cryokin.pytom.chains import (
+    Chain,
     anneal_chains,
-    as_compat,
     best_chain,
-    first_states,
     load_chains,
     save_chains,
     searches,
-    starts,
 )
+from cryokin.pytom.courses import starts
+from cryokin.pytom.files import load_import
+from cryokin.pytom.prepare import load_prepared
 from cryokin.script import Folder, run
 
 
@@ -31,23 +32,23 @@ def mco_ac_round(
     state: Path,
 ) -> None:
     """Take all chains through one round of annealing (an MPI program)."""
-    options = as_compat(options)
     particles = load_import(imported)
+    states: Sequence[Chain | NDArray[np.intp]]
     if before:
-        chains = load_chains(before)
+        states = load_chains(before)
     else:
         labels = particles.labels
         of_cpca = np.load(start) if start else None
-        chains = first_states(starts(options, len(labels), of_cpca, labels))
+        states = starts(options, len(labels), of_cpca, labels)
     by_pytom = options["compat"] == "pytom"
     search = searches(particles, lambda: load_prepared(prepared), options, team)
     # One chain has all ranks where these share the particles.
     of_chains = Team() if by_pytom else team
-    chains = anneal_chains(search, chains, step, options, of_chains)
+    chains = anneal_chains(search, states, step, options, of_chains)
     if team.leads:
         save_chains(state, chains)
-        best = chains[best_chain(chains)]
-        team.log(f"{len(chains)} chains, best objective {best['best_objective']:.6g}")
+        best = chains[best_chain(chains)].best_objective
+        team.log(f"{len(chains)} chains, best objective {best:.6g}")
 
 
 if __name__ == "__main__":

@@ -4,15 +4,10 @@ from typing import Any
 
 from cryokin.files import atomic_folder_for_team
 from cryokin.parallel import Team
-from cryokin.pytom.files import load_import, load_prepared
-from cryokin.pytom.runs import (
-    best_course,
-    load_courses,
-    run_compat,
-    save_outcome,
-    scorer,
-    write_course,
-)
+from cryokin.pytom.compat_runs import run_compat
+from cryokin.pytom.courses import best_course, load_courses, scorer, write_course
+from cryokin.pytom.files import load_import, save_outcome
+from cryokin.pytom.prepare import load_prepared
 from cryokin.script import Folder, run
 
 

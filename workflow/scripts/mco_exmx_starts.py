@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from cryokin.parallel import Team
-from cryokin.pytom.files import load_import, load_prepared
-from cryokin.pytom.runs import course, make_model, save_courses, starts
+from cryokin.pytom.courses import course, make_model, save_courses, starts
+from cryokin.pytom.files import load_import
+from cryokin.pytom.prepare import load_prepared
 from cryokin.script import Folder, run
 
 

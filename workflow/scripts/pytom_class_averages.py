@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from cryokin.parallel import Team
-from cryokin.pytom.files import load_placed, write_results
+from cryokin.pytom.files import load_placed
+from cryokin.pytom.results import write_results
 from cryokin.script import Folder, run
 
 

@@ -7,7 +7,7 @@ from cryokin.files import portable, read_json, write_json
 from cryokin.io.subtomograms import load, read_subtomograms
 from cryokin.provenance import sha256
 from cryokin.pytom.checks import check_number, look, mask_warnings
-from cryokin.pytom.files import make_mask
+from cryokin.pytom.mask import make_mask
 from cryokin.script import Folder, run
 
 

@@ -3,12 +3,8 @@ from typing import Any
 
 from cryokin.files import atomic_folder_for_team
 from cryokin.parallel import Team
-from cryokin.pytom.files import (
-    contrast_warnings,
-    load_import,
-    prepare,
-    save_prepared,
-)
+from cryokin.pytom.files import load_import
+from cryokin.pytom.prepare import contrast_warnings, prepare, save_prepared
 from cryokin.script import Folder, run
 
 
@@ -18,11 +14,11 @@ def pytom_prepare(
     """Bring subtomograms into the common frame, as coefficients (an MPI program)."""
     particles = load_import(imported)
     with atomic_folder_for_team(team, prepared) as folder:
-        made = prepare(particles, options, team, folder)
+        made, inverted = prepare(particles, options, team, folder)
         if team.leads:
             pixel = particles.pixel_size
             voxel = pixel * options["binning"] if pixel else None
-            warnings = contrast_warnings(particles, made.inverted)
+            warnings = contrast_warnings(particles, inverted)
             save_prepared(folder, made, voxel, warnings)
             for warning in warnings:
                 team.log(f"warning: {warning}")

@@ -9,7 +9,7 @@ from cryokin.report.pytom_page import figure_files
 from cryokin.report.pytom_page import page as page_of
 from cryokin.script import run as run_script
 
-SCHEMA = Path(__file__).parents[1] / "schemas/config.schema.yaml"
+SCHEMA = Path(__file__).parents[1] / "schemas/config.schema.json"
 
 
 def pytom_report(

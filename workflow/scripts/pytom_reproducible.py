@@ -9,7 +9,8 @@ from cryokin.parallel import Team
 from cryokin.pytom import mco
 from cryokin.pytom.beam import without_wedge
 from cryokin.pytom.cpca import by_size
-from cryokin.pytom.files import load_prepared, save_labels
+from cryokin.pytom.files import save_labels
+from cryokin.pytom.prepare import load_prepared
 from cryokin.pytom.reproducible import classify, shares
 from cryokin.script import Folder, run
 

@@ -9,7 +9,9 @@ from cryokin.files import read_json, write_text
 from cryokin.io.star import write_star
 from cryokin.io.volumes import write_both
 from cryokin.parallel import Team
-from cryokin.pytom.files import class_average, load_placed, make_mask
+from cryokin.pytom.files import load_placed
+from cryokin.pytom.mask import make_mask
+from cryokin.pytom.results import class_average
 from cryokin.script import Folder
 from cryokin.script import run as run_script
 from cryokin.selection import (

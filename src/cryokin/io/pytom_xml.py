@@ -20,7 +20,6 @@ from cryokin.io import quantities
 from cryokin.io.quantities import Quantity
 
 COMMENT = "<!-- PyTom Version: 1.0 -->"
-WORST_SCORE = {"FRMScore": -1e11}
 WORST_SCORE_OF_OTHERS = -1e10
 SINGLE_WEDGES = ("SingleTiltWedge", "WedgeInfo")
 WEDGES = (*SINGLE_WEDGES, "DoubleTiltWedge", "GeneralWedge", "Wedge3dCTF")
@@ -104,11 +103,6 @@ class Score:
         ("Smooth", "-1.0"),
     )
     extra: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def worst(self) -> float:
-        """The value that PyTom takes for "worse than any score" of this type."""
-        return WORST_SCORE.get(self.type, WORST_SCORE_OF_OTHERS)
 
 
 @dataclass(frozen=True)
@@ -264,15 +258,13 @@ def read_job(path: str | os.PathLike[str]) -> dict[str, Any]:
     -------
     dict
         ``method`` ("mco_exmx" or "mco_ac"), ``particles`` (list of Particle), ``mask``,
-        ``mask_is_sphere``, ``mask_binning``, ``destination``, ``nclass``,
+        ``mask_is_sphere``, ``nclass``,
         ``iterations``, ``end_threshold``, ``binning``, ``lowest_frequency`` and
         ``highest_frequency`` [Fourier pixel of the binned box; below 1: fraction of
         the box], ``smooth``, ``score``, ``symmetry``, ``symmetry_type``,
-        ``symmetry_z2``, ``symmetry_x``
-        [degree], ``pixel_size`` and ``particle_diameter`` [angstrom],
-        ``adaptive_resolution``, ``fsc_criterion``, ``adaptive_offset``,
-        ``frm_alignment``, ``unknown`` (further elements that change the result); for
-        mco_ac also ``temperature_type``, ``temperature``,
+        ``symmetry_z2``, ``symmetry_x`` [degree], ``pixel_size`` [angstrom],
+        ``adaptive_resolution``, ``frm_alignment``, ``unknown`` (further elements that
+        change the result); for mco_ac also ``temperature_type``, ``temperature``,
         ``temperature_step``, ``local_iterations``, ``criterion``,
         ``allow_class_collapse``.
 
@@ -310,8 +302,6 @@ def read_job(path: str | os.PathLike[str]) -> dict[str, Any]:
         "particles": _job_particles(path, description),
         "mask": mask.get("Filename", ""),
         "mask_is_sphere": truth(mask, "isSphere", "True"),
-        "mask_binning": count(mask, "Binning", count(mask, "Downscale", 1)),
-        "destination": root.get("DestinationDirectory", "."),
         "nclass": count(root, "NumberClasses"),
         "iterations": count(root, "NumberIterations"),
         "end_threshold": _number(path, root, "EndThreshold"),
@@ -326,10 +316,7 @@ def read_job(path: str | os.PathLike[str]) -> dict[str, Any]:
         "symmetry_z2": number(symmetry, "Z2", number(symmetry, "Psi", 0.0)),
         "symmetry_x": number(symmetry, "X", number(symmetry, "Theta", 0.0)),
         "pixel_size": number(sample, "PixelSize", 0.0),
-        "particle_diameter": number(sample, "ParticleDiameter", 0.0),
         "adaptive_resolution": truth(description, "AdaptiveResolution"),
-        "fsc_criterion": number(description, "FSCCriterion", 0.5),
-        "adaptive_offset": number(description, "AdaptiveOffset", 0.1),
         "frm_alignment": truth(root, "FRMAlignment"),
         "unknown": [
             e.tag

@@ -24,12 +24,12 @@ from cryokin.io.pytom_xml import UNACCOUNTED, Particle
 from cryokin.io.stacks import check_unchanged
 from cryokin.io.star import Block, as_table, find_block, read_star, write_star
 from cryokin.io.volumes import read_size, read_volume
+from cryokin.io.wedges import from_particle
 from cryokin.volume import euler
 from cryokin.volume.wedge import (
     Wedge,
     WeightVolume,
     centred_weight,
-    from_particle,
     halved_axis,
     unmultiplied,
 )

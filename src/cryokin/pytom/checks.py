@@ -27,9 +27,10 @@ from cryokin.io.stacks import (
 )
 from cryokin.io.subtomograms import SAME_SIZE, Subtomograms
 from cryokin.io.volumes import read_size, read_volume
+from cryokin.io.wedges import from_particle
 from cryokin.volume import masks
 from cryokin.volume.filters import frequencies
-from cryokin.volume.wedge import Wedge, from_particle
+from cryokin.volume.wedge import Wedge
 
 NO_CLASS = "it has no Class, where others have one, and the rules are PyTom's"
 PER_TOMOGRAM = 16  # particles that show what a tomogram sampled

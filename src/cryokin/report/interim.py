@@ -20,7 +20,7 @@ from cryokin.isac.classes import load_classes
 from cryokin.isac.files import read_shifts
 from cryokin.isac.tables import membership
 from cryokin.provenance import provenance_of_run
-from cryokin.pytom.runs import annealing_report, load_chains
+from cryokin.pytom.chains import annealing_report, load_chains
 from cryokin.report import isac_page, pytom_page
 from cryokin.report.isac_files import read_prealigned, read_rounds, read_usage
 from cryokin.report.isac_page import ClassAverage, IsacReport, Pose
@@ -110,7 +110,7 @@ def _isac(
                     pixel_error=float(header["pixel_error"]),
                     reproduction=float(header["reproduction"]),
                     resolution=float(header["resolution"]),
-                    frc=np.atleast_1d(header["frc"]).astype(np.float64),
+                    curve=np.atleast_1d(header["frc"]).astype(np.float64),
                     pose=Pose(
                         np.asarray(table.psi[c.members], np.float64),
                         np.asarray(table.centre[c.members], np.float64),

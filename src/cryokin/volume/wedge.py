@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cryokin.errors import InputError
-from cryokin.io import pytom_xml
-from cryokin.volume import euler
 from cryokin.volume.filters import filtered, frequencies
 
 WEAKEST_CTF = 0.05  # coefficients under a weaker CTF hold noise alone and are dropped
@@ -141,9 +139,6 @@ class WeightVolume:
         return weight
 
 
-EVERYTHING = TiltWedge()
-
-
 def unmultiplied(volume: NDArray[np.floating], wedge: Wedge) -> NDArray[np.float32]:
     """Return a CTF-premultiplied subtomogram as others are: signal times weight, noise.
 
@@ -248,23 +243,4 @@ def halved_axis(
         f"{path}: a weight volume of {n_x} x {n_y} x {n_z} voxels is neither a cube"
         " nor half of one along x or z, nor two halves as RELION 4 writes them; give"
         " the weight of the particle's box."
-    )
-
-
-def from_particle(
-    wedge: pytom_xml.SingleTiltWedge | pytom_xml.DoubleTiltWedge,
-) -> Wedge:
-    """Return the wedge of the tilts that a particle list tells [degree]."""
-    if isinstance(wedge, pytom_xml.SingleTiltWedge):
-        return _tilt_wedge(wedge)
-    return DoubleTilt(_tilt_wedge(wedge.first), _tilt_wedge(wedge.second))
-
-
-def _tilt_wedge(wedge: pytom_xml.SingleTiltWedge) -> TiltWedge:
-    return TiltWedge(
-        np.radians(wedge.angle1).item(),
-        np.radians(wedge.angle2).item(),
-        wedge.cutoff,
-        wedge.smooth,
-        euler.matrix(np.radians(wedge.tilt_axis)),
     )

@@ -1,8 +1,8 @@
-"use strict";
 (() => {
   const figures = document.querySelectorAll(".points");
   if (figures.length === 0) return;
-  const data = JSON.parse(document.getElementById("data").textContent);
+  const data = dataOfPage;
+  const add = drawInto;
   const SIDE = 320;
   const LEFT = 46;
   const TOP = 8;
@@ -31,14 +31,6 @@
     const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
     const view = new DataView(bytes.buffer);
     return Float64Array.from({ length: bytes.length / 2 }, (_, i) => view.getUint16(2 * i, true) / STEPS);
-  }
-
-  function add(parent, name, attributes, content) {
-    const node = document.createElementNS("http://www.w3.org/2000/svg", name);
-    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-    if (content !== undefined) node.textContent = content;
-    parent.append(node);
-    return node;
   }
 
   function niceStep(span, pieces) {
