@@ -3,13 +3,17 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from cryokin.config import check_config_files, draw_seeds, load_runs
-from cryokin.errors import InputError
-from cryokin.io.counts import count_particles
-from cryokin.progress import Watch
-
 min_version("9.27")
 
+# The library stands beside the workflow and need not be installed. Here only modules of it
+# are imported that Snakemake's own environment is enough for; jobs have theirs (envs/).
+HOME = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
+sys.path.insert(0, str(HOME / "src"))
+
+from cryokin.config import check_config_files, draw_seeds, load_runs, reference
+from cryokin.errors import InputError
+from cryokin.progress import Progress
+from cryokin.pytom.told import run_sentences
 
 # The runs of a --configfile take the place of the example's, they are not added to them.
 if not workflow.overwrite_configfiles:
@@ -23,72 +27,63 @@ try:
         config,
         source=", ".join(map(str, workflow.configfiles)),
     )
-    draw_seeds(RUNS)
+    DRAWN = draw_seeds(RUNS)
 except InputError as error:
     sys.exit(f"error: {error}")
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
+include: "workflow/rules/inputs.smk"
 include: "workflow/rules/estimate.smk"
 include: "workflow/rules/selftest.smk"
 include: "workflow/rules/simulate.smk"
-include: "workflow/rules/prepare.smk"
+include: "workflow/rules/isac_prepare.smk"
 include: "workflow/rules/isac.smk"
-include: "workflow/rules/report.smk"
+include: "workflow/rules/isac_report.smk"
+include: "workflow/rules/isac_select.smk"
+include: "workflow/rules/isac_full_size.smk"
+include: "workflow/rules/isac_rct.smk"
 include: "workflow/rules/pytom.smk"
 include: "workflow/rules/pytom_report.smk"
-include: "workflow/rules/select.smk"
-include: "workflow/rules/full_size.smk"
-include: "workflow/rules/rct.smk"
 
 
-check_files()
-# Also where nothing is to be done, and no job starts: a result that was cut off, or made
-# with other options that Snakemake has forgotten, would be taken for up to date.
+checked(plan.check, RUNS, DEMO_PARTICLES + DEMO_SUBTOMOGRAMS)
 if workflow.is_main_process:
-    check_call()
-    check_results()
-    check_options()
-    tell_interrupts()
-# Says where the runs are while they go on; the file that it keeps is of no rule.
-PROGRESS = Watch(RUNS, ranks_of_rules, lambda run: count_particles(particles_of(run)))
+    plan.end_with_terminal()
+# Says where the runs are while they go on.
+PROGRESS = Progress(RUNS, ranks_of_rules)
 
 
 onstart:
-    hold_folder()
-    check_disk()
-    check_clocks()
-    PROGRESS.start()
+    PROGRESS.start(logger)
 
 
 onsuccess:
     PROGRESS.stop()
-    # Only now: it needs NumPy, and Snakemake itself should start without.
-    from cryokin.pytom.beam import wedge_sentences
-    from cryokin.pytom.distinct import run_sentences
-
     for run in RUNS_3D:
-        results = Path("results", run)
-        for sentence in [*wedge_sentences(results), *run_sentences(results)]:
+        for sentence in run_sentences(Path("results", run)):
             print(f"{run}: {sentence}", file=sys.stderr)
 
 
 onerror:
     # Snakemake 9 gives the names of its logs as a list.
     told = "".join(Path(name).read_text(errors="replace") for name in log)
-    PROGRESS.stop("interrupted; the same command goes on" if INTERRUPTS else told)
-    check_disk()
+    interrupted = "Terminating processes on user request" in told
+    PROGRESS.stop(failed=True, interrupted=interrupted)
+    print(plan.told_of_disk("results"), end="", file=sys.stderr)
 
 
 rule all:
     default_target: True
     input:
         expand("results/{run}/estimate.json", run=RUNS),
-        lost_parts,
         results_2d,
         expand("results/{run}/report/index.html", run=RUNS),
         results_3d,
-        selected_particles,
+        lambda _: plan.selected_particles(RUNS),
 
 
 rule candidates:

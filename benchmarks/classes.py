@@ -23,7 +23,7 @@ from cryokin.io.subtomograms import Subtomograms, read_subtomograms
 from cryokin.parallel import Team
 from cryokin.pytom import annealing, ccc, cpca, mco
 from cryokin.pytom.distinct import distinct
-from cryokin.pytom.files import Prepared, prepare, save_prepared
+from cryokin.pytom.prepare import Prepared, prepare, save_prepared
 from cryokin.random import stream
 
 OPTIONS = {
@@ -142,7 +142,7 @@ def one(
 def prepared_as(particles: Subtomograms, options: dict) -> Prepared:
     """Return particles prepared with some options."""
     with tempfile.TemporaryDirectory() as folder:
-        prepared = prepare(particles, options, Team(), Path(folder))
+        prepared, *_ = prepare(particles, options, Team(), Path(folder))
         save_prepared(Path(folder), prepared, particles.pixel_size)
     return prepared
 

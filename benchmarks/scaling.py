@@ -22,7 +22,7 @@ import resource
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +30,18 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before NumPy starts
 
 import numpy as np
 
+from cryokin import plan
 from cryokin.config import load_runs
-from cryokin.costs import CASES, read_costs
-from cryokin.estimate import estimate, jobs_of
+from cryokin.estimate import estimate
 from cryokin.io.counts import Counts
 from cryokin.isac.basis import polar_basis
 from cryokin.isac.candidates import random_start
 from cryokin.isac.options import isac_options
 from cryokin.isac.particles import BLOCK, Particles
 from cryokin.isac.sac import Run, sac
-from cryokin.isac.work import Model
 from cryokin.parallel import Team
 from cryokin.random import stream
+from cryokin.steps import CASES, SECONDS
 
 ROOT = Path(__file__).resolve().parents[1]
 GIVEN = {"method": "isac", "particles": "none.star", "radius": 29}
@@ -229,16 +229,16 @@ BYTES_A_CLASS = 21_300.0
 CALLS = 30  # exchanges, mostly rounds of the assignment
 
 
-def pass_seconds(model: Model, n: int, ranks: int) -> tuple[float, float, float]:
+def pass_seconds(
+    chosen: Mapping[str, Any], n: int, ranks: int
+) -> tuple[float, float, float]:
     """Return what a rank takes for a pass of all runs: shared, own, network [s]."""
-    costs, runs = read_costs(), model.isac.indep_run
-    classes = n // model.isac.img_per_grp
-    work = model.sac(n, classes, 1, True)
-    by_block = work["compare"] * costs["compare"]
-    by_class = work["align"] * costs["align"] + work["refine"] * costs["refine"]
+    runs, classes = chosen["indep_run"], n // chosen["img_per_grp"]
+    work = plan.sac(chosen, n, classes, 1, True)
+    by_block, by_class = (SECONDS[k] * work[k] for k in ("product", "coefficient"))
     blocks, items = -(-n // BLOCK), runs * classes
-    shared = runs * by_block * -(-blocks // ranks) / blocks
-    shared += runs * by_class * -(-items // ranks) / items
+    shared = by_block * -(-blocks // ranks) / blocks
+    shared += by_class * -(-items // ranks) / items
     own = runs * (n * SECONDS_AN_IMAGE + classes * SECONDS_A_CLASS)
     arrived = runs * (n * BYTES_AN_IMAGE + classes * BYTES_A_CLASS)
     network = arrived / BANDWIDTH + CALLS * LATENCY * np.log2(max(ranks, 2))
@@ -251,17 +251,17 @@ def predict(sets: Sequence[tuple[int, int]], sizes: Sequence[int]) -> None:
     print("|---|---|---|---|---|---|---|")
     for n, each in sets:
         chosen = options(img_per_grp=each)
-        model = Model(chosen, 76)
+        basis = polar_basis(chosen)
         made = estimate("it", chosen, Counts(n, 76))
-        jobs = list(jobs_of(chosen, Counts(n, 76), CASES[1]))
+        jobs = list(plan.jobs_of(chosen, Counts(n, 76), CASES[1]))
         alone = sum(job.cpu_seconds() for job in jobs if not job.parallel) / 3600
-        hours = made.core_hours.expected
+        hours = made.total(lambda rule: rule.cpu_seconds).expected / 3600
         largest = next(job for job in jobs if job.rule == "isac_reproducible")
-        single = sum(pass_seconds(model, n, 1))
+        single = sum(pass_seconds(chosen, n, 1))
         for ranks in sizes:
-            efficiency = single / ranks / sum(pass_seconds(model, n, ranks))
+            efficiency = single / ranks / sum(pass_seconds(chosen, n, ranks))
             wall = alone + (hours - alone) / ranks / efficiency
-            row = 8 * len(model.basis.directions) * len(model.basis.radii)
+            row = 8 * len(basis.directions) * len(basis.radii)
             # Coefficients are mapped: a node has each page once, for all its ranks.
             memory = (largest.shared_mb - n * row / 1e6) / ranks + largest.rank_mb
             print(
@@ -288,8 +288,9 @@ def predict_3d(sizes: Sequence[int]) -> None:
             made = estimate("it", chosen, Counts(n, 64))
             alone = sum(r.cpu_seconds.expected for r in made.rules if not r.parallel)
             largest = max(made.rules, key=lambda rule: rule.memory_mb(16))
+            hours = made.total(lambda rule: rule.cpu_seconds).expected / 3600
             print(
-                f"| {n:,} | {method} | {made.core_hours.expected:,.1f} |"
+                f"| {n:,} | {method} | {hours:,.1f} |"
                 f" {alone / 3600:,.1f} h | {largest.rule},"
                 f" {largest.memory_mb(16) / 1000:,.0f} GB on 16 ranks |"
             )

@@ -7,8 +7,8 @@ import numpy as np
 
 from cryokin.io.em import read_em
 from cryokin.io.pytom_xml import read_particle_list
+from cryokin.io.wedges import from_particle
 from cryokin.volume import euler
-from cryokin.volume.wedge import from_particle
 
 BOX = (40, 40, 40)
 BAND = 12

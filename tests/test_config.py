@@ -449,10 +449,13 @@ def test_a_path_means_the_same_however_it_is_written(tmp_path, monkeypatch):
 
 def test_a_seed_is_drawn_once(tmp_path):
     runs = {"a": load(rand_seed=None), "b": load(rand_seed="null"), "c": load()}
-    draw_seeds(runs, tmp_path)
+    assert draw_seeds(runs, tmp_path) == ["a", "b"]
+    assert not list(tmp_path.iterdir())  # a rule writes them
     seeds = [runs[run]["rand_seed"] for run in "abc"]
     assert seeds[2] == 0
     assert seeds[0] != seeds[1]
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/rand_seed.txt").write_text(f"{seeds[0]}\n")
     again = {"a": load(rand_seed=None)}
     draw_seeds(again, tmp_path)
     assert again["a"]["rand_seed"] == seeds[0]

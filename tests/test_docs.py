@@ -295,7 +295,7 @@ def test_poses_of_subtomograms_are_as_described(finished):
         shift = -np.array([float(row[f"rlnOrigin{a}Angst"]) for a in "XYZ"]) / size
         np.testing.assert_allclose(particle.shift, shift, atol=1e-5)
         assert int(row["rlnClassNumber"]) == int(particle.label) + 1
-        with mrcfile.open(row["rlnImageName"]) as mrc:
+        with mrcfile.open(finished.folder / row["rlnImageName"]) as mrc:
             volume = mrc.data.astype(float)
         centre = np.array(volume.shape) // 2
         grid = np.indices(volume.shape).reshape(3, -1)[::-1] - centre[:, None]
@@ -316,7 +316,7 @@ def test_poses_of_subtomograms_are_as_described(finished):
 @pytest.mark.parametrize("block", of_language("yaml"), ids=str)
 def test_yaml_is_a_valid_configuration(block):
     given = yaml.safe_load(block.text)
-    if set(given) <= {"set-resources", "set-threads", "default-resources"}:
+    if set(given) <= {"set-resources", "default-resources"}:
         named = {rule for key in given if key.startswith("set-") for rule in given[key]}
         assert named <= rules(), "a rule that is not there"
     elif "keep" in given:

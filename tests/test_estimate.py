@@ -1,32 +1,24 @@
 """What a run is estimated to take, how its particles are counted, what was used."""
 
-import json
 import math
-import subprocess
-import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
+from operator import attrgetter
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
 from cryokin.config import load_runs
-from cryokin.costs import CASES, read_costs
 from cryokin.errors import InputError
-from cryokin.estimate import estimate, in_words, jobs_of, load_estimate, usage
+from cryokin.estimate import estimate, in_words, load_estimate, usage
 from cryokin.files import write_json
-from cryokin.io.counts import Counts, count_particles
-from cryokin.io.em import write_em
-from cryokin.io.eman_hdf import write_images
-from cryokin.io.mrc import write_stack
-from cryokin.io.particles import check_images, read_particles
-from cryokin.io.pytom_xml import Particle, write_particle_list
-from cryokin.isac import sac as sac_module
-from cryokin.isac.work import Known, Told, cutoffs
-from cryokin.isac.work import jobs_of as isac_jobs
-from cryokin.jobs import read_jobs
-from cryokin.parallel import USED, Team
+from cryokin.io.counts import Counts
+from cryokin.parallel import Team
+from cryokin.plan import Told, jobs_of
+from cryokin.steps import CASES, SECONDS, STEPS
+from cryokin.usage import log_usage, read_jobs
+from estimate import estimate as show_estimates
+from estimate_run import estimate_run
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -54,48 +46,86 @@ def method(request):
 
 def test_assumptions_make_a_range(method):
     made = estimate("it", method, Counts(5000, 64))
-    for span in (made.jobs, made.core_hours, made.disk_mb):
+    for of in ("jobs", "cpu_seconds", "disk_mb"):
+        span = made.total(attrgetter(of))
         assert 0 < span.low <= span.expected <= span.high
     for rule in made.rules:
         assert min(rule.cpu_seconds) > 0
         assert rule.memory_mb(1) > 0
         assert (rule.memory_mb(4) > rule.memory_mb(2)) == rule.parallel
-    for assumed in made.assumptions:
-        low, high = sorted((assumed["low"], assumed["high"]))
-        assert low <= assumed["expected"] <= high
+    for low, expected, high in made.assumptions.values():
+        assert min(low, high) <= expected <= max(low, high)
 
 
-def test_every_kind_of_work_has_a_cost(method):
-    costs = read_costs()
+def test_every_job_is_work_that_has_a_cost(method):
     for job in jobs_of(method, Counts(5000, 64), CASES[1]):
-        assert set(job.work) <= set(costs), job.rule
-        assert job.cpu_seconds() > 0
+        assert job.rule in STEPS
+        assert set(job.work) <= set(SECONDS), job.rule
+        assert job.cpu_seconds(4) >= job.cpu_seconds(2) > 0
+        assert job.wall_seconds(4) <= job.wall_seconds(2)
 
 
 def test_more_particles_take_more_of_everything(method):
     small, large = (estimate("it", method, Counts(n, 64)) for n in (1000, 50_000))
-    assert large.core_hours.expected > 5 * small.core_hours.expected
-    assert large.disk_mb.expected > 5 * small.disk_mb.expected
+    for of in map(attrgetter, ("cpu_seconds", "disk_mb")):
+        assert large.total(of).expected > 5 * small.total(of).expected
     assert large.memory_mb() > small.memory_mb()
 
 
-def test_comparisons_grow_with_the_square_of_the_particles():
+@pytest.mark.parametrize(
+    ("run", "rule"),
+    [
+        ("isac", "isac_clusters"),
+        ("cpca", "ccc_matrix"),
+        ("exact", "ccc_matrix"),
+    ],
+)
+def test_comparisons_grow_with_the_square_of_the_particles(run, rule):
     """Classes of one size: twice the particles have twice the references."""
-    work = [
+    took = [
         next(
-            job.work["compare"]
-            for job in jobs_of(METHODS["isac"], Counts(n, 64), CASES[1])
-            if job.rule == "isac_candidates_round"
+            job.cpu_seconds()
+            for job in jobs_of(METHODS[run], Counts(n, 64), CASES[1])
+            if job.rule == rule
         )
-        for n in (200_000, 400_000)
+        for n in (2_000_000, 4_000_000)
     ]
-    assert work[1] / work[0] == pytest.approx(4, rel=0.01)
+    assert took[1] / took[0] == pytest.approx(4, rel=0.05)
+
+
+# CPU seconds of jobs that were measured, with what was told of the particles.
+MEASURED = [
+    ("isac_prealign", 600, {}, 2.5),
+    ("isac_clusters", 600, {}, 12.5),
+    ("isac_reproducible", 600, {(1, 1): Told(5, True)}, 15.6),
+    ("isac_prealign", 10_000, {}, 9.8),
+    ("isac_shrink", 10_000, {}, 4.5),
+    ("isac_clusters", 10_000, {}, 199),
+    ("isac_reproducible", 10_000, {(1, 1): Told(300, True)}, 244),
+]
+
+
+@pytest.mark.parametrize(("rule", "n", "known", "seconds"), MEASURED)
+def test_an_estimate_is_near_what_was_measured(rule, n, known, seconds):
+    changes = {"radius": 29, "img_per_grp": 100} if n > 600 else {}
+    jobs = jobs_of(options(**changes), Counts(n, 64), CASES[1], known)
+    told = next(job for job in jobs if job.rule == rule).cpu_seconds()
+    assert seconds / 1.7 < told < 1.7 * seconds
 
 
 def test_an_estimate_is_read_as_it_was_written(method, tmp_path):
     made = estimate("it", method, Counts(700, 64))
-    write_json(tmp_path / "estimate.json", made.as_json())
+    write_json(tmp_path / "estimate.json", asdict(made))
     assert load_estimate(tmp_path / "estimate.json") == made
+
+
+@pytest.mark.parametrize("change", [{"assumptions": []}, {"core_hours": 1}])
+def test_an_estimate_of_another_version_is_none(tmp_path, change):
+    made = asdict(estimate("it", METHODS["isac"], Counts(700, 64)))
+    write_json(tmp_path / "estimate.json", made | change)
+    with pytest.raises(InputError, match="another version"):
+        load_estimate(tmp_path / "estimate.json")
+    assert usage(tmp_path) == []
 
 
 def test_an_estimate_in_words_names_every_rule(method):
@@ -108,11 +138,9 @@ def test_an_estimate_in_words_names_every_rule(method):
 
 
 def test_what_is_known_takes_the_place_of_what_is_assumed():
-    known = Known(
-        {(1, 1): Told(700, False), (1, 2): Told(600, True)},
-        {1: Told(300, False), 2: Told(0, True)},
-    )
-    found = list(isac_jobs(METHODS["isac"], Counts(1000, 64), CASES[1], known))
+    rounds = {(1, 1): Told(700, False), (1, 2): Told(600, True)}
+    known = rounds | {(1, 0): Told(300, False), (2, 0): Told(0, True)}
+    found = list(jobs_of(METHODS["isac"], Counts(1000, 64), CASES[1], known))
     names = [job.name for job in found if job.rule == "isac_candidates_round"]
     assert names[:3] == ["0001_0001", "0001_0002", "0002_0001"]
     assert [job.name for job in found if job.rule == "isac_account"] == [
@@ -121,149 +149,21 @@ def test_what_is_known_takes_the_place_of_what_is_assumed():
     ]
 
 
-@pytest.mark.parametrize(("FL", "FH"), [(0.2, 0.3), (0.1, 0.4), (0.28, 0.3)])
-def test_the_passes_are_those_of_sac(monkeypatch, FL, FH):
-    seen = []
-
-    def reassign(team, particles, runs, cutoff, options):
-        seen.append(cutoff)
-        return runs
-
-    monkeypatch.setattr(sac_module, "_reassign", reassign)
-    monkeypatch.setattr(sac_module, "_regroup", lambda *work: [])
-    refinement = sac_module.Refinement(1, 1, 1, 30, 90, FH, 0.2, 5)
-    sac_options = sac_module.SacOptions(refinement, FL, 5, 1, 0.7)
-    sac_module.sac(Team(), None, [], 1, True, sac_options, None)
-    np.testing.assert_allclose(cutoffs(FL, FH), seen)
-
-
-# ---------------------------------------------------------------------------- counts
-
-
-STAR = """
-data_optics
-
-loop_
-_rlnOpticsGroup #1
-_rlnImagePixelSize #2
-1 2.0
-
-data_particles
-
-loop_
-_rlnCoordinateX #1
-_rlnImageName #2
-1.0 1@stack.mrcs
-# a comment
-2.0 3@stack.mrcs
-3.0 2@stack.mrcs
-
-"""
-
-
-def test_particles_are_counted_in_every_dialect(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "set"
-    folder.mkdir()
-    images = np.random.default_rng(0).normal(size=(3, 18, 18)).astype(np.float32)
-    write_stack(folder / "stack.mrcs", images, 2.0)
-    write_images(folder / "stack.hdf", images, [{}] * 3)
-    (folder / "particles.star").write_text(STAR)
-    write_em(folder / "volume.em", np.zeros((18, 18, 18), np.float32))
-    write_particle_list(folder / "list.xml", [Particle("volume.em")] * 3)
-    table = np.zeros(3, [("blob/path", "S20"), ("blob/idx", "u4")])
-    table["blob/path"] = b"stack.mrcs"
-    with open(folder / "table.cs", "wb") as file:
-        np.save(file, table)
-    rows = (" ".join([tag, "1", "1", *["0"] * 32]) for tag in "457")
-    (folder / "crop.tbl").write_text("\n".join(rows) + "\n")
-    write_em(folder / "particle_000004.em", np.zeros((18, 18, 18), np.float32))
-    for path in sorted(folder.iterdir()):
-        if path.suffix != ".em":
-            assert count_particles(path) == (3, 18), path
-
-
-QUOTED = STAR.replace("1@stack", '"1@my stack').replace(".mrcs\n", '.mrcs"\n', 1)
-UNUSUAL = {
-    "a quoted name with a blank": QUOTED,
-    "a comment behind the block": STAR.replace("data_particles", "data_particles # x"),
-    "an empty block before": "data_\n\n" + STAR,
-    "a block without a name": "data_\nloop_\n_rlnImageName #1\n1@stack.mrcs\n",
-    "images beside particles": STAR + "\ndata_images\n_rlnImageName 9@x.mrcs\n",
-    "a byte order mark": "\ufeff" + STAR,
-    "large letters": STAR.replace("data_particles", "data_Particles"),
-    "pairs": "data_particles\n_rlnImageName 1@stack.mrcs\n_rlnCoordinateX 1.0\n",
-    "no number": STAR.replace("1@stack", "stack"),
-    "a mark of the format": STAR.replace("stack.mrcs", "stack.mrc:mrcs"),
-}
-
-
-@pytest.mark.parametrize("what", UNUSUAL)
-def test_the_estimate_counts_what_the_import_reads(tmp_path, monkeypatch, what):
-    """In a folder whose name has blanks, too."""
-    folder = tmp_path / "my folder"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    images = np.random.default_rng(0).normal(size=(3, 18, 18)).astype(np.float32)
-    for name in ("stack.mrcs", "my stack.mrcs", "stack.mrc"):
-        write_stack(folder / name, images, 2.0)
-    (folder / "p.star").write_text(UNUSUAL[what], encoding="utf-8")
-    table = read_particles("p.star")
-    assert count_particles("p.star") == (table.n, check_images(table).box)
-
-
-LISTS = {
-    "a line break": '<ParticleList><Particle\n Filename="v.em"/></ParticleList>',
-    "blanks": '<ParticleList><Particle Filename = "v.em" /></ParticleList>',
-    "an entity": '<ParticleList><Particle Filename="a&amp;b.em"/></ParticleList>',
-    "a comment": (
-        '<ParticleList><!-- <Particle Filename="w.em"/> -->'
-        '<Particle Filename="v.em"/></ParticleList>'
-    ),
-}
-
-
-@pytest.mark.parametrize("what", LISTS)
-def test_particles_of_any_list_are_counted(tmp_path, monkeypatch, what):
-    monkeypatch.chdir(tmp_path)
-    for name in ("v.em", "a&b.em"):
-        write_em(tmp_path / name, np.zeros((18, 18, 18), np.float32))
-    for encoding in ("utf-8", "utf-16"):
-        head = f'<?xml version="1.0" encoding="{encoding}"?>\n'
-        (tmp_path / "l.xml").write_text(head + LISTS[what], encoding=encoding)
-        assert count_particles(tmp_path / "l.xml") == (1, 18)
-
-
 @pytest.mark.parametrize("name", ["none.star", "broken.cs", "page.hdf", "list.xml"])
-def test_an_estimate_ends_no_run(tmp_path, name):
+def test_an_estimate_ends_no_run(tmp_path, monkeypatch, capsys, name):
     """What cannot be used is for the import to say."""
     if name != "none.star":
         (tmp_path / name).write_text("<!DOCTYPE html>\n<html>")
-    script = [sys.executable, ROOT / "workflow/scripts/estimate_run.py", "--run", "it"]
-    given = ["--options", json.dumps(METHODS["isac"]), "--particles", name]
-    made = ["--estimate", "estimate.json"]
-    subprocess.run([*script, *given, *made], cwd=tmp_path, check=True)
+    monkeypatch.chdir(tmp_path)
+    made = tmp_path / "estimate.json"
+    estimate_run(
+        run="it", options=METHODS["isac"], particles=Path(name), estimated=made
+    )
     with pytest.raises(InputError, match=name):
         load_estimate(tmp_path / "estimate.json")
     assert usage(tmp_path) == []
-    show = ROOT / "workflow/scripts/estimate_show.py"
-    shown = subprocess.run(
-        [sys.executable, show, "--estimates", tmp_path / "estimate.json"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    assert "no estimate: " in shown.stdout
-
-
-def test_what_cannot_be_counted_is_told_in_a_sentence(tmp_path):
-    path = tmp_path / "particles.star"
-    path.write_text(STAR)
-    with pytest.raises(InputError, match=r"stack\.mrcs is not there"):
-        count_particles(path)
-    path.write_text(STAR[: STAR.index("1.0 1@")])
-    with pytest.raises(InputError, match="no particle"):
-        count_particles(path)
+    show_estimates(estimates=[made], ranks={})
+    assert f"{tmp_path.name}: no estimate: " in capsys.readouterr().out
 
 
 # ------------------------------------------------------------------- what was used
@@ -280,9 +180,14 @@ def job(results, rule, name="", wall=10.0, cpu=8.0, memory=200.0, used=""):
         path.write_text(text)
 
 
-def test_a_job_knows_better_than_its_benchmark(tmp_path):
+def test_a_job_knows_better_than_its_benchmark(tmp_path, capsys, monkeypatch):
+    team = Team()
+    monkeypatch.setattr("cryokin.parallel._world", team)
+    ranks = [(7.0, 120.0), (8.0, 150.0), (8.0, 100.0), (8.5, 90.0)]
+    monkeypatch.setattr(team, "gather", lambda own: ranks)
+    log_usage()
+    told = capsys.readouterr().out
     job(tmp_path, "isac_shrink")
-    told = USED.format(cpu=31.5, ranks=4, memory=150)
     job(tmp_path, "isac_prealign", cpu=9.0, used=told)
     # Under a launcher of a cluster Snakemake sees the launcher alone.
     job(tmp_path, "isac_reproducible", "0001_1", cpu=0.1, memory=3.0, used=told)
@@ -299,7 +204,7 @@ def test_a_job_knows_better_than_its_benchmark(tmp_path):
 
 def test_usage_stands_beside_the_estimate(tmp_path):
     made = estimate("it", METHODS["isac"], Counts(600, 64))
-    write_json(tmp_path / "estimate.json", made.as_json())
+    write_json(tmp_path / "estimate.json", asdict(made))
     for name, wall in (("0001_0001", 10.0), ("0002_0001", 4.0)):
         job(tmp_path, "isac_candidates_round", name, wall=wall)
     job(tmp_path, "isac_import", memory="NA")
@@ -319,9 +224,3 @@ def test_usage_stands_beside_the_estimate(tmp_path):
         for rule in usage(tmp_path)
         if rule.rule == rounds.rule
     )
-
-
-def test_costs_are_those_of_one_file():
-    stored = json.loads((ROOT / "src/cryokin/costs.json").read_text())
-    assert all(value >= 0 for value in stored["seconds"].values())
-    assert stored["seconds"]["compare"] > 0

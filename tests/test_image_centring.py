@@ -54,6 +54,14 @@ def test_a_particle_smaller_than_the_mask_comes_to_its_middle(method, place):
     np.testing.assert_allclose(found, place, atol=0.5)
 
 
+@pytest.mark.parametrize("method", list(CLOSE))
+@pytest.mark.parametrize("place", [(0, 0), (4, -3)])
+def test_a_dense_spot_is_not_taken_for_the_middle(method, place):
+    image = soft_disc(64, *place) + soft_disc(64, place[0] + 6, place[1] - 4, 2)
+    found = find_centre(image, method, RADIUS)
+    np.testing.assert_allclose(found, place, atol=1)
+
+
 @pytest.mark.parametrize("method", [-1, 0])
 def test_the_other_methods_leave_an_average_where_it_is(method):
     np.testing.assert_array_equal(find_centre(soft_disc(64, 4, -3), method, RADIUS), 0)

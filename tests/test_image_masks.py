@@ -1,10 +1,9 @@
-"""Masks, the statistics under them, radial filters and ring correlations."""
+"""Masks, the statistics under them, and radial filters."""
 
 import numpy as np
 import pytest
 
 from cryokin.image.filters import band_end, filter_image, tangent_lowpass
-from cryokin.image.frc import full_set, ring_correlation
 from cryokin.image.masks import disc, normalise, subtract_background
 
 
@@ -93,46 +92,3 @@ def test_a_wave_is_filtered_by_the_gain_of_its_frequency(shape):
     wave = np.cos(2 * np.pi * (kx * x / nx + ky * y / ny))
     gain = tangent_lowpass(np.hypot(kx / nx, ky / ny), 0.15, 0.2)
     np.testing.assert_allclose(filter_image(wave, 0.15, 0.2), gain * wave, atol=1e-5)
-
-
-# ------------------------------------------------------------------ ring correlation
-def test_an_image_correlates_with_itself_whatever_its_scale(images):
-    frequency, correlation = ring_correlation(images[0], 2 * images[0] + 3)
-    np.testing.assert_allclose(correlation, 1, rtol=1e-9)
-    np.testing.assert_allclose(frequency, np.arange(20) / 40)
-    np.testing.assert_allclose(ring_correlation(images[0], -images[0])[1], -1)
-
-
-def test_unrelated_noise_does_not_correlate(images):
-    _, correlation = ring_correlation(images[0] - 5, images[1] - 5)
-    rings = np.arange(1, 20)
-    # half of the 2 pi k coefficients of a ring are independent
-    assert np.all(np.abs(correlation[1:]) < 4 / np.sqrt(np.pi * rings))
-
-
-def test_signal_and_noise_give_the_expected_correlation():
-    rng = np.random.default_rng(3)
-    signal, one, two = rng.normal(size=(3, 256, 256))
-    _, correlation = ring_correlation(2 * signal + one, 2 * signal + two)
-    assert correlation[20:].mean() == pytest.approx(4 / 5, abs=0.01)
-
-
-@pytest.mark.parametrize(("kx", "ky", "ring"), [(1, 1, 1), (2, 2, 3), (3, 4, 5)])
-def test_a_coefficient_belongs_to_the_nearest_ring(kx, ky, ring):
-    y, x = np.mgrid[:32, :32]
-    wave = np.cos(2 * np.pi * (kx * x + ky * y) / 32)
-    noise = np.random.default_rng(4).normal(0, 1e-3, (2, 32, 32))
-    _, correlation = ring_correlation(wave + noise[0], wave + noise[1])
-    assert correlation[ring] > 0.99
-    assert np.all(np.abs(np.delete(correlation, ring)[1:]) < 0.9)
-
-
-def test_an_empty_ring_counts_as_uncorrelated():
-    wave = np.cos(2 * np.pi * 4 * np.arange(32) / 32) * np.ones((32, 1))
-    _, correlation = ring_correlation(wave, np.zeros((32, 32)))
-    np.testing.assert_array_equal(correlation, 0)
-
-
-def test_the_full_set_correlates_better_than_its_halves():
-    np.testing.assert_allclose(full_set([0, 1 / 3, 0.5, 1]), [0, 0.5, 2 / 3, 1])
-    np.testing.assert_array_equal(full_set([-0.3]), [0])

@@ -23,13 +23,13 @@ from scipy import ndimage
 
 from cryokin.files import read_ids, read_json
 from cryokin.image.filters import filter_image
-from cryokin.image.frc import ring_correlation
 from cryokin.image.masks import disc
 from cryokin.io.eman_hdf import read_headers, read_images
 from cryokin.io.mrc import write_stack, write_volume
 from cryokin.io.pytom_xml import read_particle_list
 from cryokin.io.star import read_star, write_star
 from cryokin.provenance import sha256
+from cryokin.rings import correlation
 from cryokin.simulate.density import chiral_density, project
 from cryokin.simulate.files import write_image_set
 from cryokin.simulate.images import Recipe, simulate_images
@@ -71,7 +71,7 @@ class Checkout(Place):
 
     def __init__(self, root, folder):
         super().__init__(root, folder, folder / DEMO["particles"])
-        for name in ("Snakefile", "workflow", "profiles", "src"):
+        for name in ("workflow", "profiles", "src"):
             (folder / name).symlink_to(root / name)
         (folder / "config").mkdir()
         self.write("config/config.yaml", {"demo": DEMO})
@@ -591,7 +591,7 @@ def test_full_size_shows_more_of_the_object(place, full):
         inside = disc(RECIPE.box, RADIUS)
         curves.append(
             [
-                ring_correlation(*(np.where(inside, i, 0) for i in (image, truth)))[1]
+                correlation(*(np.where(inside, i, 0) for i in (image, truth)))
                 for image in (grown, other)
             ]
         )

@@ -2,48 +2,44 @@
 
 import hashlib
 import json
-import subprocess
-import sys
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cryokin.errors import InputError
 from cryokin.io.mrc import write_stack
 from cryokin.io.particles import read_particles
 from cryokin.io.stacks import ImageSource
+from isac_import import isac_import
+
+OPTIONS = {"radius": 7, "CTF": False, "pixel_size": None, "ctf_convention": "auto"}
 
 
-def run(root, folder, *options, particles="s.mrcs"):
-    return subprocess.run(
-        [
-            sys.executable,
-            root / "workflow/scripts/isac_import.py",
-            *("--particles", particles),
-            *("--table", "out/p.star"),
-            *("--source", "out/p.npz"),
-            *("--info", "out/p.json"),
-            *options,
-        ],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
+def run(particles="s.mrcs", img_per_grp=2, **options):
+    names = {"table": "p.star", "images": "p.npz", "info": "p.json"}
+    isac_import(
+        particles=particles,
+        options=OPTIONS | options,
+        img_per_grp=img_per_grp,
+        **{key: Path("out", name) for key, name in names.items()},
     )
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     pixels = np.random.default_rng(1).normal(size=(9, 16, 16))
     pixels[3] = 0
     write_stack(tmp_path / "s.mrcs", pixels, 1.5)
     return tmp_path
 
 
-def test_import_writes_table_source_and_info(root, folder, monkeypatch):
-    monkeypatch.chdir(folder)
-    done = run(root, folder, "--radius", "7", "--img-per-grp", "2")
-    assert done.returncode == 0, done.stderr
+def test_import_writes_table_source_and_info(folder):
+    run()
     info = json.loads((folder / "out/p.json").read_text())
+    blank = f"000004@{folder}/s.mrcs"
     assert info == {
         "n": 9,
         "box": 16,
@@ -51,10 +47,11 @@ def test_import_writes_table_source_and_info(root, folder, monkeypatch):
         "has_ctf": False,
         "source": "s.mrcs",
         "sha256": hashlib.sha256((folder / "s.mrcs").read_bytes()).hexdigest(),
-        "excluded": [
-            {"id": 3, "image": f"000004@{folder}/s.mrcs", "reason": "constant"}
+        "excluded": [{"id": 3, "image": blank, "reason": "all pixels are 0"}],
+        "warnings": [
+            f"1 of 9 particles are left out, such as {blank}: all pixels are 0;"
+            " import.json names them all."
         ],
-        "warnings": [],
     }
     table = read_particles(folder / "out/p.star")
     assert table.particles["rlnImageName"][8] == "000009@s.mrcs"  # seen from here
@@ -63,51 +60,44 @@ def test_import_writes_table_source_and_info(root, folder, monkeypatch):
     assert (source.n, source.box, source.has_ctf) == (9, 16, False)
 
 
-def test_import_twice_gives_the_same_bytes(root, folder):
+def test_import_twice_gives_the_same_bytes(folder):
     names = ("p.star", "p.npz", "p.json")
-    run(root, folder)
+    run()
     first = [(folder / "out" / name).read_bytes() for name in names]
-    run(root, folder)
+    run()
     assert [(folder / "out" / name).read_bytes() for name in names] == first
 
 
 @pytest.mark.parametrize(
-    ("options", "particles", "sentence"),
+    ("given", "sentence"),
     [
-        (("--radius", "8"), "s.mrcs", "radius = 8 pixel does not fit the box of 16"),
-        (("--radius", "8"), "s.mrcs", "(allowed: 1 to 7)"),
-        (("--img-per-grp", "3"), "s.mrcs", "9 usable particles are too few"),
-        (("--need-ctf",), "s.mrcs", "rlnDefocusU, rlnVoltage"),
-        ((), "bdb:s", "e2proc2d.py bdb:s particles.hdf"),
-        ((), "t.mrcs", "no such file"),
+        ({"radius": 8}, "radius = 8 pixel does not fit the box of 16"),
+        ({"radius": 8}, "(allowed: 1 to 7)"),
+        ({"img_per_grp": 3}, "9 usable particles are too few"),
+        ({"CTF": True}, "rlnDefocusU, rlnVoltage"),
+        ({"particles": "bdb:s"}, "e2proc2d.py bdb:s particles.hdf"),
+        ({"particles": "t.mrcs"}, "no such file"),
     ],
 )
-def test_refusals_are_one_sentence_and_leave_no_file(
-    root, folder, options, particles, sentence
-):
-    done = run(root, folder, *options, particles=particles)
-    assert done.returncode == 1
-    assert sentence in done.stderr
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
+def test_refusals_are_one_sentence_and_leave_no_file(folder, given, sentence):
+    with pytest.raises(InputError, match=re.escape(sentence)) as refused:
+        run(**given)
+    assert "\n" not in str(refused.value)
     assert not (folder / "out").exists()
 
 
-def test_excluded_images_do_not_count(root, folder):
+def test_excluded_images_do_not_count(folder):
     pixels = np.random.default_rng(1).normal(size=(8, 16, 16))
     pixels[3, 0, 0] = np.inf
     write_stack(folder / "s.mrcs", pixels, 1.5)
-    done = run(root, folder, "--img-per-grp", "2")
-    assert "7 usable particles (without 1 constant or not finite)" in done.stderr
+    told = "7 usable particles (without 1 constant or not finite)"
+    with pytest.raises(InputError, match=re.escape(told)):
+        run()
 
 
-def test_real_particles_with_ctf(root, shared, tmp_path):
-    done = run(
-        root,
-        tmp_path,
-        *("--need-ctf", "--radius", "120"),
-        particles=str(shared / "data/particles/empiar_10076_7.star"),
-    )
-    assert done.returncode == 0, done.stderr
-    source = ImageSource.load(tmp_path / "out/p.npz")
+def test_real_particles_with_ctf(folder, shared):
+    path = shared / "data/particles/empiar_10076_7.star"
+    run(str(path), img_per_grp=1, radius=120, CTF=True)
+    source = ImageSource.load(folder / "out/p.npz")
     assert source.ctf["defocus_u"][0] == 15301.1
+    assert source.optics([0])[0]["defocus_u"] == 15301.1

@@ -157,13 +157,12 @@ def test_pixel_size_that_a_program_did_not_know_is_unknown(tmp_path, step, expec
 
 
 def test_writer_by_blocks_equals_writing_at_once(tmp_path):
-    """Blocks in any order, by processes of their own, give the same bytes."""
+    """Blocks in any order give the same bytes."""
     stack = images(n=7)
     write_stack(tmp_path / "a.mrcs", stack, 1.5)
-    with StackWriter(tmp_path / "b.mrcs", (7, 6, 5), 1.5) as first:
-        first.write(4, stack[4:])
-        with StackWriter(tmp_path / "b.mrcs") as second:
-            second.write(0, stack[:4].astype(np.float64))
+    with StackWriter(tmp_path / "b.mrcs", (7, 6, 5), 1.5) as out:
+        out.write(4, stack[4:])
+        out.write(0, stack[:4].astype(np.float64))
     assert (tmp_path / "a.mrcs").read_bytes() == (tmp_path / "b.mrcs").read_bytes()
 
 

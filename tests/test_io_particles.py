@@ -362,6 +362,12 @@ def test_a_missing_stack_names_both_places(folder, monkeypatch):
     assert f"{folder}/elsewhere/b.mrcs and {folder}/b.mrcs" in str(caught.value)
 
 
+def test_a_name_that_no_file_can_have_is_refused(folder):
+    (folder / "new.star").write_text(NEW_STAR.replace("a.mrcs", "9" * 5000))
+    with pytest.raises(InputError, match="is not there"):
+        _ = read_particles(folder / "new.star").images
+
+
 @pytest.mark.parametrize("name", ["0@a.mrcs", "x@a.mrcs", "-1@a.mrcs"])
 def test_image_numbers_start_at_one(folder, name):
     (folder / "new.star").write_text(NEW_STAR.replace("000001@a.mrcs", name))
@@ -731,10 +737,11 @@ def changed(name, kind, value):
     return rows
 
 
-def test_a_header_that_claims_more_rows_than_there_are_is_refused(tmp_path):
+@pytest.mark.parametrize("header", [b"(99999999999,), }", b"(3,), ( "])
+def test_a_header_of_more_rows_than_there_are_or_broken_is_refused(tmp_path, header):
     save_cs(tmp_path / "p.cs", cs_rows())
     raw = (tmp_path / "p.cs").read_bytes()
-    (tmp_path / "p.cs").write_bytes(raw.replace(b"(3,), }", b"(99999999999,), }", 1))
+    (tmp_path / "p.cs").write_bytes(raw.replace(b"(3,), }", header, 1))
     refused(tmp_path / "p.cs", "not readable as a cryoSPARC table")
 
 
@@ -772,8 +779,37 @@ def test_images_that_hold_nothing_are_listed_not_refused(folder):
     assert report.box == 8
     assert report.excluded == [
         {"id": 0, "image": f"000002@{folder}/a.mrcs", "reason": "not finite"},
-        {"id": 2, "image": f"000003@{folder}/b.mrcs", "reason": "constant"},
+        {"id": 2, "image": f"000003@{folder}/b.mrcs", "reason": "all pixels are 4"},
     ]
+
+
+def test_what_rounding_leaves_of_a_constant_holds_nothing(folder):
+    pixels = noise(seed=2)
+    pixels[2] = 1000 + 1e-4 * pixels[1]
+    write_stack(folder / "b.mrcs", pixels, 1.5)
+    report = check_images(read_particles(folder / "new.star"))
+    assert [entry["id"] for entry in report.excluded] == [2]
+
+
+@pytest.mark.parametrize(("part", "told_of"), [(2, [2]), (0, [])])
+def test_images_beyond_the_edge_of_their_micrograph_are_told(folder, part, told_of):
+    pixels = noise(seed=2)
+    pixels[2, :, :part] = 0.5
+    write_stack(folder / "b.mrcs", pixels, 1.5)
+    table = read_particles(folder / "new.star")
+    assert check_images(table).filled == told_of
+    sentence = "1 of 3 particles hold one and the same value in more than 10 %"
+    assert any(sentence in note for note in told(table)) == bool(told_of)
+
+
+def test_images_that_were_all_masked_are_not_told(folder):
+    for name, seed in (("a.mrcs", 1), ("b.mrcs", 2)):
+        pixels = noise(seed=seed)
+        pixels[:, :, :3] = 0
+        write_stack(folder / name, pixels, 1.5)
+    table = read_particles(folder / "new.star")
+    assert check_images(table).filled == [0, 1, 2]
+    assert not any("one and the same value" in note for note in told(table))
 
 
 def test_odd_sizes_are_read(tmp_path):
@@ -890,7 +926,7 @@ def test_real_tables(shared, monkeypatch, tmp_path, name, n, groups):
         assert table.missing_ctf == ["rlnAmplitudeContrast"]
     else:
         assert len(table.ctf) == n
-    with pytest.raises(InputError, match=r"the stack .* is not there \(looked for"):
+    with pytest.raises(InputError, match=r" is not there \(looked for"):
         _ = table.images
 
 

@@ -125,7 +125,6 @@ def test_older_forms_of_the_score_are_read(tmp_path):
     )
     assert particle.score.type == "FLCFScore"
     assert particle.score.value is None
-    assert particle.score.worst == -1e10
     assert dict(particle.score.prior)["Radius"] == "2.0"
 
 
@@ -142,7 +141,7 @@ def test_jobs_become_options(shared):
     assert (job["mask"], job["mask_is_sphere"]) == ("../mask.em", True)
     assert (job["nclass"], job["iterations"], job["end_threshold"]) == (2, 8, 0.01)
     assert (job["lowest_frequency"], job["highest_frequency"]) == (0, 12)
-    assert (job["pixel_size"], job["particle_diameter"]) == (10, 280)
+    assert job["pixel_size"] == 10
     annealing = read_job(folder / "ac_rand0.job.xml")
     assert annealing["method"] == "mco_ac"
     assert (annealing["temperature"], annealing["temperature_step"]) == (2, 1)

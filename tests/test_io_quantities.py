@@ -1,11 +1,16 @@
 """Numbers from files: taken where they can be, refused with file, row and column."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from cryokin.errors import InputError
 from cryokin.io import quantities
-from cryokin.io.quantities import OF_COLUMN, Quantity, number, numbers
+from cryokin.io.mrc import write_stack, write_volume
+from cryokin.io.particles import has_ctf, read_particles
+from cryokin.io.quantities import OF_COLUMN, Quantity, flags, number, numbers
+from cryokin.io.star import write_star
+from cryokin.io.subtomograms import read_subtomograms
 
 KNOWN = [value for value in vars(quantities).values() if isinstance(value, Quantity)]
 
@@ -68,3 +73,24 @@ def test_a_single_value_out_of_range_is_refused(value):
     with pytest.raises(InputError, match=r"a.xml: Angle of .* 3 is .* 0 to 90 deg"):
         number("a.xml", "Angle of particle 3", value, quantities.WEDGE_ANGLE)
     assert number("a.xml", "Angle", " 30 ", quantities.WEDGE_ANGLE) == 30
+
+
+@pytest.mark.parametrize("reader", [read_particles, read_subtomograms])
+@pytest.mark.parametrize("value", ["soon", "2", "-1", "inf", "9" * 5000])
+def test_a_flag_that_says_neither_yes_nor_no_is_refused(tmp_path, reader, value):
+    """The other answer would count images as flipped, or sums as what they are not."""
+    columns = {"rlnImageName": ["p.mrc"], "rlnCtfImage": ["p.mrc"]}
+    if reader is read_particles:
+        columns = {"rlnImageName": ["1@p.mrc"]}
+        write_stack(tmp_path / "p.mrc", np.ones((1, 8, 8)), 5.0)
+    else:
+        write_volume(tmp_path / "p.mrc", np.ones((8, 8, 8)), 5.0)
+    columns["rlnCtfDataAreCtfPremultiplied"] = [value]
+    write_star(tmp_path / "p.star", {"particles": pd.DataFrame(columns)})
+    with pytest.raises(InputError, match=r"Premultiplied of row 0 is .* 1 or 0"):
+        has_ctf(reader(tmp_path / "p.star"))
+
+
+def test_flags_of_every_program_are_read():
+    yes, no = ["1", "True", "T", "1.0", 1, True], ["0", "False", "None", "", "0.0", 0]
+    assert flags("a.star", "f", yes + no) == [True] * len(yes) + [False] * len(no)

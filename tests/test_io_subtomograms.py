@@ -1,7 +1,9 @@
+import os
 from dataclasses import replace
 
 import mrcfile
 import numpy as np
+import pandas as pd
 import pytest
 
 from cryokin.errors import InputError
@@ -248,7 +250,43 @@ def test_names_of_relion_are_found_from_its_project(listed, tmp_path, monkeypatc
     write_star(deep, blocks)
     monkeypatch.chdir("/")
     table = read_subtomograms(deep, wedge_angles=(30, 30))
-    assert table.particles[0].file == str(tmp_path / "p0.em")
+    assert os.path.abspath(table.particles[0].file) == str(tmp_path / "p0.em")
+
+
+def test_names_survive_a_move_of_the_project(listed, tmp_path, monkeypatch):
+    """Those of particles and of weights, in both lists that a run reads again."""
+    blocks = read_subtomograms(listed).star
+    for i in range(3):
+        write_em(tmp_path / f"w{i}.em", np.full((8, 8, 5), 1.0 + i, np.float32))
+    blocks["particles"]["rlnCtfImage"] = [str(tmp_path / f"w{i}.em") for i in range(3)]
+    write_star(tmp_path / "p.star", blocks)
+    monkeypatch.chdir(tmp_path)
+    read_subtomograms("p.star").write("results/particles")
+    elsewhere = tmp_path.with_name("moved")
+    tmp_path.rename(elsewhere)
+    monkeypatch.chdir(elsewhere)
+    for table in (
+        load("results/particles", 8, 1.0),
+        read_subtomograms("results/particles.star"),
+    ):
+        assert [p.file for p in table.particles] == ["p0.em", "p1.em", "p2.em"]
+        assert [p.wedge.file for p in table.particles] == ["w0.em", "w1.em", "w2.em"]
+        assert table.read(2).shape == (8, 8, 8)
+
+
+def test_a_table_that_does_not_tell_its_optics_groups_is_refused(listed, tmp_path):
+    blocks = read_subtomograms(listed).star
+    optics = pd.concat([blocks["optics"]] * 2, ignore_index=True)
+    optics["rlnOpticsGroup"] = ["1", "2"]
+    blocks["optics"] = optics
+    # Programs on Windows write names of blocks in their own way, too.
+    blocks["Particles"] = blocks.pop("particles").drop(columns="rlnOpticsGroup")
+    write_star(tmp_path / "p.star", blocks)
+    assert read_subtomograms(tmp_path / "p.star", None, None, (30, 30)).pixel_size == 5
+    optics["rlnImagePixelSize"] = ["5", "7"]
+    write_star(tmp_path / "p.star", blocks)
+    with pytest.raises(InputError, match="2 optics groups of several rlnImagePixel"):
+        read_subtomograms(tmp_path / "p.star", None, None, (30, 30))
 
 
 def test_a_table_without_poses_is_told(listed, tmp_path):

@@ -9,7 +9,7 @@ from cryokin.image.polar import PolarBasis
 from cryokin.isac.classes import Class
 from cryokin.isac.compare import (
     average_spectra,
-    likeness,
+    laid_onto,
     similarity,
     tour,
     tour_alignment,
@@ -44,7 +44,7 @@ def apart(one, other):
 def test_averages_are_brought_onto_another():
     given = random_alignments(12)
     spectra = average_spectra(np.concatenate([[render(BOX)], views(given)]), BASIS)
-    _, found = likeness(spectra[..., 0], spectra[..., 1:], BASIS)
+    found = laid_onto(spectra[..., 0], spectra[..., 1:], BASIS)
     for i in range(12):
         assert apart(take(found, i), invert(take(given, i))) < 0.3
 

@@ -7,7 +7,6 @@ import pytest
 
 from blobs import CHIRAL, moved, render
 from cryokin.image.ctf import ctf, cut, enlarged, multiply_ctf, phase_flip
-from cryokin.image.frc import crossing, full_set, ring_correlation
 from cryokin.image.geometry import (
     Alignment,
     compose,
@@ -19,6 +18,7 @@ from cryokin.image.geometry import (
 )
 from cryokin.image.masks import disc
 from cryokin.isac.full_size import full_average, noise_to_signal, turned_ctf
+from cryokin.rings import correlation, crossing, full_set
 from cryokin.simulate.images import contrast_transfer
 
 BOX, RADIUS, PIXEL, N = 64, 24, 3.0, 60
@@ -66,7 +66,7 @@ def likeness(a, b):
 def frc_with_truth(image, data):
     inside = disc(BOX, RADIUS)
     masked = [np.where(inside, i - i[inside].mean(), 0) for i in (image, data.truth)]
-    return ring_correlation(*masked)[1]
+    return correlation(*masked)
 
 
 @pytest.fixture(scope="module")

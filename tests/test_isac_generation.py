@@ -21,7 +21,7 @@ from cryokin.isac.candidates import (
     unique_classes,
 )
 from cryokin.isac.classes import Class
-from cryokin.isac.clusters import inputs_of, once
+from cryokin.isac.clusters import load_clusters, save_clusters
 from cryokin.isac.options import IsacOptions, isac_options
 from cryokin.isac.particles import Particles
 from cryokin.isac.reproducible import reproducible_classes, ways
@@ -469,40 +469,16 @@ def test_a_run_restarts_from_matched_classes_and_keeps_the_rest(six_views):
 
 
 # --------------------------------------------------------------- clusters in a file
-def test_clusters_are_found_once_and_read_as_they_were(six_views, candidates, tmp_path):
-    file, made = tmp_path / "clusters.npz", []
+def test_clusters_are_read_as_they_were(six_views, candidates, tmp_path):
+    """Found without the options of the matching, on which they do not depend."""
+    file = tmp_path / "clusters.npz"
+    unknown = dict.fromkeys(("thld_grp", "match_by", "thld_rep"))
+    options = replace(six_views.options, **unknown)
+    save_clusters(file, clusters(Team(), six_views.particles, 1, 1, options))
 
-    def make(team: Team) -> list[Run]:
-        made.append(team.rank)
-        return clusters(team, six_views.particles, 1, 1, six_views.options)
-
-    def work(team: Team, inputs: str) -> list[Class]:
-        runs = once(team, file, inputs, lambda: make(team))
+    def work(team: Team) -> list[Class]:
         where = (1, 1, six_views.options)
-        return candidates_round(team, six_views.particles, runs, *where)
+        return candidates_round(team, six_views.particles, load_clusters(file), *where)
 
-    for found in (work(Team(), "a"), *on_ranks(2, lambda team: work(team, "a"))):
+    for found in (work(Team()), *on_ranks(2, work)):
         assert same(found, candidates)
-    assert made == [0]
-    work(Team(), "b")
-    assert made == [0, 0]
-
-
-def test_what_clusters_depend_on(tmp_path):
-    ids, coefficients = (tmp_path / name for name in ("ids.txt", "coefficients.npy"))
-    ids.write_text("1 2 3")
-    coefficients.write_bytes(b"rows")
-    options = {"thld_grp": 10, "thld_rep": 0.6, "match_first": 1, "rand_seed": 1}
-    options |= {"match_second": 3, "img_per_grp": 40}
-
-    def name(**changes: Any) -> str:
-        return inputs_of(options | changes, [coefficients, ids], 1, 1)
-
-    first = name()
-    for changes in ({"thld_grp": 9}, {"match_first": 2}, {"thld_rep": 0.5}):
-        assert name(**changes) == first
-    for changes in ({"img_per_grp": 41}, {"rand_seed": 2}):
-        assert name(**changes) != first
-    assert inputs_of(options, [coefficients, ids], 1, 2) != first
-    ids.write_text("1 2 4")
-    assert name() != first

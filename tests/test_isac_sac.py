@@ -8,7 +8,7 @@ from cryokin.image.polar import PolarBasis
 from cryokin.isac import sac as module
 from cryokin.isac.alignment import products_at
 from cryokin.isac.particles import Particles
-from cryokin.isac.sac import Run, SacOptions, nearest, sac
+from cryokin.isac.sac import Run, SacOptions, cutoffs, nearest, sac
 from cryokin.isac.stack import Shrinking, working_images
 from cryokin.isac.within_group import Refinement
 from cryokin.parallel import Team
@@ -112,3 +112,15 @@ def test_the_nearest_class_is_the_best_score(particles, run):
     every = all_scores(particles, run)
     np.testing.assert_array_equal(classes, every.argmax(axis=0))
     np.testing.assert_array_equal(scores, every.max(axis=0))
+
+
+@pytest.mark.parametrize(
+    ("lowest", "highest", "expected"),
+    [
+        (0.2, 0.3, [0.3, 0.2]),
+        (0.1, 0.4, [0.4, 0.1, 0.15, 0.2, 0.25, 0.3]),
+        (0.28, 0.3, [0.3]),
+    ],
+)
+def test_the_low_pass_rises_after_the_first_assignment(lowest, highest, expected):
+    np.testing.assert_allclose(cutoffs(lowest, highest), expected)

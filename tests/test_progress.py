@@ -1,17 +1,19 @@
-"""Where a run is, told from files that stand as a run leaves them."""
+"""Where runs are, told from what Snakemake's log is told and from files of the runs."""
 
 import json
+import logging
 import os
+import re
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
 from cryokin.config import load_runs
-from cryokin.io.counts import Counts
-from cryokin.progress import Progress, Watch, failure, finished, look, time_left
+from cryokin.progress import Progress, seconds_left, time_left, words
+from cryokin.steps import STEPS, Job
+from cryokin.usage import Usage
 
 ROOT = Path(__file__).resolve().parents[1]
 N = 1000
@@ -24,162 +26,241 @@ def options(**changes):
     return load_runs(given)["it"]
 
 
-class Place:
-    """A folder of a run in which files appear one after the other."""
+class Call:
+    """A call of Snakemake: what its log is told, and the files that its jobs write."""
 
-    def __init__(self, folder, **changes):
-        self.folder, self.options = folder, options(**changes)
-        self.clock = time.time_ns() - 10**12
+    def __init__(self, **changes):
+        self.told, self.jobs = [], []
+        self.progress = Progress({"it": options(**changes)}, dict, self.told.append)
+        self.log = logging.Logger("of Snakemake")
+        self.progress.start(self.log)
 
-    def write(self, name, value=None):
-        path = self.folder / name
+    def write(self, name, value=""):
+        path = Path("results/it", name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(value if isinstance(value, str) else json.dumps(value))
-        self.clock += 10**9
-        os.utime(path, ns=(self.clock, self.clock))
+
+    def event(self, event, **told):
+        self.log.info("", extra={"event": event} | told)
+        return self.told[-1] if self.told else ""
+
+    def begin(self, rule, name="", run="it"):
+        log = f"results/it/logs/{rule}{'/' * bool(name)}{name}.log"
+        self.jobs.append((rule, log))
+        about = {"rule_name": rule, "wildcards": {"run": run}, "log": [log]}
+        return self.event("job_info", jobid=len(self.jobs), **about)
+
+    def end(self):
+        return self.event("job_finished", job_id=len(self.jobs))
+
+    def fail(self):
+        rule, log = self.jobs[-1]
+        about = {"rule_name": rule, "log": [log]}
+        return self.event("job_error", jobid=len(self.jobs), **about)
+
+    def do(self, rule, name="", **files):
+        told = self.begin(rule, name)
+        for path, value in files.items():
+            self.write(path, value)
+        self.end()
+        return told
 
     def prepare(self):
-        self.write("import/import.json", {"n": N, "box": 64})
-        for name in ("2dalignment/initial2Dparams.txt", "working_stack.json"):
-            self.write(name)
+        self.do("isac_import", **{"import/import.json": {"n": N, "box": 64}})
+        self.do("isac_prealign")
+        self.do("isac_shrink")
 
-    def round(self, generation, number, left, stop):
+    def round(self, generation, number, left, stop=False):
+        name = f"{generation:04d}_{number:04d}"
+        file = f"generation_{generation:04d}/round_{number:04d}/state.json"
         state = {"round": number, "left": left, "stop": stop}
-        name = f"generation_{generation:04d}/round_{number:04d}/state.json"
-        self.write(name, state)
+        return self.do("isac_candidates_round", name, **{file: state})
 
-    def generation(self, number, accounted, stop):
-        folder = f"generation_{number:04d}"
-        self.write(f"{folder}/candidates_generation_{number}.npz")
-        self.write(f"{folder}/classes_generation_{number}.npz")
-        status = {"accounted": accounted, "stop": stop}
-        self.write(f"{folder}/generation_{number}_status.json", status)
+    def generation(self, number, accounted, stop=False):
+        name = f"{number:04d}_{number}"
+        self.do("isac_candidates", name)
+        self.do("isac_reproducible", name)
+        file = f"generation_{number:04d}/generation_{number}_status.json"
+        return self.do(
+            "isac_account", name, **{file: {"accounted": accounted, "stop": stop}}
+        )
 
-    def look(self, **how):
-        counts = Counts(N, 64)
-        return look("it", self.options, self.folder, counts, {}, **how)
-
-
-@pytest.fixture
-def place(tmp_path):
-    return Place(tmp_path)
+    def stop(self, **how):
+        self.progress.stop(**how)
+        return self.told[-1]
 
 
-def test_nothing_is_there(place):
-    found = place.look()
-    assert (found.state, found.step) == ("running", "reading the particles")
-    assert found.accounted is None
-    assert found.share_done == 0
-    assert found.seconds_left > 0
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
 
 
-def test_a_run_goes_forward(place):
-    place.prepare()
-    seen = [place.look()]
-    place.round(1, 1, 400, False)
-    seen.append(place.look())
-    place.round(1, 2, 150, True)
-    seen.append(place.look())
-    place.generation(1, 410, False)
-    seen.append(place.look())
-    place.round(2, 1, 300, False)
-    place.round(2, 2, 200, False)
-    seen.append(place.look())
-    assert [p.step for p in seen] == [
-        "generation 1, round 1",
-        "generation 1, round 2",
-        "generation 1, averages of the candidates",
-        "generation 2, round 1",
-        "generation 2, round 3",
+def test_a_run_goes_forward_and_ends():
+    call = Call()
+    call.prepare()
+    call.round(1, 1, 400)
+    call.round(1, 2, 150, True)
+    call.generation(1, 410)
+    call.round(2, 1, 300)
+    call.round(2, 2, 200, True)
+    call.generation(2, 490, True)
+    call.do("isac_class_averages")
+    call.do("isac_report", **{"report/index.html": "a page"})
+    assert all(line.endswith(" left") for line in call.told[1:])
+    told = [re.sub(r"[:,] (about|less)[^:,]* left$", "", line) for line in call.told]
+    assert told[:4] == [
+        *("it: reading the particles", "it: prealignment", "it: working images"),
+        "it: generation 1, round 1: 0 % accounted",
     ]
-    assert [p.accounted for p in seen] == [0, 0, 0, 0.41, 0.41]
-    assert seen[-1].text.startswith("it: generation 2, round 3: 41 % accounted, ")
-    assert (seen[-1].generation, seen[-1].round) == (2, 3)
-    shares = [p.share_done for p in seen]
-    assert shares[:4] == sorted(shares[:4])
+    assert told[7:9] == [
+        "it: generation 1, averages of the classes: 0 % accounted",
+        "it: generation 2, round 1: 41 % accounted",
+    ]
+    assert told[-1] == "it: report: 90 % accounted"
+    page = Path("results/it/report/index.html").absolute()
+    assert call.stop() == f"it: done: 90 % accounted; the report: {page}"
 
 
-def test_a_run_ends(place):
-    place.prepare()
-    place.round(1, 1, 20, True)
-    place.generation(1, 900, True)
-    for name in ("classes.csv", "report/index.html"):
-        place.write(name)
-    found = place.look()
-    assert (found.state, found.share_done, found.seconds_left) == ("done", 1, None)
-    assert found.text == "it: done: 90 % accounted"
+def test_what_was_not_asked_for_is_named():
+    call = Call()
+    call.prepare()
+    call.round(1, 1, 400)
+    assert (
+        call.stop() == "it: done as far as asked, next: generation 1, round 2, clusters"
+    )
 
 
-def test_files_of_an_earlier_run_do_not_count(place):
-    place.prepare()
-    place.round(1, 1, 20, True)
-    place.generation(1, 900, True)
-    place.write("classes.csv")
-    place.write("report/index.html")
-    # The round was made again, and what follows it will be.
-    place.round(1, 1, 20, True)
-    found = place.look()
-    assert found.step == "generation 1, averages of the candidates"
-    assert found.accounted == 0
-    # When all is over, what is there holds.
-    assert place.look(ended=True).state == "done"
+def test_files_of_an_earlier_run_do_not_count():
+    before = Call()
+    before.prepare()
+    before.round(1, 1, 20, True)
+    before.generation(1, 900, True)
+    again = Call()
+    assert "0 % accounted" in again.round(1, 1, 20, True)
+    # After a kill the next call begins where the one before was.
+    assert "90 % accounted" in Call().begin("isac_class_averages")
 
 
-def test_the_log_of_the_present_job_tells_more(place):
-    place.prepare()
-    place.round(1, 1, 20, True)
-    folder = "generation_0001"
-    place.write(f"{folder}/candidates_generation_1.npz")
-    log = "iteration 1: 2-way matching leaves [3, 4]\niteration 2: 2-way ..."
-    place.write("logs/isac_reproducible/0001_1.log", log)
-    assert "iteration 2 done" in place.look().text
-    place.write(f"{folder}/candidates_generation_1.npz")
-    assert "iteration" not in place.look().text
+def test_a_job_at_work_tells_more(monkeypatch):
+    monkeypatch.setattr("cryokin.progress.INTERVAL", 0.01)
+    call = Call()
+    call.prepare()
+    call.write("logs/isac_reproducible/0001_1.log", "iteration 7: of an earlier call\n")
+    os.utime(call_log := Path("results/it/logs/isac_reproducible/0001_1.log"), (1, 1))
+    call.begin("isac_reproducible", "0001_1")
+    time.sleep(0.1)
+    count = len(call.told)
+    call_log.write_text("iteration 1: runs agree\npass 2 of 7\npass 3 o")
+    deadline = time.time() + 10
+    while len(call.told) == count and time.time() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    call.progress.stop()
+    assert len(call.told) == count + 2  # that, and the end
+    assert "reproducible classes: pass 2 of 7, 0 % accounted, " in call.told[count]
 
 
-def test_time_left_follows_what_jobs_took(place):
-    place.prepare()
-    before = place.look().seconds_left
-    header = "s\tmax_pss\tcpu_time\n"
-    for rule in ("isac_import", "isac_prealign", "isac_shrink"):
-        place.write(f"benchmarks/{rule}.tsv", f"{header}60\t100\t120\n")
-    slow = place.look().seconds_left
-    assert slow > 2 * before
-    assert place.look(elapsed=lambda step: 10.0).seconds_left < slow
-
-
-def test_subtomograms(tmp_path):
-    place = Place(tmp_path, method="cpca")
-    assert place.look().step == "reading the particles"
-    place.write("import/import.json")
-    place.write("prepared/prepared.json")
-    tiles = place.folder / "ccc_tiles/0123"
-    tiles.mkdir(parents=True)
-    half = N // 2
-    np.save(tiles / "tile_0000000_0000000.npy", np.zeros((half, half)))
-    assert "matrix: 25 % of pairs, " in place.look().text
-    np.save(tiles / f"tile_0000000_{half:07d}.npy", np.zeros((half, half)))
-    assert "matrix: 75 % of pairs, " in place.look().text
-    names = ("correlation_matrix.h5", "correlation_matrix.csv", "eigen.json")
-    for name in (
-        *(*names, "cpca/labels.npy", "classes.json", "differences.json"),
-        "report/index.html",
-    ):
-        place.write(name)
-    assert place.look().text == "it: done"
-
-
-def test_jobs_that_do_not_follow_each_other_are_done_in_any_order(tmp_path):
-    first, second = tmp_path / "a", tmp_path / "b"
-    second.touch()
-    os.utime(second, ns=(1, 1))
-    first.touch()
-    assert finished([first, second], chain=True) == [True, False]
-    assert finished([first, second], chain=False) == [True, True]
+def test_subtomograms():
+    call = Call(method="cpca")
+    told = [call.do("pytom_import", **{"import/import.json": {"n": N, "box": 20}})]
+    call.write("prepared/prepared.json", {"warnings": ["nothing was sampled."]})
+    for rule in ("pytom_prepare", "ccc_matrix", "eigen_projection", "kmeans"):
+        told.append(call.do(rule))
+    told.append(call.do("select_classes"))
+    assert [line.split(": ")[1] for line in told] == [
+        STEPS[job[0]].words for job in call.jobs
+    ]
+    assert call.told.count("it: warning: nothing was sampled.") == 1
+    call.begin("pytom_report")
+    assert call.stop() == "it: done"
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"),
+    ("rule", "name", "said"),
+    [
+        ("isac_candidates_round", "0002_0003", "generation 2, round 3"),
+        ("isac_account", "0002_2", "generation 2, averages of the classes"),
+        ("mco_ac_round", "0000", "annealing, round 1"),
+        ("isac_subset", "class_0001", "particles of a class"),
+    ],
+)
+def test_words_name_generation_and_round(rule, name, said):
+    assert words((rule, name)) == said
+
+
+def test_a_failure_names_the_rule_and_its_log():
+    call = Call()
+    call.prepare()
+    call.begin("isac_candidates_round", "0001_0001")
+    call.fail()
+    log = Path("results/it/logs/isac_candidates_round/0001_0001.log").absolute()
+    failure = "it: stopped: rule isac_candidates_round failed (generation 1, round 1)"
+    assert call.stop(failed=True) == f"{failure}, see {log}"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("pass 1\nerror: the sentence\nanother word\n")
+    assert call.stop(failed=True) == f"{failure}, see {log}\nerror: the sentence"
+
+
+@pytest.mark.parametrize("rule", ["isac_report", "isac_full_averages", "isac_import"])
+def test_a_run_of_which_a_job_failed_is_not_called_done(rule):
+    call = Call()
+    call.write("report/index.html", "of an earlier call")
+    call.begin(rule)
+    call.fail()
+    assert call.stop(failed=True).startswith(f"it: stopped: rule {rule} failed")
+
+
+def test_a_job_that_was_tried_again_has_not_failed():
+    call = Call()
+    call.prepare()
+    call.begin("isac_candidates_round", "0001_0001")
+    call.fail()
+    call.round(1, 1, 300)
+    assert call.stop(failed=True) == "it: stopped (generation 1, round 1)"
+
+
+@pytest.mark.parametrize("rule", ["isac_import", "isac_prealign"])
+def test_an_interrupted_run_goes_on(rule):
+    call = Call()
+    if rule != "isac_import":
+        call.prepare()
+    call.begin(rule)
+    call.fail()
+    told = f"it: interrupted; the same command goes on ({STEPS[rule].words})"
+    assert call.stop(failed=True, interrupted=True) == told
+
+
+def test_other_jobs_and_broken_files_end_nothing(monkeypatch):
+    call = Call()
+    call.begin("isac_import", run="other")
+    call.begin("of_the_user")
+    call.event("job_finished", job_id=77)
+    assert call.told == []
+    call.write("import/import.json", "no JSON")
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    call.begin("isac_shrink")
+    call.write("import/import.json", {"n": N, "box": 64})
+    assert call.begin("isac_shrink").startswith("it: working images: ")
+
+
+def test_time_left_is_that_of_the_plan_at_the_pace_of_the_run():
+    def job(name):
+        return Job("isac_import", name, {"row": 1e6}, rank_mb=1, disk_mb=1)
+
+    plan = [job(name) for name in "abc"]
+    each = plan[0].wall_seconds()
+    assert seconds_left(plan, 1, [], {}) == pytest.approx(2 * each)
+    assert seconds_left(plan, 1, [], {}, 0.5 * each) == pytest.approx(1.5 * each)
+    # What takes longer than foretold has a tenth left.
+    assert seconds_left(plan, 2, [], {}, 5 * each) == pytest.approx(0.1 * each)
+    slow = Usage("isac_import", "a", 3 * each + 2, 1.0, 1, 1.0)
+    assert seconds_left(plan, 1, [slow], {}) == pytest.approx(6 * each, rel=0.01)
+    # What has not yet been made again tells nothing.
+    assert seconds_left(plan, 0, [slow], {}) == pytest.approx(3 * each)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
     [
         (3, "less than a minute left"),
         (100, "about 2 min left"),
@@ -188,78 +269,19 @@ def test_jobs_that_do_not_follow_each_other_are_done_in_any_order(tmp_path):
         (90000, "about 25 h left"),
     ],
 )
-def test_time_is_told_as_exactly_as_it_is_known(seconds, words):
-    assert time_left(seconds) == words
+def test_time_is_told_as_exactly_as_it_is_known(seconds, told):
+    assert time_left(seconds) == told
 
 
-def test_a_failure_names_the_rule_and_its_log():
-    log = """
-    Error in rule isac_shrink:
-        message: making the working stack
-        jobid: 3
-        log: results/demo/logs/isac_shrink.log (check log file(s) for error details)
-    """
-    assert failure(log) == (
-        "stopped: rule isac_shrink failed, see results/demo/logs/isac_shrink.log"
-    )
-    assert failure("Exiting") == "stopped"
-
-
-DONE = Progress("it", "done", "done", None, None, None, 1.0, None, "it: done")
-
-
-def test_a_watch_tells_only_of_runs_that_are_at_work(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    place = Place(tmp_path / "results/it")
-    told = []
-    runs = {"it": place.options, "other": place.options}
-    watch = Watch(runs, dict, lambda path: Counts(N, 64), told.append)
-    watch.start()
-    watch.stop()
-    assert told == []
-    assert not (tmp_path / "results").exists()
-    watch = Watch(runs, dict, lambda path: Counts(N, 64), told.append)
-    watch.start()
-    place.prepare()
-    (place.folder / "logs").mkdir()
-    (place.folder / "logs/isac_candidates_round.log").touch()
-    watch.stop("Error in rule isac_candidates_round:\n    log: here.log\n")
-    failed = "stopped: rule isac_candidates_round failed, see here.log"
-    assert told == [f"it: {failed} (generation 1, round 1)"]
-    kept = json.loads((place.folder / "progress.json").read_text())
-    assert (kept["state"], kept["text"]) == ("stopped", told[0])
-    assert not (tmp_path / "results/other").exists()
-
-
-def test_warnings_of_the_import_are_told_once(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    place = Place(tmp_path / "results/it", method="cpca")
-    told = []
-    watch = Watch({"it": place.options}, dict, lambda path: Counts(N, 20), told.append)
-    watch.start()
-    imported = {"n": N, "box": 20, "warnings": ["nothing was sampled."]}
-    place.write("import/import.json", imported)
-    os.utime(place.folder / "import/import.json")
-    place.write("logs/pytom_import.log", "")
-    os.utime(place.folder / "logs/pytom_import.log")
-    for _ in range(2):
-        watch._look("it")
-    watch.stop()
-    assert told.count("it: warning: nothing was sampled.") == 1
-
-
-def test_a_run_whose_last_job_failed_is_not_called_done(tmp_path, monkeypatch):
-    """The job may be one that the estimate does not know, such as full_size."""
-    monkeypatch.chdir(tmp_path)
-    place = Place(tmp_path / "results/it")
-    monkeypatch.setattr("cryokin.progress.look", lambda *work: DONE)
-    for log, state in (("results/it/x.log", "stopped"), ("results/no/x.log", "done")):
-        told = []
-        watch = Watch(
-            {"it": place.options}, dict, lambda run: Counts(N, 64), told.append
-        )
-        watch.start()
-        (place.folder / "logs").mkdir(parents=True, exist_ok=True)
-        (place.folder / "logs/x.log").touch()
-        watch.stop(f"Error in rule isac_full_averages:\n    log: {log}\n")
-        assert state in told[-1]
+def test_every_rule_of_a_run_has_a_record_that_knows_if_it_runs_on_ranks():
+    text = "".join(path.read_text() for path in ROOT.glob("workflow/rules/*.smk"))
+    rules = re.split(r"^(?:rule|checkpoint) (?=\w+:)", text, flags=re.M)[1:]
+    parallel = {
+        rule.split(":")[0]: "tasks=N_RANKS" in rule
+        for rule in rules
+        if re.search(r"^    log:\n        \"results/\{run\}/", rule, re.M)
+    }
+    # What takes a moment, before there is a plan.
+    for rule in ("estimate_run", "rand_seed", "list_images"):
+        del parallel[rule]
+    assert parallel == {rule: step.parallel for rule, step in STEPS.items()}

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cryokin.files import write_json
-from cryokin.pytom import beam
+from cryokin.pytom import beam, told
 
 
 def directions(n, seed=0):
@@ -68,10 +68,10 @@ def test_one_class_and_none_do_not_follow_anything():
 
 
 def test_what_is_said_at_the_end(tmp_path):
-    assert beam.wedge_sentences(tmp_path) == []
+    assert told.run_sentences(tmp_path) == []
     classes = [{"name": str(c), "only_wedge": c < 2} for c in range(3)]
     write_json(tmp_path / "classes.json", {"classes": classes})
     write_json(tmp_path / "reproducible.json", {"only_wedge": [30, 12]})
-    first, second = beam.wedge_sentences(tmp_path)
+    first, second = told.run_sentences(tmp_path)
     assert first.startswith("Classes 0, 1 may be nothing but the missing wedge")
     assert second.startswith("42 particles are unaccounted")

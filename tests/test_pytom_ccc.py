@@ -10,7 +10,7 @@ from cryokin.volume import euler, masks
 from cryokin.volume.bands import band, rows
 from cryokin.volume.filters import filtered, frequencies, lowpass
 from cryokin.volume.resample import align, centred, place
-from cryokin.volume.wedge import EVERYTHING, TiltWedge
+from cryokin.volume.wedge import TiltWedge
 from ranks import on_ranks
 from small2 import BAND, BOX, load, ribosome_mask
 
@@ -72,7 +72,7 @@ def test_the_exact_form_is_the_definition_also_on_a_coarser_grid(high):
 def test_with_everything_sampled_it_is_numpys_correlation():
     volumes, rotations, shifts = particles()
     mask = masks.sphere((16,) * 3, 5, 0)
-    r = made(volumes, rotations, shifts, None, 6, [EVERYTHING] * 6)
+    r = made(volumes, rotations, shifts, None, 6, [TiltWedge()] * 6)
     aligned = [
         lowpass(align(centred(v), q, s), 6)
         for v, q, s in zip(volumes, rotations, shifts, strict=True)

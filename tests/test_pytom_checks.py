@@ -1,9 +1,8 @@
 """What subtomograms say against their list: blank ones, copies, wrong wedges."""
 
-import json
-import subprocess
-import sys
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,21 +19,18 @@ from cryokin.io.pytom_xml import (
 from cryokin.io.star import read_star
 from cryokin.io.subtomograms import read_subtomograms
 from cryokin.parallel import Team
-from cryokin.pytom.checks import inverted, look
-from cryokin.pytom.files import (
-    class_average,
-    contrast_warnings,
-    halves_of,
-    inverted_contrast,
-    load_import,
-    make_mask,
-    write_results,
-)
+from cryokin.pytom.checks import inverted, look, mask_warnings
+from cryokin.pytom.files import load_import
+from cryokin.pytom.mask import make_mask
+from cryokin.pytom.prepare import contrast_warnings, inverted_contrast
+from cryokin.pytom.results import class_average, halves_of, write_results
+from cryokin.rings import resolution
 from cryokin.simulate.volumes import VolumeRecipe, simulate_volumes, write_volume_set
 from cryokin.volume import masks
 from cryokin.volume.bands import band, rows
 from cryokin.volume.filters import filtered, frequencies
 from cryokin.volume.wedge import TiltWedge
+from pytom_import import pytom_import
 
 BOX = 20
 EM = "class_averages/class_0.em"
@@ -76,7 +72,11 @@ def test_nothing_is_told_of_a_list_that_is_right(listed, angles):
         ((20, 50), SingleTiltWedge(50, 20), "the two angles in the other order"),
         ((30, 30), SingleTiltWedge(60, 60), "90 degrees minus each angle"),
         ((25, 40), SingleTiltWedge(65, 50), "90 degrees minus each angle"),
-        ((30, 30), SingleTiltWedge(30, 30, tilt_axis=(-90, 0, 0)), "axis along x"),
+        (
+            (30, 30),
+            SingleTiltWedge(30, 30, tilt_axis=(-90, 0, 0)),
+            "turned by 90 degrees",
+        ),
         ((30, 30), SingleTiltWedge(30, 30, tilt_axis=(30, 70, 80)), "see that the"),
         ((0, 0), SingleTiltWedge(30, 30), "see that the angles"),
         ((30, 30), SingleTiltWedge(0, 0), "has no power"),
@@ -104,7 +104,7 @@ def test_blank_particles_are_left_out(listed, value):
     blank = np.full((BOX,) * 3, value)
     found = look(listed([noise(0), blank, noise(1), blank]))
     assert [entry["id"] for entry in found.excluded] == [1, 3]
-    assert f"all voxels are {value:g}" in found.excluded[0]["reason"]
+    assert f"all pixels are {value:g}" in found.excluded[0]["reason"]
     assert found.copies == []
     (warning,) = found.warnings
     assert "2 of 4 particles are left out" in warning
@@ -150,7 +150,7 @@ def test_an_inverted_mask_is_seen():
         assert not inverted(right)
 
 
-def test_a_run_leaves_blank_particles_unaccounted(root, tmp_path):
+def test_a_run_leaves_blank_particles_unaccounted(tmp_path, capsys):
     """They have a row in every table, a class in none, and a share in no average."""
     made = simulate_volumes(VolumeRecipe(n_particles=12, box=16, pixel_size=14.0))
     write_volume_set(tmp_path / "whole", made)
@@ -167,15 +167,21 @@ def test_a_run_leaves_blank_particles_unaccounted(root, tmp_path):
         "method": "cpca",
         "average": "class",
     }
-    command = [
-        *(sys.executable, root / "workflow/scripts/pytom_import.py"),
-        *("--particles", tmp_path / "set/particles.star", "--nclass", "2"),
-        *("--options", json.dumps(options), "--folder", tmp_path / "import"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "warning: 2 of 12 particles are left out" in done.stdout
+    pytom_import(
+        particles=tmp_path / "set/particles.star",
+        options=options,
+        nclass=2,
+        folder=tmp_path / "import",
+    )
+    assert "warning: 2 of 12 particles are left out" in capsys.readouterr().out
     used = load_import(tmp_path / "import")
     assert used.ids.tolist() == [i for i in range(12) if i not in blank]
+    changed = Path(used.particles[3].file)
+    later = used.imported + 60
+    os.utime(changed, (later, later))
+    with pytest.raises(InputError, match=r"was changed after .* pytom_import"):
+        used.read(3)
+    os.utime(changed, (used.imported, used.imported))
     labels = np.arange(10) % 2
     write_results(tmp_path / "out", used, labels, options, Team())
     expected = np.full(12, -1)
@@ -187,7 +193,12 @@ def test_a_run_leaves_blank_particles_unaccounted(root, tmp_path):
     table = read_star(tmp_path / "out/classified.star")["particles"]
     numbers = np.where(expected < 0, -1, expected + 1)
     assert table["rlnClassNumber"].astype(int).tolist() == numbers.tolist()
-    assert read_json(tmp_path / "out/classes.json")["unaccounted"] == 2
+    told = read_json(tmp_path / "out/classes.json")
+    assert told["unaccounted"] == 2
+    for entry in told["classes"]:
+        shells = np.arange(8) / 16
+        at_half = resolution(shells, entry["fsc"], told["pixel_size"], 0.5)
+        assert entry["resolution"] == pytest.approx(at_half, rel=1e-3)
     # The average is that of the members alone.
     whole = read_subtomograms(tmp_path / "whole/particles.star", wedge_angles=(30, 30))
     members = used.ids[labels == 0].tolist()
@@ -221,6 +232,17 @@ def test_a_class_without_two_halves_has_no_resolution(listed, tmp_path, compat):
     write_results(tmp_path, table, labels, options | {"compat": compat}, Team())
     entries = read_json(tmp_path / "classes.json")["classes"]
     assert [(e["n"], e["resolution"]) for e in entries] == [(1, None)] * 2 + [(2, None)]
+
+
+@pytest.mark.parametrize(("own", "n"), [(0.0, 0), (5.01, 0), (10.0, 1)])
+def test_a_mask_of_other_voxels_is_told(tmp_path, own, n):
+    ball = masks.sphere((BOX,) * 3, 7, 2)
+    write_em(tmp_path / "mask.em", ball.astype(np.float32), own)
+    told = mask_warnings(str(tmp_path / "mask.em"), ball, 5.0)
+    assert len(told) == n
+    assert all("voxels of 10 A by its header" in sentence for sentence in told)
+    assert mask_warnings({"sphere": {"radius": 7}}, ball, 5.0) == []
+    assert "inside and outside" in mask_warnings({}, 1 - ball, None)[0]
 
 
 @pytest.mark.parametrize("n", [0, 3])

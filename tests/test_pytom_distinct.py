@@ -3,7 +3,7 @@ import pytest
 
 from cryokin.files import write_json
 from cryokin.parallel import Team
-from cryokin.pytom import distinct, mco
+from cryokin.pytom import distinct, mco, told
 from cryokin.pytom.pose_errors import correct, removed, share_in_poses
 from cryokin.volume import euler
 from simulated import simulate
@@ -82,17 +82,17 @@ def test_agreement_is_counted_from_chance_to_complete():
     ],
 )
 def test_sentences(tmp_path, groups, words):
-    told = {"classes": [0, 1, 2], "groups": groups, "pose_share": [0.1, 0.4, 0.2]}
-    write_json(tmp_path / "differences.json", told)
-    first, second = distinct.run_sentences(tmp_path)
+    table = {"classes": [0, 1, 2], "groups": groups, "pose_share": [0.1, 0.4, 0.2]}
+    write_json(tmp_path / "differences.json", table)
+    first, second = told.run_sentences(tmp_path)
     assert first.startswith(words)
     assert "class 1" in second and "40%" in second and "keep" in second
-    assert distinct.run_sentences(tmp_path / "none") == []
+    assert told.run_sentences(tmp_path / "none") == []
 
 
 def test_classes_that_do_not_differ_are_named():
-    told = {"classes": [0, 1, 4], "groups": [0, 1, 0]}
-    assert distinct.same_as(told) == {0: ["4"], 1: [], 4: ["0"]}
+    table = {"classes": [0, 1, 4], "groups": [0, 1, 0]}
+    assert told.same_as(table) == {0: ["4"], 1: [], 4: ["0"]}
 
 
 @pytest.mark.parametrize(("shift", "low", "high"), [(0.0, 0.0, 0.2), (1.0, 0.7, 1.0)])

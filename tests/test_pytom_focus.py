@@ -3,8 +3,8 @@ import pytest
 
 from cryokin.errors import InputError
 from cryokin.pytom import ccc, cpca, mco
-from cryokin.pytom.files import narrowest_mask
 from cryokin.pytom.focus import focus, focus_rows
+from cryokin.pytom.mask import narrowest_mask
 from cryokin.pytom.mco import adjusted_rand_index
 from cryokin.pytom.pose_errors import correct
 from cryokin.random import stream

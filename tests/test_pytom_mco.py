@@ -4,8 +4,8 @@ import pytest
 from cryokin.errors import InputError
 from cryokin.parallel import Team
 from cryokin.pytom import mco
+from cryokin.pytom.courses import best_course, course, starts
 from cryokin.pytom.pose_errors import correct
-from cryokin.pytom.runs import best_course, course, starts
 from simulated import simulate
 
 EXMX = {"iterations": 20, "end_threshold": 0.0, "leave_one_out": True}

@@ -3,8 +3,9 @@ import pytest
 
 from cryokin.errors import InputError
 from cryokin.pytom import merge
+from cryokin.pytom.class_tree import average_correlations, merge_classes
+from cryokin.pytom.labels import emptied
 from cryokin.pytom.mco import adjusted_rand_index
-from cryokin.pytom.runs import average_correlations, emptied, merge_classes
 
 BLOCKS = 0.1 + np.kron(np.eye(2), [[0.9, 0.7], [0.7, 0.9]])
 
@@ -79,12 +80,6 @@ def test_two_identical_classes():
     tree = merge.tree(np.ones((2, 2)))
     assert tree[0, 2] == 0
     assert merge.cut_by_height(tree, 0.01).tolist() == [0, 0]
-
-
-def test_merging_keeps_every_particle():
-    labels = np.array([0, 3, 2, -1, 1, 0])
-    merged = merge.merged(labels, np.array([0, 1, 0, 1]))
-    assert merged.tolist() == [0, 1, 0, -1, 1, 0]
 
 
 def test_groups_of_the_user():

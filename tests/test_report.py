@@ -9,8 +9,6 @@ import itertools
 import json
 import math
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -21,10 +19,10 @@ import pytest
 import yaml
 from PIL import Image
 
+from cryokin.config import options_of_method
 from cryokin.errors import InputError
 from cryokin.estimate import Range, RuleEstimate, RuleUsage
 from cryokin.files import write_json
-from cryokin.image.frc import crossing
 from cryokin.io.eman_hdf import write_images
 from cryokin.io.star import write_star
 from cryokin.provenance import provenance, sha256
@@ -38,6 +36,7 @@ from cryokin.report.images import (
     stretch,
     width_on_page,
 )
+from cryokin.report.isac_files import IsacFiles
 from cryokin.report.isac_page import (
     ClassAverage,
     IsacReport,
@@ -48,6 +47,7 @@ from cryokin.report.isac_page import (
 )
 from cryokin.report.page import NONE
 from cryokin.report.svg import TOP
+from isac_report import isac_report
 
 HOSTILE = """"><script>alert(1)</script>&amp;'</script><!--<img src=x onerror=a()>"""
 
@@ -79,7 +79,7 @@ def make_report(n_classes=7, box=24, radius=9.0, **changes):
             pixel_error=0.1 + 0.01 * i,
             reproduction=0.9,
             resolution=math.nan if i == 2 else 20.0 + i,
-            frc=np.linspace(1, 0, len(frequency)),
+            curve=np.linspace(1, 0, len(frequency)),
             pose=poses[i],
         )
         for i, members in enumerate(ids)
@@ -126,8 +126,13 @@ def make_report(n_classes=7, box=24, radius=9.0, **changes):
         ],
         "provenance": provenance(3, []),
         "schema": {
-            "img_per_grp": {"description": "Images a class [images].", "default": 100},
-            "yr": {"description": "Range [pixel] (sxisac: --yr).", "default": -1},
+            "img_per_grp": {
+                "description": "images a class, see `radius`",
+                "unit": "images",
+                "was": "--img_per_grp",
+                "default": 100,
+            },
+            "yr": {"description": "range", "unit": "pixel", "default": -1},
         },
     }
     return IsacReport(**(values | changes))
@@ -237,6 +242,7 @@ def test_hostile_texts_stay_texts():
         imported={**harmless.imported, "source": HOSTILE, "excluded": excluded},
         schema={"radius": {"description": HOSTILE, "default": HOSTILE}},
         usage=[RuleUsage(HOSTILE, 1, 1.0, 1.0, 1.0, 1.0, 1, None)],
+        warnings=[HOSTILE],
         provenance={
             "seed": 1,
             "versions": {"numpy": HOSTILE},
@@ -291,10 +297,10 @@ def test_options_show_unit_and_change():
     html = page(make_report())
     row = re.search(r"<tr[^>]*><th[^>]*><code>img_per_grp.*?</tr>", html)[0]
     assert 'class="changed"' in row
-    assert '<td class="unit">images</td><td class="meaning">Images a class.</td>' in row
+    assert '<td class="unit">images</td><td class="meaning">images a class,' in row
+    assert "see <code>radius</code></td>" in row
     row = re.search(r"<tr[^>]*><th[^>]*><code>yr.*?</tr>", html)[0]
     assert "changed" not in row  # -1 stands for the value of xr
-    assert "sxisac" not in row
 
 
 def test_figures_are_files_too(root):
@@ -446,16 +452,6 @@ def test_reduced_image_keeps_its_mean():
     assert reduce_to(image, 60).shape == (60, 60)
 
 
-def test_crossing_of_a_straight_line():
-    frequency = np.linspace(0, 0.5, 11)
-    frc = 1 - 2 * frequency
-    for level in (0.5, 0.143, 0.9):
-        assert crossing(frequency, frc, level) == pytest.approx((1 - level) / 2)
-    assert math.isnan(crossing(frequency, np.ones(11), 0.5))
-    assert math.isnan(crossing(frequency, np.zeros(11), 0.5))
-    assert math.isnan(crossing(frequency[:0], np.zeros(0), 0.5))
-
-
 def test_size_histogram_counts_every_class():
     sizes = [3, 10, 10, 57, 99, 100]
     svg = str(figures.size_histogram(sizes, 10, 100))
@@ -495,7 +491,8 @@ def test_provenance_is_of_the_software_and_the_inputs(tmp_path):
 
 def write_run(folder, report):
     """Write the files of a run as its rules do."""
-    write_json(folder / "import.json", dict(report.imported))
+    imported = {**report.imported, "warnings": report.warnings}
+    write_json(folder / "import.json", imported)
     write_json(
         folder / "working_stack.json",
         {
@@ -522,7 +519,7 @@ def write_run(folder, report):
     write_images(folder / "class_averages.hdf", report.averages, attributes)
     if report.classes:
         mrcfile.write(folder / "class_averages.mrcs", report.averages)
-    curves = [c.frc.tolist() for c in report.classes]
+    curves = [c.curve.tolist() for c in report.classes]
     write_json(
         folder / "frc.json", {"frequency": report.frequency.tolist(), "frc": curves}
     )
@@ -542,40 +539,36 @@ def write_run(folder, report):
     np.savetxt(folder / "initial2Dparams.txt", rows)
 
 
-def run_script(root, folder, options):
-    names = {
-        "import": "import.json",
-        "working-stack": "working_stack.json",
-        "averages": "class_averages.mrcs",
-        "classes": "classes.star",
-        "members": "class_averages.hdf",
-        "frc": "frc.json",
-        "poses": "classes.csv",
-        "prealigned": "aqfinal.hdf",
-        "shifts": "initial2Dparams.txt",
-        "page": "report/index.html",
-        "gallery": "report/gallery.png",
-        "figures": "report/figures",
-    }
-    command = [
-        sys.executable,
-        root / "workflow/scripts/isac_report.py",
-        "--run",
-        "demo",
-    ]
-    for key, name in names.items():
-        command += [f"--{key}", folder / name]
-    command += ["--status", *sorted(folder.glob("generation_*/status.json"))]
-    command += ["--options", json.dumps(options)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def run_script(folder, options):
+    files = IsacFiles(
+        imported=folder / "import.json",
+        working_stack=folder / "working_stack.json",
+        averages=folder / "class_averages.mrcs",
+        classes=folder / "classes.star",
+        members=folder / "class_averages.hdf",
+        frc=folder / "frc.json",
+        status=sorted(folder.glob("generation_*/status.json")),
+        poses=folder / "classes.csv",
+        prealigned=folder / "aqfinal.hdf",
+        shifts=folder / "initial2Dparams.txt",
+    )
+    isac_report(
+        run="demo",
+        options=options,
+        files=files,
+        page=folder / "report/index.html",
+        gallery=folder / "report/gallery.png",
+        figures=folder / "report/figures",
+    )
 
 
 @pytest.mark.parametrize("n_classes", [0, 3])
 def test_script_makes_the_same_page_from_files(root, tmp_path, n_classes):
-    report = make_report(n_classes, usage=[], schema={})
+    schema = root / "workflow/schemas/config.schema.json"
+    told = {"schema": options_of_method(schema, "isac"), "warnings": ["An odd one."]}
+    report = make_report(n_classes, usage=[], **told)
     write_run(tmp_path, report)
-    done = run_script(root, tmp_path, report.options)
-    assert done.returncode == 0, done.stderr
+    run_script(tmp_path, report.options)
     source = [{"path": "particles.star", "sha256": "0" * 64}]
     expected = dataclasses.replace(
         report,
@@ -583,6 +576,7 @@ def test_script_makes_the_same_page_from_files(root, tmp_path, n_classes):
         checksum=sha256(tmp_path / "classes.star"),
     )
     html = (tmp_path / "report/index.html").read_text(encoding="utf-8")
+    assert "<li>An odd one.</li>" in html
     if n_classes:
         expected_data, found = data_of(page(expected)), data_of(html)
         assert found == expected_data
@@ -590,23 +584,20 @@ def test_script_makes_the_same_page_from_files(root, tmp_path, n_classes):
     assert (tmp_path / "report/gallery.png").read_bytes() == contact_sheet(expected)
 
 
-def test_script_refuses_poses_of_other_members(root, tmp_path):
+def test_script_refuses_poses_of_other_members(tmp_path):
     report = make_report(3)
     write_run(tmp_path, report)
     table = (tmp_path / "classes.csv").read_text()
     (tmp_path / "classes.csv").write_text(table.replace(",0,", ",1,"))
-    done = run_script(root, tmp_path, report.options)
-    assert done.returncode == 1
-    assert "the members of class 1 are not those of" in done.stderr
+    with pytest.raises(InputError, match="the members of class 1 are not those of"):
+        run_script(tmp_path, report.options)
 
 
-def test_script_refuses_tables_that_disagree(root, tmp_path):
+def test_script_refuses_tables_that_disagree(tmp_path):
     report = make_report(3)
     write_run(tmp_path, report)
     attributes = [{"members": [1, 2], "n_objects": 2} for _ in report.classes]
     write_images(tmp_path / "class_averages.hdf", report.averages, attributes)
-    done = run_script(root, tmp_path, report.options)
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
-    assert "class 1 lists 2 members" in done.stderr
+    with pytest.raises(InputError, match="class 1 lists 2 members"):
+        run_script(tmp_path, report.options)
     assert not (tmp_path / "report").exists()

@@ -7,8 +7,6 @@ import io
 import json
 import math
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -17,17 +15,18 @@ import pytest
 from PIL import Image
 from scipy.cluster import hierarchy
 
+from cryokin.config import options_of_method
 from cryokin.errors import InputError
 from cryokin.estimate import RuleUsage
 from cryokin.files import write_json
 from cryokin.io.mrc import write_volume
 from cryokin.provenance import provenance, sha256
-from cryokin.pytom.runs import save_chains
+from cryokin.pytom.chains import Chain, save_chains
 from cryokin.report import pytom_figures as figures
 from cryokin.report.images import montage, slices, stretch
 from cryokin.report.interim import interim_page
 from cryokin.report.page import option_table
-from cryokin.report.pytom_files import read_directions, read_labels
+from cryokin.report.pytom_files import PytomFiles, beam_of, read_labels
 from cryokin.report.pytom_page import (
     STEPS,
     PytomReport,
@@ -38,6 +37,7 @@ from cryokin.report.pytom_page import (
     page,
     strip,
 )
+from pytom_report import pytom_report
 
 HOSTILE = """"><script>alert(1)</script>&amp;'</script><!--<img src=x onerror=a()>"""
 PARTS = ("components", "course", "merging", "tilt")
@@ -54,13 +54,11 @@ def bare_report(n_classes=4, n=60, box=12, **changes):
     labels = rng.integers(n_classes, size=n) if n_classes else np.full(n, -1)
     labels[1 : n_classes + 1] = np.arange(n_classes)
     labels[0] = -1
-    frequency = np.arange(box // 2) / box
     classes = [
         SubtomogramClass(
             number=k,
             average=rng.normal(size=(box,) * 3).astype(np.float32),
-            fsc=np.linspace(1, 0, box // 2),
-            frequency=frequency,
+            curve=np.linspace(1, 0, box // 2),
             resolution=math.nan if k == 1 else 30.0 + k,
         )
         for k in range(n_classes)
@@ -71,6 +69,7 @@ def bare_report(n_classes=4, n=60, box=12, **changes):
         "options": {"method": "cpca", "nclass": n_classes},
         "labels": labels,
         "classes": classes,
+        "frequency": np.arange(box // 2) / box,
         "pixel_size": 10.0,
     }
     return PytomReport(**(values | changes))
@@ -80,6 +79,7 @@ def full_report(n_classes=4, n=60, box=12, **changes):
     rng = np.random.default_rng(4)
     volumes = rng.normal(size=(2, box, box, box)).astype(np.float32)
     tree = hierarchy.linkage(rng.normal(size=(n_classes, 3)), "average")
+    groups = [str(i) for i in hierarchy.fcluster(tree, 2, "maxclust")]
     course = [{"start": s, "objective": 0.1 * i, "changed": 0.5 / (i + 1)}
               for s in (0, 1) for i in range(5)]  # fmt: skip
     annealing = [
@@ -96,12 +96,12 @@ def full_report(n_classes=4, n=60, box=12, **changes):
         "exmx": course,
         "annealing": annealing,
         "starts": [Start(0.4, 1.0), Start(0.3, 0.8)],
-        "tree": Tree(tree, hierarchy.fcluster(tree, 2, "maxclust").tolist(), 1.0),
+        "tree": Tree(tree, groups, 1.0, [str(i) for i in range(n_classes)]),
         "directions": directions(n),
         "shifts": rng.normal(0, 1, (n, 3)),
         "usage": [RuleUsage("ccc_matrix", 1, 170.0, 90.0, 90.0, 2048.0, 2, None)],
         "provenance": provenance(3, []),
-        "schema": {"nclass": {"description": "Classes (PyTom: -c).", "default": 9}},
+        "schema": {"nclass": {"description": "classes", "default": 9}},
     }
     return bare_report(n_classes, n, box, **(values | changes))
 
@@ -236,13 +236,14 @@ def test_a_run_that_goes_on_shows_what_it_has(tmp_path):
     html = text("eigen.json", "coefficients.npy")
     assert "The components are there" in html and 'id="components"' in html
     assert not Elements(html).named("button", "tile")
-    chain = {
-        **{"round": 0, "objective": 1.0, "best_objective": 1.0, "changed": 0.5},
-        **{"temperature": 1.0, "worse": np.array([0.25])},
-        "last_labels": np.zeros(60, int),
-        "best_labels": np.zeros(60, int),
-        "best_fits": np.ones(60),
-    }
+    none, classes = np.zeros(60), np.zeros(60, int)
+    chain = Chain(
+        **{"start": classes, "labels": classes, "best_labels": classes},
+        **{"best_fits": np.ones(60), "best_scores": none, "last_labels": classes},
+        **{"scores": none[:, None], "objective": 1.0, "worse": none > 0},
+        **{"random": none, "temperature": 1.0, "changed": 0.5, "round": 0},
+        done=False,
+    )
     (tmp_path / "mco_ac").mkdir()
     save_chains(tmp_path / "mco_ac/round_0000.npz", [chain])
     html = text()
@@ -254,14 +255,13 @@ def test_a_run_that_goes_on_shows_what_it_has(tmp_path):
     assert data_of(html)["unfinished"]
 
 
-def test_classes_that_runs_agree_on_tell_how_far(root, tmp_path):
+def test_classes_that_runs_agree_on_tell_how_far(tmp_path):
     report = full_report()
     write_run(tmp_path, report)
     agreed = {"runs": 4, "agreement": 0.83, "reproduction": [0.9, 0.8, 0.7, 0.6]}
     write_json(tmp_path / "reproducible.json", agreed)
     names = {"classes": "classes.json", "reproducible": "reproducible.json"}
-    done = run_script(root, tmp_path, {"method": "cpca"}, labels="classes.csv", **names)
-    assert done.returncode == 0, done.stderr
+    run_script(tmp_path, {"method": "cpca"}, labels="classes.csv", **names)
     html = (tmp_path / "report/index.html").read_text(encoding="utf-8")
     assert [c["r"] for c in data_of(html)["classes"]] == agreed["reproduction"]
     assert "4 of 4 runs" in html and "Rand index of 0.83" in html
@@ -281,7 +281,7 @@ def test_figures_are_files_too(root):
 
 def test_class_without_average_and_curve_is_still_there():
     report = bare_report()
-    classes = [SubtomogramClass(c.number) for c in report.classes]
+    classes = [SubtomogramClass(number=c.number) for c in report.classes]
     html = page(dataclasses.replace(report, classes=classes))
     assert len(Elements(html).named("button", "tile")) == 4
     assert not Elements(html).named("img")
@@ -430,23 +430,17 @@ def test_eigenvalues_draw_any_values(values):
     assert "nan" not in svg and svg.count("<circle") == 2 * len(values)
 
 
-def test_direction_is_the_beam_seen_from_the_particle(tmp_path):
+def test_direction_is_the_beam_seen_from_the_particle():
     turn = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # y to z
-    np.savez(tmp_path / "poses.npz", rotations=turn[None])
-    found = read_directions(tmp_path / "poses.npz")
-    np.testing.assert_allclose(turn @ found[0], [0, 0, 1])
+    np.testing.assert_allclose(turn @ beam_of(turn[None])[0], [0, 0, 1])
 
 
 def test_options_read_as_in_the_configuration():
-    text = "Wedge, {angles: [a, b]}: from the pole [degree] (PyTom: --wedge1)."
-    [row] = option_table(
-        {"wedge": {"angles": [30.0, 25.0]}},
-        {"wedge": {"description": text, "default": None}},
-        "PyTom",
-    )
+    told = {"description": "from the pole", "unit": "degree", "default": None}
+    [row] = option_table({"wedge": {"angles": [30.0, 25.0]}}, {"wedge": told})
     assert row["value"] == "{angles: [30.0, 25.0]}"
     assert row["unit"] == "degree"
-    assert row["meaning"] == "Wedge, {angles: [a, b]}: from the pole."
+    assert row["meaning"] == "from the pole"
     assert row["changed"]
 
 
@@ -473,7 +467,7 @@ def write_run(folder, report):
                 "name": str(c.number),
                 "n": report.sizes[c.number],
                 "mrc": f"average_{c.number}.mrc",
-                "fsc": c.fsc.tolist(),
+                "fsc": c.curve.tolist(),
                 "resolution": None if math.isnan(c.resolution) else c.resolution,
             }
         )
@@ -499,23 +493,29 @@ def write_run(folder, report):
         "agreement": [s.agreement for s in report.starts],
     }
     write_json(folder / "exmx.json", exmx)
-    write_json(folder / "annealing.json", report.annealing)
-    tree = report.tree
-    merge = {"linkage": tree.linkage.tolist(), "labels": tree.groups, "cut": tree.cut}
+    write_json(folder / "annealing.json", {"iterations": report.annealing})
+    tree, names = report.tree, sorted(set(report.tree.groups))
+    merge = {
+        "linkage": tree.linkage.tolist(),
+        "labels": tree.leaves,
+        "groups": [names.index(group) for group in tree.groups],
+        "names": names,
+        "height": tree.cut,
+    }
     write_json(folder / "merge.json", merge)
     rotations = np.zeros((report.particles, 3, 3))
     rotations[:, 2] = report.directions
     np.savez(folder / "poses.npz", rotations=rotations, shifts=report.shifts)
 
 
-def run_script(root, folder, options, **names):
-    command = [sys.executable, root / "workflow/scripts/pytom_report.py"]
-    command += ["--run", "demo", "--options", json.dumps(options)]
-    for key, name in names.items():
-        command += [f"--{key}", folder / name]
-    command += ["--page", folder / "report/index.html"]
-    command += ["--figures", folder / "report/figures"]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def run_script(folder, options, **names):
+    pytom_report(
+        run="demo",
+        options=options,
+        files=PytomFiles(**{key: folder / name for key, name in names.items()}),
+        page=folder / "report/index.html",
+        figures=folder / "report/figures",
+    )
 
 
 def test_script_makes_the_same_page_from_files(root, tmp_path):
@@ -524,10 +524,17 @@ def test_script_makes_the_same_page_from_files(root, tmp_path):
         "mask": {"sphere": {"radius": 4.0, "edge": 1.0}},
         "rand_seed": 3,
     }
-    report = full_report(options=options, usage=[], schema={})
+    schema = root / "workflow/schemas/config.schema.json"
+    entries = options_of_method(schema, "cpca")
+    warnings = ["An odd wedge.", "An odd contrast.", "An empty class."]
+    told = {"schema": entries, "warnings": warnings}
+    report = full_report(options=options, usage=[], **told)
     write_run(tmp_path, report)
-    done = run_script(
-        root,
+    write_json(tmp_path / "import.json", {"warnings": warnings[:1]})
+    write_json(tmp_path / "prepared.json", {"warnings": warnings[1:2]})
+    exmx = json.loads((tmp_path / "exmx.json").read_text())
+    write_json(tmp_path / "exmx.json", exmx | {"warnings": warnings[2:]})
+    run_script(
         tmp_path,
         options,
         labels="classes.csv",
@@ -538,8 +545,8 @@ def test_script_makes_the_same_page_from_files(root, tmp_path):
         annealing="annealing.json",
         merge="merge.json",
         poses="poses.npz",
+        imported="import.json",
     )
-    assert done.returncode == 0, done.stderr
     tree = dataclasses.replace(
         report.tree,
         averages={str(c.number): c.average for c in report.classes},
@@ -549,9 +556,10 @@ def test_script_makes_the_same_page_from_files(root, tmp_path):
     expected = dataclasses.replace(report, tree=tree, checksum=checksum)
     html = (tmp_path / "report/index.html").read_text(encoding="utf-8")
     assert html == page(expected)
+    assert all(f"<li>{warning}</li>" in html for warning in warnings)
 
 
-def test_merged_classes_are_those_of_the_page(root, tmp_path):
+def test_merged_classes_are_those_of_the_page(tmp_path):
     report = full_report()
     write_run(tmp_path, report)
     write_json(
@@ -574,6 +582,8 @@ def test_merged_classes_are_those_of_the_page(root, tmp_path):
             "class": k,
             "name": name,
             "n": int((labels == k).sum()),
+            "fsc": [],
+            "resolution": None,
             "mrc": f"../average_{k}.mrc",
         }
         for k, name in enumerate(("open", "shut"))
@@ -585,8 +595,7 @@ def test_merged_classes_are_those_of_the_page(root, tmp_path):
         "merged": "merged/classes.json",
     }
     options = {"method": "cpca", "merge": {"groups": {}, "manual_compat": False}}
-    done = run_script(root, tmp_path, options, labels="classes.csv", **names)
-    assert done.returncode == 0, done.stderr
+    run_script(tmp_path, options, labels="classes.csv", **names)
     html = (tmp_path / "report/index.html").read_text(encoding="utf-8")
     part = html[html.index('id="merging"') :]
     assert "cut into 2 groups" in part
@@ -607,20 +616,18 @@ def test_resolution_without_pixel_size_is_in_voxels():
     )
 
 
-def test_script_makes_a_page_of_the_labels_alone(root, tmp_path):
+def test_script_makes_a_page_of_the_labels_alone(tmp_path):
     write_run(tmp_path, full_report())
-    done = run_script(root, tmp_path, {"method": "cpca"}, labels="classes.csv")
-    assert done.returncode == 0, done.stderr
+    run_script(tmp_path, {"method": "cpca"}, labels="classes.csv")
     html = (tmp_path / "report/index.html").read_text(encoding="utf-8")
     assert len(Elements(html).named("button", "tile")) == 4
 
 
-def test_script_refuses_tables_that_disagree(root, tmp_path):
+def test_script_refuses_tables_that_disagree(tmp_path):
     report = full_report()
     write_run(tmp_path, report)
     (tmp_path / "classes.csv").write_text("particle_id,class\n1,0\n2,1\n")
     names = {"labels": "classes.csv", "classes": "classes.json"}
-    done = run_script(root, tmp_path, {"method": "cpca"}, **names)
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    with pytest.raises(InputError):
+        run_script(tmp_path, {"method": "cpca"}, **names)
     assert not (tmp_path / "report").exists()

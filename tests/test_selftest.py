@@ -16,7 +16,7 @@ ENVIRONMENT = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
 @pytest.fixture
 def step(root):
     """The command of one rank of a job of two."""
-    script = root / "workflow/scripts/selftest_mpi.py"
+    script = root / "workflow/scripts/selftest_mpi_ranks.py"
     outputs = ["--found", "results/found.json", "--summary", "results/summary.txt"]
     return [*(sys.executable, "-m", "mpi4py", str(script)), *outputs, "--ranks", "2"]
 

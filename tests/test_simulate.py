@@ -2,10 +2,7 @@
 
 import csv
 import hashlib
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from cryokin.errors import InputError
 from cryokin.io.mrc import open_stack, read_stack_header
 from cryokin.io.star import read_star
+from cryokin.script import run
 from cryokin.simulate.density import Density, chiral_density, project
 from cryokin.simulate.files import TRUTH_COLUMNS, write_image_set
 from cryokin.simulate.images import (
@@ -22,8 +20,8 @@ from cryokin.simulate.images import (
     simulate_images,
 )
 from cryokin.simulate.orientations import clustered, half_sphere, seen_from
+from simulate_2d import simulate_2d
 
-SCRIPT = Path(__file__).resolve().parents[1] / "workflow/scripts/simulate_2d.py"
 SMALL = Recipe(n_images=40)
 AXIS = np.arange(64) - 32
 
@@ -217,8 +215,8 @@ class TestFiles:
 
     def test_the_script_gives_the_same_bytes_for_the_same_seed(self, tmp_path):
         def digest(folder, *arguments):
-            command = [sys.executable, SCRIPT, "--folder", folder, "--n-images", "8"]
-            subprocess.run([*command, *arguments], check=True)
+            words = ["--truth", str(folder / "truth.csv"), "--n-images", "8"]
+            run(simulate_2d, [*words, *arguments])
             return [
                 hashlib.sha256((folder / name).read_bytes()).hexdigest()
                 for name in ("particles.mrcs", "particles.star", "truth.csv")
@@ -231,8 +229,6 @@ class TestFiles:
         assert other[2] != one[2]
 
     def test_the_script_refuses_in_a_sentence(self, tmp_path):
-        command = [sys.executable, SCRIPT, "--folder", tmp_path / "a", "--box", "30"]
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 1
-        assert done.stderr.startswith("error: a particle of radius 24.5 pixel does not")
+        with pytest.raises(InputError, match=r"^a particle of radius 24\.5 pixel does"):
+            simulate_2d(truth=tmp_path / "a/truth.csv", recipe=Recipe(box=30))
         assert not (tmp_path / "a").exists()

@@ -81,19 +81,6 @@ def test_spheres():
     assert soft[16, 16, 28] == pytest.approx(0, abs=1e-7)
 
 
-def test_pytoms_spheres(shared):
-    from cryokin.io.em import read_em
-
-    folder = shared / "data/subtomograms"
-    box = (100,) * 3
-    np.testing.assert_array_equal(
-        masks.pytom_sphere(box, 45), read_em(folder / "mask_45.em")
-    )
-    np.testing.assert_allclose(
-        masks.pytom_sphere(box, 30, 5), read_em(folder / "ribo_mask.em"), atol=4e-7
-    )
-
-
 def test_the_upper_end_is_not_in_the_band():
     wave = np.cos(2 * np.pi * 3 * np.arange(16) / 16) * np.ones((16, 16, 1))
     np.testing.assert_allclose(lowpass(wave, 3), 0, atol=1e-12)

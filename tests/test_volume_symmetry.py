@@ -6,8 +6,8 @@ import pytest
 from cryokin.errors import InputError
 from cryokin.io.subtomograms import read_subtomograms
 from cryokin.parallel import Team
-from cryokin.pytom.files import prepare
 from cryokin.pytom.mco import adjusted_rand_index, best_of, model, random_start
+from cryokin.pytom.prepare import prepare
 from cryokin.simulate.density import Density, chiral_density
 from cryokin.simulate.volumes import (
     ARM,
@@ -22,7 +22,7 @@ from cryokin.volume.bands import band, rows
 from cryokin.volume.filters import filtered, frequencies, lowpass
 from cryokin.volume.resample import align, centred
 from cryokin.volume.symmetry import operations
-from cryokin.volume.wedge import EVERYTHING, TiltWedge
+from cryokin.volume.wedge import TiltWedge
 
 ORDERS = {"C1": 1, "C2": 2, "C6": 6, "D1": 2, "D7": 14, "T": 12, "O": 24, "I": 60}
 
@@ -130,7 +130,7 @@ def test_the_noise_of_a_coefficient_is_that_of_one_way_to_lie():
     rng = np.random.default_rng(0)
     box = (16,) * 3
     volumes = rng.normal(size=(20, *box))
-    poses = (np.tile(np.eye(3), (20, 1, 1)), np.zeros((20, 3)), [EVERYTHING] * 20)
+    poses = (np.tile(np.eye(3), (20, 1, 1)), np.zeros((20, 3)), [TiltWedge()] * 20)
     where = band(box, 6, 2)
     made = [
         rows(volumes.__getitem__, *poses, None, where, symmetry=operations(name))
@@ -161,7 +161,7 @@ def test_symmetry_finds_classes_that_are_hidden_without(tmp_path):
 
     def agreement(name):
         given = options | {"symmetry": name}
-        prepared = prepare(table, given, Team(), tmp_path)
+        prepared, _ = prepare(table, given, Team(), tmp_path)
         starts = [random_start(40, 2, 0, i) for i in range(8)]
         found = best_of(model(prepared.corrected), starts, 2).best.labels
         return adjusted_rand_index(found, made.labels)

@@ -3,7 +3,7 @@ import pytest
 
 from cryokin.errors import InputError
 from cryokin.io import pytom_xml
-from cryokin.io.em import write_em
+from cryokin.io.wedges import from_particle
 from cryokin.volume import euler
 from cryokin.volume.filters import frequencies
 from cryokin.volume.wedge import (
@@ -12,7 +12,6 @@ from cryokin.volume.wedge import (
     WeightVolume,
     centred_weight,
     common_frame_weight,
-    from_particle,
 )
 
 
@@ -139,12 +138,9 @@ def test_a_weight_volume_gives_its_samples():
     )
 
 
-def test_wedges_of_a_list(tmp_path):
-    write_em(tmp_path / "w.em", np.ones((4, 4, 4), np.float32))
+def test_wedges_of_a_list():
     single = pytom_xml.SingleTiltWedge(30.0, 20.0, 5.0, 1.0)
     assert from_particle(single).angle1 == pytest.approx(np.pi / 6)
     assert isinstance(
         from_particle(pytom_xml.DoubleTiltWedge(single, single)), DoubleTilt
     )
-    assert not from_particle(pytom_xml.GeneralWedge("w.em"), tmp_path).is_ctf
-    assert from_particle(pytom_xml.Wedge3dCTF("w.em"), tmp_path).is_ctf

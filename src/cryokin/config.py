@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cryokin.errors import InputError
-from cryokin.files import portable, write_text
+from cryokin.files import portable
 from cryokin.options import METHODS, options_of
 from cryokin.options.subtomograms import MANY_CLASSES
 from cryokin.yaml_files import read_yaml
@@ -110,6 +110,15 @@ def load_runs(
     return loaded
 
 
+def options_of_method(
+    schema: str | os.PathLike[str], method: str
+) -> dict[str, dict[str, Any]]:
+    """Return what the schema says of each option of a method."""
+    known = read_yaml(schema)["$defs"]
+    options: dict[str, dict[str, Any]] = known[method]["properties"]
+    return options
+
+
 def reference(particles: str) -> tuple[str, str] | None:
     """Return the run whose particles are meant and which of them; None for a file.
 
@@ -199,28 +208,34 @@ def check_config_files(paths: Iterable[str | os.PathLike[str]]) -> None:
 
 def draw_seeds(
     runs: Mapping[str, dict[str, Any]], results: str | os.PathLike[str] = "results"
-) -> None:
-    """Give a run whose ``rand_seed`` is null a random one, the same at every call.
+) -> list[str]:
+    """Give a run whose ``rand_seed`` is null a random one.
 
-    It is kept in ``<results>/<run>/rand_seed.txt``.
+    The workflow keeps it in ``<results>/<run>/rand_seed.txt``, which is read if it is
+    there.
+
+    Returns
+    -------
+    list of str
+        The runs with such a seed.
 
     Raises
     ------
     InputError
         If that file holds no seed.
     """
-    for run, options in runs.items():
-        if options["rand_seed"] is None:
-            path = Path(results, run, "rand_seed.txt")
-            if not path.exists():
-                write_text(path, f"{secrets.randbelow(2**31)}\n")
-            text = path.read_text().strip()
-            if not text.isdecimal() or len(text) > 30:
-                raise InputError(
-                    f"{path}: holds {text[:40]!r}, expected the seed of the run, a"
-                    " whole number; remove it, to draw another."
-                )
-            options["rand_seed"] = int(text)
+    drawn = [run for run, options in runs.items() if options["rand_seed"] is None]
+    for run in drawn:
+        path = Path(results, run, "rand_seed.txt")
+        there = path.exists()
+        text = path.read_text().strip() if there else str(secrets.randbelow(2**31))
+        if not text.isdecimal() or len(text) > 30:
+            raise InputError(
+                f"{path}: holds {text[:40]!r}, expected the seed of the run, a whole"
+                " number; remove it, to draw another."
+            )
+        runs[run]["rand_seed"] = int(text)
+    return drawn
 
 
 def _refuse_unknown(

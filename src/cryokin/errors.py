@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
+import traceback
 from collections.abc import Callable
 
 
@@ -17,18 +17,14 @@ class InputError(ValueError):
 def exit_on_input_error(main: Callable[[], None]) -> None:
     """Run ``main``; turn an `InputError` into its sentence and exit status 1.
 
-    At its end a job of the workflow, which knows it by the variable ``CRYOKIN``, tells
-    what it has used, see `cryokin.parallel.log_usage`.
-
     A full disk, a missing or an unreadable file is the user's to mend, too. Every
-    other exception is a defect of the program and keeps its traceback.
+    other exception is a defect of the program and keeps its traceback; one of a library
+    that does not say what the system refused has both.
     """
     try:
         main()
-        if "CRYOKIN" in os.environ:
-            from cryokin.parallel import log_usage
-
-            log_usage()
     except (InputError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is None:
+            traceback.print_exc()
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(1)

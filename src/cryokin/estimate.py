@@ -1,10 +1,6 @@
 """What a run will take, before it: jobs, CPU time, memory and disk of every rule.
 
-The work of every job is counted in units to which its time is proportional: products
-of numbers, pixels, rows of a table. How long a unit takes is measured, once for a
-kind of machine, by ``benchmarks/calibrate.py``, which writes ``costs.json`` beside
-this file.
-
+`cryokin.plan` counts the work of every job in units to which its time is proportional.
 What nobody can know before (how much of the particles a generation accounts for, how
 many iterations it takes) is assumed, in three cases: low, expected, high.
 """
@@ -13,16 +9,16 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cryokin.costs import CASES, Case, JobWork
 from cryokin.errors import InputError
 from cryokin.files import read_json
 from cryokin.io.counts import Counts
-from cryokin.jobs import Job, read_jobs
+from cryokin.steps import CASES, STEPS, Job
+from cryokin.usage import Usage, read_jobs
 
 
 class Range(NamedTuple):
@@ -71,8 +67,7 @@ class Estimate:
     particles : Counts
     options : dict
         Of the run, complete.
-    assumptions : list of dict
-        ``what``, and ``low``, ``expected``, ``high``.
+    assumptions : dict of str to Range
     rules : list of RuleEstimate
         In the order in which they come.
     """
@@ -81,27 +76,12 @@ class Estimate:
     method: str
     particles: Counts
     options: dict[str, Any]
-    assumptions: list[dict[str, Any]]
-    rules: list[RuleEstimate] = field(default_factory=list)
+    assumptions: dict[str, Range]
+    rules: list[RuleEstimate]
 
     def total(self, of: Callable[[RuleEstimate], Range]) -> Range:
         """Add up something of all rules."""
-        return Range(*(sum(part) for part in zip(*map(of, self.rules), strict=True)))
-
-    @property
-    def jobs(self) -> Range:
-        """Number of jobs."""
-        return self.total(lambda rule: rule.jobs)
-
-    @property
-    def core_hours(self) -> Range:
-        """CPU time [h]."""
-        return Range(*(s / 3600 for s in self.total(lambda rule: rule.cpu_seconds)))
-
-    @property
-    def disk_mb(self) -> Range:
-        """What the results take."""
-        return self.total(lambda rule: rule.disk_mb)
+        return Range(*map(sum, zip(*map(of, self.rules), strict=True)))
 
     def memory_mb(self, ranks: Mapping[str, int] | None = None) -> float:
         """Return the memory of the largest job, given the ranks of the rules."""
@@ -109,30 +89,9 @@ class Estimate:
             rule.memory_mb((ranks or {}).get(rule.rule, 2)) for rule in self.rules
         )
 
-    def as_json(self) -> dict[str, Any]:
-        """Return what ``estimate.json`` holds; it does not depend on the ranks."""
-        return {
-            "run": self.run,
-            "method": self.method,
-            "particles": self.particles._asdict(),
-            "options": self.options,
-            "assumptions": self.assumptions,
-            "jobs": self.jobs._asdict(),
-            "core_hours": self.core_hours._asdict(),
-            "memory_mb_on_2_ranks": self.memory_mb(),
-            "disk_mb": self.disk_mb._asdict(),
-            "rules": [
-                {
-                    key: value._asdict() if isinstance(value, Range) else value
-                    for key, value in vars(rule).items()
-                }
-                for rule in self.rules
-            ],
-        }
-
 
 def load_estimate(path: str | os.PathLike[str]) -> Estimate:
-    """Read ``estimate.json``.
+    """Read ``estimate.json``, which holds an `Estimate` as it is.
 
     Raises
     ------
@@ -143,18 +102,19 @@ def load_estimate(path: str | os.PathLike[str]) -> Estimate:
     if "unknown" in stored:
         raise InputError(stored["unknown"])
     spans = ("jobs", "cpu_seconds", "disk_mb")
-    rules = [
-        RuleEstimate(**rule | {span: Range(**rule[span]) for span in spans})
-        for rule in stored["rules"]
-    ]
-    return Estimate(
-        stored["run"],
-        stored["method"],
-        Counts(**stored["particles"]),
-        stored["options"],
-        stored["assumptions"],
-        rules,
-    )
+    try:
+        rules = [
+            RuleEstimate(**rule | {span: Range(*rule[span]) for span in spans})
+            for rule in stored["rules"]
+        ]
+        assumed = {what: Range(*span) for what, span in stored["assumptions"].items()}
+        found = {"assumptions": assumed, "rules": rules}
+        return Estimate(**stored | found | {"particles": Counts(*stored["particles"])})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path}: was written by another version; delete it and say the same"
+            " command again."
+        ) from error
 
 
 def estimate(run: str, options: Mapping[str, Any], particles: Counts) -> Estimate:
@@ -169,76 +129,54 @@ def estimate(run: str, options: Mapping[str, Any], particles: Counts) -> Estimat
     particles : Counts
         From `cryokin.io.counts.count_particles`.
     """
+    # Only now, not wherever an estimate is read: this loads the numerics.
+    from cryokin.plan import jobs_of
+
     cases = [list(jobs_of(options, particles, case)) for case in CASES]
-    rules = list(dict.fromkeys(job.rule for jobs in cases for job in jobs))
-    found = []
-    for rule in rules:
-        of_case = [[job for job in jobs if job.rule == rule] for jobs in cases]
-        every = [job for jobs in of_case for job in jobs]
-        found.append(
-            RuleEstimate(
-                rule,
-                Range(*(len(jobs) for jobs in of_case)),
-                Range(*(sum(j.cpu_seconds() for j in jobs) for jobs in of_case)),
-                every[0].parallel,
-                max(job.shared_mb for job in every),
-                max(job.rank_mb for job in every),
-                Range(*sorted(sum(j.disk_mb for j in jobs) for jobs in of_case)),
-            )
-        )
+    rules = dict.fromkeys(job.rule for jobs in cases for job in jobs)
+    made = [_of_rule(rule, cases) for rule in rules]
+    jobs = {rule.rule: rule.jobs for rule in made}
     method = options["method"]
-    return Estimate(
-        run, method, particles, dict(options), _assumptions(method, cases), found
+    return Estimate(run, method, particles, dict(options), _assumed(method, jobs), made)
+
+
+def _of_rule(rule: str, cases: Sequence[Sequence[Job]]) -> RuleEstimate:
+    """Return what the jobs of a rule take in all cases."""
+    of_case = [[job for job in jobs if job.rule == rule] for jobs in cases]
+    largest = [job for jobs in of_case for job in jobs]
+
+    def span(amount: Callable[[Job], float]) -> Range:
+        return Range(*(sum(map(amount, jobs)) for jobs in of_case))
+
+    return RuleEstimate(
+        rule,
+        span(lambda job: 1),
+        span(Job.cpu_seconds),
+        STEPS[rule].parallel,
+        max(job.shared_mb for job in largest),
+        max(job.rank_mb for job in largest),
+        Range(*sorted(span(lambda job: job.disk_mb))),
     )
 
 
-def jobs_of(
-    options: Mapping[str, Any], particles: Counts, case: Case
-) -> Iterator[JobWork]:
-    """Yield the jobs that a run has in some case, in the order in which they come."""
-    # Only now, not wherever an estimate is read: these load the numerics.
-    if options["method"] == "isac":
-        from cryokin.isac import work
-
-        return work.jobs_of(options, particles, case)
-    from cryokin.pytom import work as work_3d
-
-    return work_3d.jobs_of(options, particles, case)
-
-
-def _assumptions(
-    method: str, cases: Sequence[Sequence[JobWork]]
-) -> list[dict[str, Any]]:
-    """Return what was assumed, in words."""
-    values: dict[str, list[float]]
-    if method == "isac":
-        count = {
-            rule: [sum(job.rule == rule for job in jobs) for jobs in cases]
-            for rule in ("isac_account", "isac_candidates_round")
-        }
-        values = {
-            "share of its particles that a generation accounts for": [
-                case.accounted for case in CASES
-            ],
-            "generations that follow from it": list(count["isac_account"]),
-            "share of its particles that a round of candidates leaves": [
-                case.left for case in CASES
-            ],
-            "rounds of candidates that follow from it, in all generations": list(
-                count["isac_candidates_round"]
-            ),
-            "passes of an entry of the prealignment's schedule": [
-                case.prealign_passes for case in CASES
-            ],
-        }
-    else:
-        values = {
-            "iterations until the classes stay": [case.iterations for case in CASES]
-        }
-    return [{"what": what, **Range(*three)._asdict()} for what, three in values.items()]
+def _assumed(method: str, jobs: Mapping[str, Range]) -> dict[str, Range]:
+    """Return what was assumed, in words, and how many jobs follow from it."""
+    accounted, left, _, passes, iterations = (
+        Range(*column) for column in zip(*CASES, strict=True)
+    )
+    if method != "isac":
+        return {"iterations until the classes stay": iterations}
+    rounds = jobs["isac_candidates_round"]
+    return {
+        "share of its particles that a generation accounts for": accounted,
+        "generations that follow from it": jobs["isac_account"],
+        "share of its particles that a round of candidates leaves": left,
+        "rounds of candidates that follow from it, in all generations": rounds,
+        "passes of an entry of the prealignment's schedule": passes,
+    }
 
 
-# ------------------------------------------------------------------ afterwards
+# ---------------------------------------------------------------------- afterwards
 
 
 @dataclass(frozen=True)
@@ -291,7 +229,7 @@ def usage(results: str | os.PathLike[str]) -> list[RuleUsage]:
     except (OSError, InputError):  # there is none
         estimated = []
     by_rule = {rule.rule: rule for rule in estimated}
-    jobs: dict[str, list[Job]] = {rule: [] for rule in by_rule}
+    jobs: dict[str, list[Usage]] = {rule: [] for rule in by_rule}
     for job in read_jobs(results):
         jobs.setdefault(job.rule, []).append(job)
     return [
@@ -310,7 +248,7 @@ def usage(results: str | os.PathLike[str]) -> list[RuleUsage]:
     ]
 
 
-# ------------------------------------------------------------------- in words
+# ------------------------------------------------------------------------ in words
 
 
 def in_words(made: Estimate, ranks: Mapping[str, int]) -> str:
@@ -324,34 +262,27 @@ def in_words(made: Estimate, ranks: Mapping[str, int]) -> str:
     """
     kind = "images" if made.method == "isac" else "subtomograms"
     n, box = made.particles
-    hours = made.core_hours
+    jobs = made.total(lambda rule: rule.jobs)
+    low, seconds, high = map(_time, made.total(lambda rule: rule.cpu_seconds))
+    disk = made.total(lambda rule: rule.disk_mb).expected
     lines = [
         f"{made.run}: {made.method}, {n:,} {kind} in boxes of {box}",
-        f"  {_number(made.jobs.expected)} jobs ({_span(made.jobs)}),"
-        f" {_hours(hours.expected)} of CPU ({_hours(hours.low)} to"
-        f" {_hours(hours.high)}), {_size(made.memory_mb(ranks))} of memory for the"
-        f" largest job, {_size(made.disk_mb.expected)} on disk",
+        f"  {jobs.expected:,} jobs ({jobs.low:,} to {jobs.high:,}), {seconds} of CPU"
+        f" ({low} to {high}), {_size(made.memory_mb(ranks))} of memory for the largest"
+        f" job, {_size(disk)} on disk",
         "  assumed, because it is known only afterwards:",
     ]
     lines += [
-        f"    {a['what']}: {a['expected']:g} ({a['low']:g} to {a['high']:g})"
-        for a in made.assumptions
+        f"    {what}: {span.expected:g} ({span.low:g} to {span.high:g})"
+        for what, span in made.assumptions.items()
     ]
-    head = ("rule", "jobs", "CPU", "from", "to", "ranks", "memory", "disk")
-    rows: list[tuple[str, ...]] = [head]
+    rows = [("rule", "jobs", "CPU", "from", "to", "ranks", "memory", "disk")]
     for rule in made.rules:
         chosen = ranks.get(rule.rule, 2) if rule.parallel else 1
-        rows.append(
-            (
-                rule.rule,
-                _number(rule.jobs.expected),
-                *(_hours(s / 3600) for s in (rule.cpu_seconds.expected,)),
-                *(_hours(s / 3600) for s in rule.cpu_seconds[::2]),
-                str(chosen),
-                _size(rule.memory_mb(chosen)),
-                _size(rule.disk_mb.expected),
-            )
-        )
+        low, seconds, high = map(_time, rule.cpu_seconds)
+        memory, disk = rule.memory_mb(chosen), rule.disk_mb.expected
+        numbers = f"{rule.jobs.expected:,}", seconds, low, high, str(chosen)
+        rows.append((rule.rule, *numbers, _size(memory), _size(disk)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for name, *cells in rows:
         aligned = (c.rjust(w) for c, w in zip(cells, widths[1:], strict=True))
@@ -359,19 +290,11 @@ def in_words(made: Estimate, ranks: Mapping[str, int]) -> str:
     return "\n".join(lines)
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}"
-
-
-def _span(span: Range) -> str:
-    return f"{span.low:,.0f} to {span.high:,.0f}"
-
-
-def _hours(hours: float) -> str:
+def _time(seconds: float) -> str:
     """Return a time in the unit that suits it."""
-    seconds = 3600 * hours
     if seconds < 100:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    hours = seconds / 3600
     if seconds < 6000:
         return f"{seconds / 60:.0f} min"
     return f"{hours:,.1f} h" if hours < 100 else f"{hours:,.0f} h"

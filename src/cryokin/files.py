@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from cryokin.errors import InputError
 
 if TYPE_CHECKING:
     from cryokin.parallel import Team
@@ -23,7 +21,8 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     A reader, or a run that is killed, never sees half a file. The name holds the
     process id, so a process left over from a killed run cannot spoil its successor's
-    file, and it keeps the suffix, because some writers look at it.
+    file, and it keeps the suffix, because some writers look at it. What killed ones
+    were about to write is removed.
 
     Parameters
     ----------
@@ -38,76 +37,26 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     final = Path(path)
     final.parent.mkdir(parents=True, exist_ok=True)
     partial = final.with_name(f".{final.stem}.{os.getpid()}.part{final.suffix}")
+    for left in _partials(final):
+        left.unlink(missing_ok=True)
     try:
         yield partial
         _settle(partial)
-        size_note(final).unlink(missing_ok=True)
         os.replace(partial, final)
-        if "CRYOKIN" in os.environ:  # a job of the workflow, whose outputs are checked
-            size_note(final).write_text(str(final.stat().st_size))
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _partials(final: Path) -> list[Path]:
+    """Return the temporary names beside a file that any process gave it."""
+    name = re.compile(rf"\.{re.escape(final.stem)}\.\d+\.part{re.escape(final.suffix)}")
+    return [path for path in final.parent.iterdir() if name.fullmatch(path.name)]
 
 
 def _settle(path: Path) -> None:
     """Have a file on the disk, so that a power cut cannot leave its name alone."""
     with open(path, "rb") as file:
         os.fsync(file.fileno())
-
-
-def size_note(path: Path) -> Path:
-    """Return where the workflow notes how long a file was when it was written."""
-    return path.with_name(f".{path.name}.size")
-
-
-def check_sizes(folder: str | os.PathLike[str]) -> None:
-    """Compare files with what was noted of their sizes.
-
-    Parameters
-    ----------
-    folder : path-like
-        Where the files are, at any depth. A file that is gone is no error, it is made
-        again.
-
-    Raises
-    ------
-    InputError
-        If one is shorter or longer than it was written.
-    """
-    for note in sorted(Path(folder).rglob(".*.size")):
-        path = note.with_name(note.name[1:].removesuffix(".size"))
-        noted = note.read_text()  # empty if the disk was full
-        if noted and path.exists() and noted != str(path.stat().st_size):
-            raise InputError(
-                f"{path}: has {path.stat().st_size} bytes, but was written with"
-                f" {noted}: it was broken off or changed; delete it and say the same"
-                " command again."
-            )
-
-
-def end_the_future(folder: str | os.PathLike[str]) -> int:
-    """Give files that seem to be of the future a time just passed, in their order.
-
-    A clock that was ahead leaves such files; Snakemake takes all that is made of them
-    for outdated at once, and fails.
-
-    Parameters
-    ----------
-    folder : path-like
-        Where the files are, at any depth.
-
-    Returns
-    -------
-    int
-        How many there were.
-    """
-    now = time.time()
-    times = {p: p.stat().st_mtime for p in Path(folder).rglob("*") if p.is_file()}
-    ahead = sorted((at, path) for path, at in times.items() if at > now)
-    for i, (_, path) in enumerate(ahead):
-        when = now - 1e-3 * (len(ahead) - i)
-        os.utime(path, (when, when))
-    return len(ahead)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ the order in which results are put together, does not.
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,9 +29,6 @@ NAP, LONGEST_NAP = 2e-4, 5e-3
 SEGMENTS = 64  # of a sum over all items; a constant, so that ranks do not matter
 
 Arrays = tuple[NDArray[Any], ...]
-
-#: The last line of a job's log, which `cryokin.jobs` reads.
-USED = "used: {cpu:.2f} s of CPU on {ranks} ranks, at most {memory:.0f} MB on one"
 
 
 class Team:
@@ -236,9 +232,6 @@ def world(expected: int) -> Team:
 _world = Team()  # of this process, as MPI's own world is
 
 
-def log_usage() -> None:
-    """Print what the ranks of this job have used; to be called by all, at the end."""
-    own = resource.getrusage(resource.RUSAGE_SELF)
-    used = _world.gather([(own.ru_utime + own.ru_stime, own.ru_maxrss / 1024)])
-    cpu, memory = zip(*used, strict=True)
-    _world.log(USED.format(cpu=sum(cpu), ranks=_world.size, memory=max(memory)))
+def present() -> Team:
+    """Return the team that this process is part of, as `world` has made it."""
+    return _world

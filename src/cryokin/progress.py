@@ -1,288 +1,259 @@
-"""Where a running run is, from the files that it has written, in a sentence.
+"""Where the runs are, in a sentence each time that a step begins, goes on or ends.
 
-`look` is a function of the files; `Watch` looks every few seconds from a thread of the
-process that runs the workflow, prints what is new and keeps ``progress.json``.
+Snakemake tells its log of every job that it starts and ends; `Progress` listens there.
+How much is left follows from the plan of the run: all jobs behind the present one, at
+the pace of those before it.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import re
+import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from cryokin.costs import CASES, JobWork
-from cryokin.errors import InputError
-from cryokin.estimate import jobs_of
 from cryokin.files import read_json
 from cryokin.io.counts import Counts
-from cryokin.jobs import Job, read_jobs
+from cryokin.steps import CASES, STEPS, Job
+from cryokin.usage import Usage, job_of, last_lines, read_jobs
 
-INTERVAL = 5.0  # between two looks [s]
+INTERVAL = 30.0  # between two looks at what the job that is at work says [s]
 OVERDUE = 0.1  # share of a job's estimated time that is left however long it took
-# How much faster or slower than estimated a job may count.
-MOST_OFF = 20.0
+MOST_OFF = 20.0  # times that jobs may count as faster or slower than estimated
 
-State = Literal["running", "done", "stopped"]
-
-#: What a rule does, in words; {generation} and {round} are those of the job.
-STEPS = {
-    "isac_import": "reading the particles",
-    "isac_phase_flip": "flipping phases",
-    "isac_prealign": "prealignment",
-    "isac_shrink": "working images",
-    "isac_candidates_round": "generation {generation}, round {round}",
-    "isac_candidates": "generation {generation}, averages of the candidates",
-    "isac_reproducible": "generation {generation}, reproducible classes",
-    "isac_account": "generation {generation}, averages of the classes",
-    "isac_class_averages": "tables of all classes",
-    "isac_report": "report",
-    "pytom_import": "reading the particles",
-    "pytom_prepare": "bringing particles into the common frame",
-    "ccc_matrix": "correlation matrix",
-    "eigen_projection": "leading components",
-    "kmeans": "grouping particles by components",
-    "ccc_csv": "correlation matrix as text",
-    "mco_exmx_starts": "expectation maximisation, starts of job {round}",
-    "mco_exmx": "expectation maximisation, the best start",
-    "mco_ac_round": "annealing, round {round}",
-    "mco_ac": "best of all chains of annealing",
-    "pytom_reproducible": "classes that independent runs agree on",
-    "pytom_differences": "which classes differ beyond chance",
-    "hierarchical_merge": "merging classes",
-    "select_classes": "selecting classes",
-    "pytom_class_averages": "class averages",
-    "pytom_report": "report",
-}
-
-#: Files that hold warnings.
-WARNING = (
-    *("import/import.json", "prepared/prepared.json"),
-    *("exmx.json", "annealing.json"),
-)
-
-#: What the last such line of a job's log says of how far it is.
-DETAILS = (
-    (re.compile(r"^iteration (\d+) of (\d+)", re.M), "iteration {0} of {1} done"),
-    (re.compile(r"^iteration (\d+):", re.M), "iteration {0} done"),
-    (re.compile(r", pass (\d+):", re.M), "pass {0} done"),
-)
+Key = tuple[str, str]  # rule and name of a job
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Where a run is.
-
-    Attributes
-    ----------
-    run : str
-    state : {"running", "done", "stopped"}
-    step : str
-        What it does, in words.
-    generation, round : int or None
-        Of ISAC.
-    accounted : float or None
-        Share of all particles that finished generations of ISAC account for.
-    share_done : float
-        Of the time of the whole run, by the estimate.
-    seconds_left : float or None
-        About; None if nothing is left or nothing is known.
-    text : str
-        All of this in a sentence.
-    """
-
-    run: str
-    state: State
-    step: str
-    generation: int | None
-    round: int | None
-    accounted: float | None
-    share_done: float
-    seconds_left: float | None
-    text: str
-
-
-def look(
-    run: str,
-    options: Mapping[str, Any],
-    results: Path,
-    particles: Counts,
-    ranks: Mapping[str, int],
-    elapsed: Callable[[str], float] = lambda step: 0.0,
-    ended: bool = False,
-) -> Progress:
-    """Return where a run is.
+class Progress(logging.Handler):
+    """Tells the terminal where runs are.
 
     Parameters
     ----------
-    run : str
-        Its name.
-    options : mapping
-        Its options, complete.
-    results : Path
-        Its folder.
-    particles : Counts
+    runs : mapping of str to mapping
+        Their options, complete, by name.
+    ranks : callable
+        Returns the MPI ranks by rule; it is called at the start.
+    tell : callable, optional
+        Takes a line for the terminal.
+    """
+
+    def __init__(
+        self,
+        runs: Mapping[str, Mapping[str, Any]],
+        ranks: Callable[[], Mapping[str, int]],
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self._runs = runs
+        self._ranks_of, self._ranks = ranks, dict[str, int]()
+        self._tell = tell or (lambda line: print(line, file=sys.stderr, flush=True))
+        self._at_work: dict[int, tuple[str, Path, float]] = {}  # run, log, since when
+        self._began: dict[str, list[Key]] = {}  # by run, all jobs of this call
+        self._said: dict[Path, str] = {}  # by log, the last line that was told
+        self._failed: dict[str, tuple[Key, Path]] = {}  # by run
+        self._end = threading.Event()
+
+    def start(self, log: logging.Logger) -> None:
+        """Begin to listen to the log of Snakemake."""
+        self._ranks = dict(self._ranks_of())
+        log.addHandler(self)
+        threading.Thread(target=self._look, daemon=True).start()
+
+    def stop(self, failed: bool = False, interrupted: bool = False) -> None:
+        """Tell how the runs ended: all well, with a failure, or by the user."""
+        self._end.set()
+        for run, jobs in self._began.items():
+            after, told = self._next(run, failed), words(jobs[-1])
+            if interrupted and after:
+                told = f"interrupted; the same command goes on ({told})"
+            elif run in self._failed:
+                key, log = self._failed[run]
+                told = f"stopped: rule {key[0]} failed ({words(key)}), see"
+                told = f"{told} {log.absolute()}{sentence_of(log)}"
+            elif failed and after:
+                told = f"stopped ({told})"
+            elif after:
+                told = f"done as far as asked, next: {words(after)}"
+            else:
+                told = ": ".join(["done", *self._accounted(run)])
+                page = Path("results", run, "report/index.html").absolute()
+                told += f"; the report: {page}" if page.exists() else ""
+            self._tell(f"{run}: {told}")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take what Snakemake's log is told of a job."""
+        event = getattr(record, "event", None)
+        try:
+            if event == "job_info":
+                self._begun(record)
+            elif event == "job_finished":
+                self._finished(vars(record)["job_id"])
+            elif event == "job_error" and record.__dict__["log"]:
+                self._erred(record)
+        except Exception:
+            self.handleError(record)  # told, and the workflow goes on
+
+    # ---------------------------------------------------------------- what happens
+    def _begun(self, record: logging.LogRecord) -> None:
+        told = vars(record)
+        run: str = (told["wildcards"] or {}).get("run", "")
+        if run not in self._runs or told["rule_name"] not in STEPS:
+            return
+        log = Path(str(told["log"][0]))
+        self._at_work[told["jobid"]] = run, log, time.time()
+        self._began.setdefault(run, []).append(job_of(log))
+        self._failed.pop(run, None)
+        self._tell(self._sentence(run, job_of(log)))
+
+    def _finished(self, jobid: int) -> None:
+        run, log, _ = self._at_work.pop(jobid, ("", Path(), 0.0))
+        if run:
+            for warning in warnings(Path("results", run), *job_of(log)):
+                self._tell(f"{run}: warning: {warning}")
+
+    def _erred(self, record: logging.LogRecord) -> None:
+        told = vars(record)
+        run, *_ = self._at_work.pop(told["jobid"], ("",))
+        if run:
+            log = Path(str(told["log"][0]))
+            self._failed[run] = job_of(log), log
+
+    def _look(self) -> None:
+        """Tell now and then what the jobs at work have said last."""
+        while not self._end.wait(INTERVAL):
+            for run, log, since in list(self._at_work.values()):
+                said = last_line(log, since)
+                if said and said != self._said.get(log):
+                    self._said[log] = said
+                    self._tell(self._sentence(run, job_of(log), since, said))
+
+    # -------------------------------------------------------------------- in words
+    def _sentence(
+        self, run: str, key: Key, since: float | None = None, said: str = ""
+    ) -> str:
+        """Return where a run is, with all that is known of it."""
+        results, facts = Path("results", run), [said] if said else []
+        plan = self._plan(run)
+        place = place_of(key, plan)
+        if place is not None:
+            facts += self._accounted(run, plan[:place])
+            took = 0.0 if since is None else time.time() - since
+            left = seconds_left(plan, place, read_jobs(results), self._ranks, took)
+            facts.append(time_left(left))
+        return ": ".join([f"{run}: {words(key)}", *[", ".join(facts)] * bool(facts)])
+
+    def _accounted(self, run: str, before: Sequence[Job] | None = None) -> list[str]:
+        """Return what finished generations of ISAC account for, once there are any."""
+        done = self._plan(run) if before is None else before
+        if not any(job.rule == "isac_shrink" for job in done):
+            return []
+        results, total = Path("results", run), 0
+        for job in done:
+            if job.rule == "isac_account":
+                folder, number = job.name.split("_")
+                name = f"generation_{folder}/generation_{number}_status.json"
+                total += read_json(results / name)["accounted"]
+        n = read_json(results / "import/import.json")["n"]
+        return [f"{100 * total / n:.0f} % accounted"]
+
+    def _next(self, run: str, failed: bool) -> Key | None:
+        """Return what is to be done after the last job of a run; None if nothing is."""
+        last, plan = self._began[run][-1], self._plan(run)
+        if not plan:
+            return last
+        place = place_of(last, plan)
+        made = not failed and Path("results", run, "report/index.html").exists()
+        if place is None or place + 1 == len(plan) or made:
+            return None
+        return plan[place + 1].rule, plan[place + 1].name
+
+    def _plan(self, run: str) -> list[Job]:
+        """Return the jobs of a run; none before its particles are read."""
+        # Only now: these need NumPy, and Snakemake itself should start without.
+        from cryokin.plan import jobs_of, read_known
+
+        results = Path("results", run)
+        imported = results / "import/import.json"
+        if not imported.exists():
+            return []
+        told = read_json(imported)
+        counts = Counts(told["n"], told["box"])
+        return list(jobs_of(self._runs[run], counts, CASES[1], read_known(results)))
+
+
+def words(key: Key) -> str:
+    """Return what a job does, in words."""
+    rule, name = key
+    numbers = [int(part) for part in name.split("_") if part.isdecimal()] or [0]
+    # Those of subtomograms count from 0.
+    number = numbers[-1] + (not rule.startswith("isac"))
+    return STEPS[rule].words.format(generation=numbers[0], round=number)
+
+
+def place_of(key: Key, plan: Sequence[Job]) -> int | None:
+    """Return the place of a job in a plan; None if it is not in it."""
+    keys = [(job.rule, job.name) for job in plan]
+    return keys.index(key) if key in keys else None
+
+
+def warnings(results: Path, rule: str, name: str) -> list[str]:
+    """Return what a job that is done found odd in the particles."""
+    step = STEPS[rule]
+    if not step.warns:
+        return []
+    found: list[str] = read_json(results / step.leaves).get("warnings", [])
+    return found
+
+
+def seconds_left(
+    plan: Sequence[Job],
+    place: int,
+    finished: Sequence[Usage],
+    ranks: Mapping[str, int],
+    took: float = 0.0,
+) -> float:
+    """Return about how much longer a run takes [s].
+
+    Parameters
+    ----------
+    plan : sequence of Job
+    place : int
+        Of the job at work.
+    finished : sequence of Usage
+        What jobs of the run took; those before the place tell the pace.
     ranks : mapping
         MPI ranks by rule.
-    elapsed : callable, optional
-        ``elapsed(step)`` returns how long a step has taken so far [s].
-    ended : bool, optional
-        Whether the workflow has ended, so that what is there will not be made again.
+    took : float, optional
+        What the job at work has taken so far [s].
     """
-    is_2d = options["method"] == "isac"
-    if is_2d:
-        from cryokin.isac import work
-
-        known = work.read_known(results)
-        jobs = list(work.jobs_of(options, particles, CASES[1], known))
-        marker = work.marker
-    else:
-        from cryokin.pytom import work as work_3d
-
-        jobs = list(jobs_of(options, particles, CASES[1]))
-        marker = work_3d.marker
-    markers = [results / marker(job.rule, job.name) for job in jobs]
-    done = finished(markers, is_2d and not ended)
-    waiting = [job for job, there in zip(jobs, done, strict=True) if not there]
-    behind = [job for job, there in zip(jobs, done, strict=True) if there]
-    took = {(job.rule, job.name): job for job in read_jobs(results)}
-    pace = _pace(behind, took, ranks)
-    seconds = {id(job): pace * _wall(job, ranks) for job in jobs}
-    accounted = _accounted(behind, results, particles.n)
-    if not waiting:
-        text = _sentence(run, "done", accounted, "", None)
-        return Progress(run, "done", "done", None, None, accounted, 1.0, None, text)
-    now, later = waiting[0], waiting[1:]
-    numbers = [int(part) for part in now.name.split("_") if part]
-    generation = round_number = None
-    if is_2d and numbers:
-        generation = numbers[0]
-    if now.rule == "isac_candidates_round":
-        round_number = numbers[-1]
-    elif now.rule in ("mco_ac_round", "mco_exmx_starts"):
-        round_number = numbers[-1] + 1  # they count from 0
-    step = STEPS[now.rule].format(generation=generation, round=round_number)
-    of_now = max(seconds[id(now)] - elapsed(step), OVERDUE * seconds[id(now)])
-    left = of_now + sum(seconds[id(job)] for job in later)
-    share = 1 - left / max(sum(seconds.values()), 1e-9)
-    before = [path for path, there in zip(markers, done, strict=True) if there]
-    if now.rule == "ccc_matrix":
-        from cryokin.pytom.work import share_of_pairs
-
-        pairs = share_of_pairs(results, particles.n)
-        detail = f"{100 * pairs:.0f} % of pairs" if pairs else ""
-    else:
-        detail = _detail(results / "logs", now, before)
-    return Progress(
-        run,
-        "running",
-        step,
-        generation,
-        round_number,
-        accounted,
-        round(share, 3),
-        round(left, 1),
-        _sentence(run, step, accounted, detail, left),
-    )
+    wall = [job.wall_seconds(ranks.get(job.rule)) for job in plan]
+    known = {(used.rule, used.name): used.wall_seconds for used in finished}
+    # A second as estimated, lest short jobs decide.
+    estimated = measured = 1.0
+    for job, seconds in zip(plan[:place], wall, strict=False):
+        if (job.rule, job.name) in known:
+            estimated += seconds
+            measured += known[job.rule, job.name]
+    pace = min(max(measured / estimated, 1 / MOST_OFF), MOST_OFF)
+    now = pace * wall[place]
+    return max(now - took, OVERDUE * now) + pace * sum(wall[place + 1 :])
 
 
-def finished(markers: Sequence[Path], chain: bool) -> list[bool]:
-    """Return which jobs are done, by the files that they write last.
-
-    Parameters
-    ----------
-    markers : sequence of Path
-        In the order of the jobs.
-    chain : bool
-        Whether each job needs the one before. Then a file that is older than one before
-        it is of an earlier run and will be made again, and so will all after it.
-    """
-    if not chain:
-        return [path.exists() for path in markers]
-    done, latest, all_done = [], 0, True
-    for path in markers:
-        try:
-            written = path.stat().st_mtime_ns
-        except OSError:
-            written = -1
-        all_done = all_done and written >= latest
-        latest = max(latest, written)
-        done.append(all_done)
-    return done
-
-
-def _wall(job: JobWork, ranks: Mapping[str, int]) -> float:
-    """Return the estimated time of a job on its ranks [s]."""
-    count = ranks.get(job.rule, 2) if job.parallel else 1
-    return job.cpu_seconds(count) / count
-
-
-def _pace(
-    behind: Iterable[JobWork],
-    took: Mapping[tuple[str, str], Job],
-    ranks: Mapping[str, int],
-) -> float:
-    """Return how much longer than estimated the finished jobs of the run took."""
-    estimated = measured = 1.0  # a second as estimated, lest short jobs decide
-    for job in behind:
-        found = took.get((job.rule, job.name))
-        if found is not None:
-            estimated += _wall(job, ranks)
-            measured += found.wall_seconds
-    return min(max(measured / estimated, 1 / MOST_OFF), MOST_OFF)
-
-
-def _accounted(behind: Sequence[JobWork], results: Path, n: int) -> float | None:
-    """Return the share that finished generations account for; None before the first."""
-    if not any(job.rule == "isac_shrink" for job in behind):
-        return None
-    names = [job.name for job in behind if job.rule == "isac_account"]
-    total = 0
-    for name in names:
-        folder, number = name.split("_")
-        status = results / f"generation_{folder}/generation_{number}_status.json"
-        total += read_json(status)["accounted"]
-    return total / n
-
-
-def _detail(logs: Path, now: JobWork, before: Sequence[Path]) -> str:
-    """Return what the log of the present job says of how far it is.
-
-    A log that is older than what the jobs ``before`` have written is of an earlier run.
-    """
-    path = logs / now.rule / f"{now.name}.log" if now.name else logs / f"{now.rule}.log"
-    try:
-        began = max((file.stat().st_mtime_ns for file in before), default=0)
-        if path.stat().st_mtime_ns < began:
-            return ""
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+def last_line(log: Path, since: float) -> str:
+    """Return what a job has said last; nothing of what is older than the job."""
+    if not log.exists() or log.stat().st_mtime < since - 1:
         return ""
-    for pattern, words in DETAILS:
-        found = pattern.findall(text)
-        if found:
-            parts = found[-1] if isinstance(found[-1], tuple) else (found[-1],)
-            return words.format(*parts)
-    return ""
+    lines = [line for line in last_lines(log) if line.strip()]
+    return lines[-1].strip()[:100] if lines else ""
 
 
-def _sentence(
-    run: str, step: str, accounted: float | None, detail: str, left: float | None
-) -> str:
-    """Return progress in a sentence."""
-    facts = [detail] if detail else []
-    if accounted is not None:
-        facts.append(f"{100 * accounted:.0f} % accounted")
-    if left is not None:
-        facts.append(time_left(left))
-    return f"{run}: {step}" + (": " + ", ".join(facts) if facts else "")
+def sentence_of(log: Path) -> str:
+    """Return the line that says what was wrong in a job, as the last word of all."""
+    told = [line for line in last_lines(log) if line.startswith("error: ")]
+    return f"\n{told[-1]}" if told else ""
 
 
 def time_left(seconds: float) -> str:
@@ -293,172 +264,3 @@ def time_left(seconds: float) -> str:
         return f"about {max(1, round(seconds / 60))} min left"
     hours = seconds / 3600
     return f"about {hours:.1f} h left" if hours < 10 else f"about {hours:.0f} h left"
-
-
-def failure(log: str) -> str:
-    """Return what failed, by the log of Snakemake: the first rule and its log.
-
-    Parameters
-    ----------
-    log : str
-        All that Snakemake wrote, or "interrupted" and what to do.
-    """
-    rules = list(re.finditer(r"^\s*Error in rule (\w+)", log, re.M))
-    if not rules:
-        return log if log.startswith("interrupted") else "stopped"
-    rule = rules[0]
-    told = re.search(r"^\s*log: (\S+)", log[rule.end() :], re.M)
-    where = f", see {told[1]}" if told else ""
-    return f"stopped: rule {rule[1]} failed{where}"
-
-
-class Watch:
-    """Looks at runs while they go on.
-
-    Parameters
-    ----------
-    runs : mapping of str to mapping
-        Their options, by name.
-    ranks : callable
-        Returns the MPI ranks by rule; it is called at the start.
-    count : callable
-        Returns the `Counts` of the particles of a run.
-    tell : callable, optional
-        Takes a line for the terminal.
-    """
-
-    def __init__(
-        self,
-        runs: Mapping[str, Mapping[str, Any]],
-        ranks: Callable[[], Mapping[str, int]],
-        count: Callable[[str], Counts],
-        tell: Callable[[str], None] | None = None,
-    ) -> None:
-        self.runs, self._ranks_of, self._count = runs, ranks, count
-        self._ranks: Mapping[str, int] = {}
-        self._tell = tell or (lambda line: print(line, file=sys.stderr, flush=True))
-        self._counts: dict[str, Counts] = {}
-        self._warned: set[Path] = set()
-        self._last: dict[str, Progress] = {}
-        self._since: dict[tuple[str, str], float] = {}
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._began = time.time()
-
-    def start(self) -> None:
-        """Begin to look."""
-        self._began = time.time()
-        self._ranks = self._ranks_of()
-        self._thread.start()
-
-    def stop(self, log: str | None = None) -> None:
-        """Look a last time and end; with the log of Snakemake if something failed."""
-        if not self._thread.is_alive():
-            return
-        self._end.set()
-        self._thread.join()
-        for run in self.runs:
-            self._look(run, failure(log) if log is not None else None, last=True)
-
-    def _watch(self) -> None:
-        while not self._end.wait(INTERVAL):
-            for run in self.runs:
-                self._look(run)
-
-    def _look(self, run: str, failed: str | None = None, last: bool = False) -> None:
-        """Look at one run; what is not known yet, or just being written, waits.
-
-        Whatever a file is that nobody has read yet: to look must end no run.
-        """
-        with contextlib.suppress(Exception):
-            self._see(run, failed, last)
-
-    def _see(self, run: str, failed: str | None, last: bool) -> None:
-        results = Path("results", run)
-        if not self._at_work(results):
-            return
-        if run not in self._counts:
-            try:
-                self._counts[run] = self._counted(run, results)
-            except InputError:
-                # What cannot be counted cannot be imported, either.
-                if failed is not None:
-                    step = STEPS["isac_import"]
-                    text = f"{run}: {failed} ({step})"
-                    at = Progress(run, "stopped", step, None, None, None, 0, None, text)
-                    _keep(results / "progress.json", at)
-                    self._tell(text)
-                return
-        for told in WARNING:
-            self._warn(run, results / told)
-        now = self._now(run, results, last and failed is None)
-        if failed is not None and (now.state != "done" or f"results/{run}/" in failed):
-            now = _with(now, "stopped", f"{run}: {failed} ({now.step})")
-        elif last and now.state != "done":
-            now = _with(now, "done", f"{run}: done as far as asked, next: {now.step}")
-        before = self._last.get(run)
-        self._last[run] = now
-        if before is None or _told(before) != _told(now):
-            self._tell(now.text)
-        if now != before:
-            _keep(results / "progress.json", now)
-
-    def _warn(self, run: str, found: Path) -> None:
-        """Tell once what a job of this call found odd in the particles."""
-        if found in self._warned or not found.exists():
-            return
-        if found.stat().st_mtime < self._began - 1:
-            return
-        self._warned.add(found)
-        for warning in read_json(found).get("warnings", ()):
-            self._tell(f"{run}: warning: {warning}")
-
-    def _counted(self, run: str, results: Path) -> Counts:
-        """Return the particles of a run, from its import if that is done."""
-        try:
-            imported = read_json(results / "import/import.json")
-        except OSError:
-            return self._count(run)
-        return Counts(imported["n"], imported["box"])
-
-    def _now(self, run: str, results: Path, ended: bool) -> Progress:
-        """Look, and remember since when the step has been the present one."""
-
-        def elapsed(step: str) -> float:
-            return time.time() - self._since.setdefault((run, step), time.time())
-
-        return look(
-            run,
-            self.runs[run],
-            results,
-            self._counts[run],
-            self._ranks,
-            elapsed,
-            ended,
-        )
-
-    def _at_work(self, results: Path) -> bool:
-        """Whether a job of the run has begun since the watch has."""
-        return any(
-            log.stat().st_mtime >= self._began - 1
-            for log in (results / "logs").rglob("*.log")
-            if log.name != "estimate_run.log"
-        )
-
-
-def _keep(path: Path, progress: Progress) -> None:
-    """Write ``progress.json``: at once, and not as an output, whose size is noted."""
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.part")
-    partial.write_text(json.dumps(asdict(progress), indent=1, sort_keys=True) + "\n")
-    partial.replace(path)
-
-
-def _with(now: Progress, state: State, text: str) -> Progress:
-    return Progress(
-        **asdict(now) | {"state": state, "text": text, "seconds_left": None}
-    )
-
-
-def _told(progress: Progress) -> str:
-    """Return what of a sentence is worth a new line: all but the time left."""
-    return re.sub(r",? ?(about [\d.]+ \w+|less than a minute) left", "", progress.text)

@@ -1,17 +1,3 @@
-localrules:
-    estimate_run,
-    estimate,
-
-
-def runs_that_can_be_counted():
-    """The runs whose particles are known now, not only when another run is done."""
-    return [
-        run
-        for run, options in RUNS.items()
-        if not reference(options["particles"]) or os.path.exists(particles_of(run))
-    ]
-
-
 def ranks_of_rules():
     """The MPI ranks of the rules that have some, as the profile sets them."""
     found = {
@@ -27,33 +13,35 @@ rule estimate_run:
     input:
         particles=table_or_stack,
     output:
-        "results/{run}/estimate.json",
+        estimated="results/{run}/estimate.json",
     log:
         "results/{run}/logs/estimate_run.log",
+    localrule: True
     conda:
         "../../envs/core.yaml"
     resources:
         mem_mb=500,
         runtime=30,
     params:
+        files=files,
         options=lambda wildcards: json.dumps(RUNS[wildcards.run]),
-        images=lambda wildcards: state_of_images(wildcards.run),
     message:
         "{wildcards.run}: estimating jobs, time, memory and disk"
     shell:
-        f"{SCRIPT}/estimate_run.py --run {{wildcards.run}}"
-        " --options {params.options:q} --particles {input.particles:q}"
-        " --estimate {output} > {log} 2>&1"
+        command("estimate_run", "wildcards.run", "params.options")
 
 
 rule estimate:
     input:
-        expand("results/{run}/estimate.json", run=runs_that_can_be_counted()),
+        estimates=expand("results/{run}/estimate.json", run=plan.countable(RUNS)),
+    localrule: True
     conda:
         "../../envs/core.yaml"
     params:
+        files=files,
         ranks=lambda wildcards: json.dumps(ranks_of_rules()),
     message:
         "What the runs are estimated to take:"
     shell:
-        f"{SCRIPT}/estimate_show.py --estimates {{input}} --ranks {{params.ranks:q}}"
+        'python "$CRYOKIN"/workflow/scripts/estimate.py {params.files}'
+        " --ranks {params.ranks:q}"

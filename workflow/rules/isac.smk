@@ -1,8 +1,5 @@
-localrules:
-    isac_candidates,
-    isac_account,
-    isac_class_averages,
-
+from snakemake.exceptions import IncompleteCheckpointException
+from snakemake.io import checkpoint_target
 
 GENERATION = "results/{run}/generation_{folder}"
 
@@ -16,11 +13,151 @@ SAC_OPTIONS = (
 )
 
 
+# What the clusters of a round depend on; how they are matched, they do not.
+OF_MATCHING = (
+    *("thld_grp", "match_by", "thld_rep", "last_assignment"),
+    *("match_first", "match_second"),
+)
+CLUSTER_OPTIONS = [key for key in SAC_OPTIONS if key not in OF_MATCHING]
+
+
+def pool(wildcards):
+    """The particles that a generation starts from: what the one before left over."""
+    return plan.pool(wildcards.run, int(wildcards.folder))
+
+
+def left_over(wildcards):
+    """The particles that a round starts from: in no candidate of the generation yet."""
+    place = int(wildcards.folder), int(wildcards.round)
+    return plan.left_over(wildcards.run, *place)
+
+
+def is_last(told):
+    """Whether a round or a generation says that it is the last.
+
+    Where Snakemake only touches files, one may stay away.
+    """
+    return not Path(told).exists() or read_json(told)["stop"]
+
+
+def made(checkpoint, **place):
+    """The outputs of a checkpoint; else what is asked for is one that is missing.
+
+    Snakemake would ask for the first, and wait for the others without end.
+    """
+    try:
+        return checkpoint.get(**place).output
+    except IncompleteCheckpointException:
+        for path in checkpoint.rule.expand_output(place)[0]:
+            if not Path(path).exists():
+                missing = checkpoint_target(path)
+                raise IncompleteCheckpointException(checkpoint.rule, missing)
+        raise
+
+
+def rounds(run, number):
+    """The candidates of a generation's rounds, asking each round if it was the last."""
+    classes = []
+    for round_number in range(1, RUNS[run]["max_round"] + 1):
+        place = dict(run=run, folder=f"{number:04d}", round=f"{round_number:04d}")
+        output = made(checkpoints.isac_candidates_round, **place)
+        classes.append(output.classes)
+        if is_last(output.state):
+            break
+    return classes
+
+
+def rounds_of_generation(wildcards):
+    """The candidates of the rounds of the generation that a file's name tells."""
+    place = wildcards.folder, wildcards.generation
+    return rounds(wildcards.run, checked(plan.same_generation, *place))
+
+
+def generations(run):
+    """The numbers of a run's generations, asking each if it was the last."""
+    for number in range(1, RUNS[run]["n_generations"] + 1):
+        yield number
+        place = dict(run=run, folder=f"{number:04d}", generation=number)
+        if is_last(made(checkpoints.isac_account, **place).status):
+            break
+
+
+def of_generations(name):
+    """A file of every generation; ``name`` holds the number as {0}."""
+    return lambda wildcards: [
+        f"{plan.generation_folder(wildcards.run, number)}/{name.format(number)}"
+        for number in generations(wildcards.run)
+    ]
+
+
+def results_2d(wildcards):
+    """All files of the runs for images, so that one that is lost is made again.
+
+    The last round of every generation is among them: a finished file says nothing of
+    what a raised max_round or n_generations adds.
+    """
+    of_run = [rules.isac_import, rules.isac_prealign, rules.isac_shrink]
+    of_run += [rules.isac_class_averages, rules.isac_report]
+    of_generation = [rules.isac_candidates, rules.isac_reproducible, rules.isac_account]
+    of_round = [rules.isac_clusters, rules.isac_candidates_round]
+    wanted = []
+    for run in RUNS_2D:
+        flip = [rules.isac_phase_flip] * RUNS[run]["CTF"]
+        wanted += outputs(of_run + flip, run=run)
+        for number in generations(run):
+            place = dict(run=run, folder=f"{number:04d}", generation=number)
+            wanted += outputs(of_generation, **place)
+            for k in range(len(rounds(run, number))):
+                wanted += outputs(of_round, **place, round=f"{k + 1:04d}")
+    return wanted
+
+
+def last_rounds_of_first_generation(wildcards):
+    """The last round of the first generation of every run."""
+    return [rounds(run, 1)[-1] for run in RUNS_2D]
+
+
+rule isac_clusters:
+    input:
+        coefficients="results/{run}/coefficients.npy",
+        stack_info="results/{run}/working_stack.json",
+        ids=left_over,
+    output:
+        clusters=f"{GENERATION}/round_{{round}}/clusters.npz",
+    log:
+        "results/{run}/logs/isac_clusters/{folder}_{round}.log",
+    benchmark:
+        "results/{run}/benchmarks/isac_clusters/{folder}_{round}.tsv"
+    conda:
+        "../../envs/core.yaml"
+    threads: N_RANKS
+    resources:
+        mpi="mpiexec",
+        tasks=N_RANKS,
+        mem_mb=memory(700, 4),
+        runtime=minutes(240, 60),
+    params:
+        files=files,
+        options=options(*CLUSTER_OPTIONS),
+    message:
+        "{wildcards.run}: generation {wildcards.folder}, clustering for round"
+        " {wildcards.round} on {resources.tasks} ranks"
+    shell:
+        command(
+            "isac_clusters",
+            "wildcards.round",
+            "params.options",
+            mpi=True,
+            generation="wildcards.folder",
+        )
+
+
 checkpoint isac_candidates_round:
     input:
         coefficients="results/{run}/coefficients.npy",
         stack_info="results/{run}/working_stack.json",
         ids=left_over,
+        clusters=f"{GENERATION}/round_{{round}}/clusters.npz",
     output:
         classes=f"{GENERATION}/round_{{round}}/classes.npz",
         left=f"{GENERATION}/round_{{round}}/left.txt",
@@ -31,24 +168,26 @@ checkpoint isac_candidates_round:
         "results/{run}/benchmarks/isac_candidates_round/{folder}_{round}.tsv"
     conda:
         "../../envs/core.yaml"
-    threads: 2
+    threads: N_RANKS
     resources:
         mpi="mpiexec",
-        tasks=2,
+        tasks=N_RANKS,
         mem_mb=memory(700, 4),
         runtime=minutes(240, 60),
     params:
+        files=files,
         options=options(*SAC_OPTIONS),
     message:
         "{wildcards.run}: generation {wildcards.folder}, candidates of round"
         " {wildcards.round} on {resources.tasks} ranks"
     shell:
-        f"{MPI_SCRIPT}/isac_candidates_round.py --coefficients {{input.coefficients}}"
-        " --stack-info {input.stack_info} --ids {input.ids}"
-        " --generation {wildcards.folder} --round {wildcards.round}"
-        " --options {params.options:q} --classes {output.classes}"
-        " --left {output.left} --state {output.state}"
-        " --ranks {resources.tasks} > {log} 2>&1"
+        command(
+            "isac_candidates_round",
+            "wildcards.round",
+            "params.options",
+            mpi=True,
+            generation="wildcards.folder",
+        )
 
 
 rule isac_candidates:
@@ -63,20 +202,19 @@ rule isac_candidates:
         "results/{run}/logs/isac_candidates/{folder}_{generation}.log",
     benchmark:
         "results/{run}/benchmarks/isac_candidates/{folder}_{generation}.tsv"
+    localrule: True
     conda:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(1000, 1),
         runtime=minutes(60),
     params:
+        files=files,
         options=options("target_radius", "FH", "FF"),
     message:
         "{wildcards.run}: averaging the candidates of generation {wildcards.generation}"
     shell:
-        f"{SCRIPT}/isac_candidates.py --rounds {{input.rounds}} --stack {{input.stack}}"
-        " --stack-info {input.stack_info} --generation {wildcards.generation}"
-        " --options {params.options:q} --classes {output.classes}"
-        " --averages {output.averages} > {log} 2>&1"
+        command("isac_candidates", "wildcards.generation", "params.options")
 
 
 rule isac_reproducible:
@@ -86,30 +224,27 @@ rule isac_reproducible:
         ids=pool,
         candidates=f"{GENERATION}/candidates_generation_{{generation}}.npz",
     output:
-        f"{GENERATION}/classes_generation_{{generation}}.npz",
+        classes=f"{GENERATION}/classes_generation_{{generation}}.npz",
     log:
         "results/{run}/logs/isac_reproducible/{folder}_{generation}.log",
     benchmark:
         "results/{run}/benchmarks/isac_reproducible/{folder}_{generation}.tsv"
     conda:
         "../../envs/core.yaml"
-    threads: 2
+    threads: N_RANKS
     resources:
         mpi="mpiexec",
-        tasks=2,
+        tasks=N_RANKS,
         mem_mb=memory(700, 4),
         runtime=minutes(480, 60),
     params:
+        files=files,
         options=options(*SAC_OPTIONS),
     message:
         "{wildcards.run}: reproducible classes of generation {wildcards.generation} on"
         " {resources.tasks} ranks"
     shell:
-        f"{MPI_SCRIPT}/isac_reproducible.py --coefficients {{input.coefficients}}"
-        " --stack-info {input.stack_info} --ids {input.ids}"
-        " --candidates {input.candidates} --generation {wildcards.generation}"
-        " --options {params.options:q} --classes {output}"
-        " --ranks {resources.tasks} > {log} 2>&1"
+        command("isac_reproducible", "wildcards.generation", "params.options", mpi=True)
 
 
 checkpoint isac_account:
@@ -128,22 +263,19 @@ checkpoint isac_account:
         "results/{run}/logs/isac_account/{folder}_{generation}.log",
     benchmark:
         "results/{run}/benchmarks/isac_account/{folder}_{generation}.tsv"
+    localrule: True
     conda:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(1000, 1),
         runtime=minutes(60),
     params:
+        files=files,
         options=options("target_radius", "FH", "FF", "img_per_grp"),
     message:
         "{wildcards.run}: accounting for generation {wildcards.generation}"
     shell:
-        f"{SCRIPT}/isac_account.py --classes {{input.classes}}"
-        " --candidates {input.candidates} --ids {input.ids} --stack {input.stack}"
-        " --stack-info {input.stack_info} --generation {wildcards.generation}"
-        " --options {params.options:q} --averages {output.averages}"
-        " --accounted {output.accounted} --unaccounted {output.unaccounted}"
-        " --status {output.status} > {log} 2>&1"
+        command("isac_account", "wildcards.generation", "params.options")
 
 
 rule isac_class_averages:
@@ -166,17 +298,15 @@ rule isac_class_averages:
         "results/{run}/benchmarks/isac_class_averages.tsv"
     wildcard_constraints:
         run=only(RUNS_2D),
+    localrule: True
     conda:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(1000, 4),
         runtime=minutes(60),
+    params:
+        files=files,
     message:
         "{wildcards.run}: joining the classes of all generations"
     shell:
-        f"{SCRIPT}/isac_class_averages.py --table {{input.table}}"
-        " --shifts {input.shifts} --stack-info {input.stack_info}"
-        " --classes {input.classes} --generations {input.averages}"
-        " --hdf {output.hdf} --mrcs {output.mrcs} --class-table {output.class_table}"
-        " --particles {output.particles} --csv {output.csv} --frc {output.frc}"
-        " > {log} 2>&1"
+        command("isac_class_averages")

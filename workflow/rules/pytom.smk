@@ -1,10 +1,3 @@
-localrules:
-    pytom_import,
-    ccc_csv,
-    kmeans,
-    mco_ac,
-
-
 IMPORT_3D = multiext(
     "results/{run}/import/", "particles.xml", "particles.star", "import.json"
 )
@@ -33,42 +26,10 @@ COMPAT_OPTIONS = ("mask", "lowpass", "highpass", "binning", "compat", "symmetry"
 AVERAGE_OPTIONS = ("mask", "compat", "average", "symmetry")
 
 
-def mask_file(wildcards):
-    """The mask, where it is a file."""
-    mask = RUNS[wildcards.run]["mask"]
-    return [mask] if isinstance(mask, str) else []
-
-
 def import_of_other(wildcards):
-    """The option that hands over what is known of another run's particles."""
+    """What is known of another run's particles, if they are what is classified."""
     other, _ = reference(RUNS[wildcards.run]["particles"]) or (None, None)
-    return f"--import-of results/{other}/import/import.json" if other else ""
-
-
-def focus_mask_file(wildcards):
-    """The mask around the region of interest, where it is a file."""
-    mask = RUNS[wildcards.run]["focus_mask"]
-    return [mask] if isinstance(mask, str) else []
-
-
-def differences_needed(wildcards):
-    """Which classes are distinct, where as many are to remain."""
-    merging = RUNS[wildcards.run]["merge"] or {}
-    automatic = merging.get("number") == "auto"
-    return [f"results/{wildcards.run}/differences.json"] if automatic else []
-
-
-def given_matrix(wildcards):
-    """The correlation matrix, where the run has one already."""
-    given = RUNS[wildcards.run].get("ccc")
-    return [given] if given else []
-
-
-def existing_options(*keys):
-    """As `options`, of the keys that the method of the run has."""
-    return lambda wildcards: json.dumps(
-        {key: RUNS[wildcards.run][key] for key in keys if key in RUNS[wildcards.run]}
-    )
+    return f"results/{other}/import/import.json" if other else ""
 
 
 def rows_memory(wildcards, input, threads, attempt):
@@ -80,63 +41,17 @@ def rows_memory(wildcards, input, threads, attempt):
     return int((1 + attempt) / 2 * (threads * 800 + rows))
 
 
-def cpca_start(wildcards):
-    """The classes of CPCA, where the run starts from them."""
-    chosen = RUNS[wildcards.run]
-    wanted = chosen["start_from"] == "cpca" and chosen["compat"] == "none"
-    return [f"results/{wildcards.run}/cpca/labels.npy"] * wanted
-
-
-def exmx_starts(wildcards):
-    """The jobs that run the starts of EXMX; PyTom's own way has one start."""
-    chosen = RUNS[wildcards.run]
-    if chosen["compat"] == "pytom":
-        return []
-    jobs = math.ceil(number_of_starts(chosen) / chosen["starts_per_job"])
-    folder = f"results/{wildcards.run}/mco_exmx"
-    return [f"{folder}/starts_{number:04d}.npz" for number in range(jobs)]
-
-
-def annealing_rounds(wildcards):
-    """The states of all rounds of annealing."""
-    chosen = RUNS[wildcards.run]
-    rounds = len(schedule(chosen["temperature"], chosen["temperature_step"]))
-    return [f"results/{wildcards.run}/mco_ac/round_{r:04d}.npz" for r in range(rounds)]
+def differences_needed(wildcards):
+    """Which classes are distinct, where as many are to remain."""
+    merging = RUNS[wildcards.run]["merge"] or {}
+    automatic = merging.get("number") == "auto"
+    return f"results/{wildcards.run}/differences.json" if automatic else []
 
 
 def annealing_before(wildcards):
     """The state of the round before, of all but the first."""
-    rounds = annealing_rounds(wildcards)
-    number = int(wildcards.step)
-    if number >= len(rounds):
-        raise WorkflowError(f"{wildcards.run}: there are {len(rounds)} rounds only.")
-    return rounds[number - 1 : number] if number else []
-
-
-def labels_of_method(wildcards):
-    """The classes that the method of a run finds."""
-    method = RUNS[wildcards.run]["method"]
-    return f"results/{wildcards.run}/{method}/labels.npy"
-
-
-def final_labels(wildcards):
-    """The classes of a run: of its method, or what its independent runs agree on."""
-    if RUNS[wildcards.run]["reproducible"]:
-        return f"results/{wildcards.run}/reproducible/labels.npy"
-    return labels_of_method(wildcards)
-
-
-def labels_to_select(wildcards):
-    """The classes among which the user selects: merged ones where there are."""
-    if RUNS[wildcards.run]["merge"]:
-        return f"results/{wildcards.run}/merged/labels.npy"
-    return final_labels(wildcards)
-
-
-def classes_to_select(wildcards):
-    """What is known of these classes."""
-    folder = "merged/" if RUNS[wildcards.run]["merge"] else ""
-    return f"results/{wildcards.run}/{folder}classes.json"
+    run = wildcards.run
+    return checked(plan.annealing_before, run, RUNS[run], int(wildcards.step))
 
 
 def results_3d(wildcards):
@@ -161,45 +76,43 @@ def results_3d(wildcards):
 
 rule pytom_import:
     input:
+        file_option("mask"),
+        images_behind,
         particles=table_or_stack,
-        mask=mask_file,
     output:
-        IMPORT_3D,
+        folder=IMPORT_3D,
     log:
         "results/{run}/logs/pytom_import.log",
     benchmark:
         "results/{run}/benchmarks/pytom_import.tsv"
     wildcard_constraints:
-        run=only(RUNS_3D),
+        run=only(run for run in RUNS_3D if run not in KEPT),
     retries: 0
+    localrule: True
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=memory(1000, 2),
+        mem_mb=4000,
         runtime=minutes(60),
-        # For a check alone: as a parameter, another number would make all again.
-        nclass=lambda w: RUNS[w.run]["nclass"],
     params:
+        files=files,
+        # For a check alone: made of input, it is none by which jobs are made again.
+        nclass=lambda wildcards, input: RUNS[wildcards.run]["nclass"],
         options=options("method", "compat", "pixel_size", "wedge", "mask", "binning"),
         other=import_of_other,
-        folder="results/{run}/import",
-        images=lambda w: state_of_images(w.run),
     message:
         "{wildcards.run}: reading {input.particles}"
     shell:
-        f"{SCRIPT}/pytom_import.py --particles {{input.particles:q}} {{params.other}}"
-        " --options {params.options:q} --nclass {resources.nclass}"
-        " --folder {params.folder} > {log} 2>&1"
-        f"{NOTE_IMAGES}"
+        command("pytom_import", "params.options", "params.nclass", "params.other")
 
 
 rule pytom_prepare:
     input:
+        file_option("mask"),
+        file_option("focus_mask"),
         imported=IMPORT_3D,
-        mask=mask_file,
-        focus=focus_mask_file,
     output:
-        PREPARED,
+        prepared=PREPARED,
     log:
         "results/{run}/logs/pytom_prepare.log",
     benchmark:
@@ -208,33 +121,30 @@ rule pytom_prepare:
         run=only(RUNS_3D),
     conda:
         "../../envs/core.yaml"
-    threads: 2
+    threads: N_RANKS
     resources:
         mpi="mpiexec",
-        tasks=2,
+        tasks=N_RANKS,
         mem_mb=rows_memory,
         runtime=minutes(120, 10000),
     params:
-        options=existing_options(*BAND_OPTIONS, "exact"),
-        imported="results/{run}/import",
-        folder="results/{run}/prepared",
+        files=files,
+        options=options(*BAND_OPTIONS, "exact"),
     message:
         "{wildcards.run}: subtomograms in the common frame, on {resources.tasks} ranks"
     shell:
-        f"{MPI_SCRIPT}/pytom_prepare.py --imported {{params.imported}}"
-        " --options {params.options:q} --folder {params.folder}"
-        " --ranks {resources.tasks} > {log} 2>&1"
+        command("pytom_prepare", "params.options", mpi=True)
 
 
 rule ccc_matrix:
     input:
+        file_option("mask"),
+        file_option("focus_mask"),
         imported=IMPORT_3D,
         prepared=PREPARED,
-        given=given_matrix,
-        mask=mask_file,
-        focus=focus_mask_file,
+        given=file_option("ccc"),
     output:
-        "results/{run}/correlation_matrix.h5",
+        matrix="results/{run}/correlation_matrix.h5",
     log:
         "results/{run}/logs/ccc_matrix.log",
     benchmark:
@@ -243,56 +153,53 @@ rule ccc_matrix:
         run=only(RUNS_3D),
     conda:
         "../../envs/core.yaml"
-    threads: 2
+    threads: N_RANKS
     resources:
         mpi="mpiexec",
-        tasks=2,
+        tasks=N_RANKS,
         mem_mb=memory(800, 2),
         runtime=minutes(120, 60),
     params:
+        files=files,
         options=options("mask", "focus_mask", "binning", "compat", "pose_errors"),
-        imported="results/{run}/import",
-        prepared="results/{run}/prepared",
-        given=lambda w, input: (
-            f"--given {shlex.quote(str(input.given))}" if input.given else ""
-        ),
     message:
         "{wildcards.run}: correlating all pairs on {resources.tasks} ranks"
     shell:
-        f"{MPI_SCRIPT}/pytom_ccc_matrix.py --imported {{params.imported}}"
-        " --prepared {params.prepared} {params.given} --options {params.options:q}"
-        " --hdf {output} --ranks {resources.tasks} > {log} 2>&1"
+        command("ccc_matrix", "params.options", mpi=True)
 
 
 rule ccc_csv:
     input:
-        "results/{run}/correlation_matrix.h5",
+        matrix="results/{run}/correlation_matrix.h5",
     output:
-        "results/{run}/correlation_matrix.csv",
+        csv="results/{run}/correlation_matrix.csv",
     log:
         "results/{run}/logs/ccc_csv.log",
     benchmark:
         "results/{run}/benchmarks/ccc_csv.tsv"
     wildcard_constraints:
         run=only(RUNS_3D),
+    localrule: True
     conda:
         "../../envs/core.yaml"
     resources:
         mem_mb=1000,
         runtime=minutes(60, 60),
+    params:
+        files=files,
     message:
         "{wildcards.run}: the correlation matrix as text"
     shell:
-        f"{SCRIPT}/pytom_ccc_csv.py --matrix {{input}} --csv {{output}} > {{log}} 2>&1"
+        command("ccc_csv")
 
 
 rule eigen_projection:
     input:
+        file_option("mask"),
+        file_option("focus_mask"),
         matrix="results/{run}/correlation_matrix.h5",
         imported=IMPORT_3D,
         prepared=PREPARED,
-        mask=mask_file,
-        focus=focus_mask_file,
     output:
         coefficients="results/{run}/coefficients.npy",
         eigen="results/{run}/eigen.json",
@@ -309,19 +216,15 @@ rule eigen_projection:
         mem_mb=memory(1000, 3),
         runtime=minutes(60, 60),
     params:
+        files=files,
         options=options(
             *("neig", "rand_seed", "compat", "pose_errors", "symmetry"),
             *("mask", "focus_mask", "binning"),
         ),
-        imported="results/{run}/import",
-        prepared="results/{run}/prepared",
     message:
         "{wildcards.run}: the leading components"
     shell:
-        f"{SCRIPT}/pytom_eigen_projection.py --matrix {{input.matrix}}"
-        " --imported {params.imported} --prepared {params.prepared}"
-        " --options {params.options:q} --coefficients {output.coefficients}"
-        " --eigen {output.eigen} --volumes {output.volumes} > {log} 2>&1"
+        command("eigen_projection", "params.options")
 
 
 rule kmeans:
@@ -329,35 +232,35 @@ rule kmeans:
         coefficients="results/{run}/coefficients.npy",
         eigen="results/{run}/eigen.json",
     output:
-        "results/{run}/cpca/labels.npy",
+        labels="results/{run}/cpca/labels.npy",
     log:
         "results/{run}/logs/kmeans.log",
     benchmark:
         "results/{run}/benchmarks/kmeans.tsv"
     wildcard_constraints:
         run=only(RUNS_3D),
+    localrule: True
     conda:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(1000, 4),
         runtime=minutes(60),
     params:
+        files=files,
         options=options("nclass", "clustering", "restarts", "compat", "rand_seed"),
     message:
         "{wildcards.run}: grouping particles by their components"
     shell:
-        f"{SCRIPT}/pytom_kmeans.py --coefficients {{input.coefficients}}"
-        " --eigen {input.eigen}"
-        " --options {params.options:q} --labels {output} > {log} 2>&1"
+        command("kmeans", "params.options")
 
 
 rule mco_exmx_starts:
     input:
         imported=IMPORT_3D,
         prepared=PREPARED,
-        start=cpca_start,
+        start=lambda w: plan.cpca_start(w.run, RUNS[w.run]),
     output:
-        "results/{run}/mco_exmx/starts_{batch}.npz",
+        courses="results/{run}/mco_exmx/starts_{batch}.npz",
     log:
         "results/{run}/logs/mco_exmx_starts/{batch}.log",
     benchmark:
@@ -367,32 +270,27 @@ rule mco_exmx_starts:
         batch=r"\d{4}",
     conda:
         "../../envs/core.yaml"
-    threads: 2
+    threads: N_RANKS
     resources:
         mpi="mpiexec",
-        tasks=2,
+        tasks=N_RANKS,
         mem_mb=memory(800, 2, 1),
         runtime=minutes(120, 60),
     params:
+        files=files,
         options=options(*MCO_OPTIONS, "starts_per_job", "iterations"),
-        imported="results/{run}/import",
-        prepared="results/{run}/prepared",
-        start=lambda w, input: f"--start {input.start}" if input.start else "",
     message:
         "{wildcards.run}: MCO-EXMX, starts of job {wildcards.batch}"
     shell:
-        f"{MPI_SCRIPT}/pytom_mco_exmx_starts.py --imported {{params.imported}}"
-        " --prepared {params.prepared} {params.start} --batch {wildcards.batch}"
-        " --options {params.options:q} --courses {output}"
-        " --ranks {resources.tasks} > {log} 2>&1"
+        command("mco_exmx_starts", "wildcards.batch", "params.options", mpi=True)
 
 
 rule mco_exmx:
     input:
+        file_option("mask"),
         imported=IMPORT_3D,
         prepared=PREPARED,
-        starts=exmx_starts,
-        mask=mask_file,
+        courses=lambda w: plan.exmx_starts(w.run, RUNS[w.run]),
     output:
         labels="results/{run}/mco_exmx/labels.npy",
         scores="results/{run}/mco_exmx/scores.npy",
@@ -406,37 +304,33 @@ rule mco_exmx:
         run=only(runs_of("mco_exmx")),
     conda:
         "../../envs/core.yaml"
-    threads: 2
+    threads: N_RANKS
     resources:
         mpi="mpiexec",
-        tasks=2,
+        tasks=N_RANKS,
         mem_mb=memory(800, 2, 1),
         runtime=minutes(240, 60),
     params:
+        files=files,
         options=options(
             *("nclass", "score", "leave_one_out", "start_from"),
             *(*COMPAT_OPTIONS, *EXMX_COMPAT_OPTIONS),
         ),
-        imported="results/{run}/import",
-        prepared="results/{run}/prepared",
     message:
         "{wildcards.run}: the best start of MCO-EXMX"
     shell:
-        f"{MPI_SCRIPT}/pytom_mco_exmx.py --imported {{params.imported}}"
-        " --prepared {params.prepared} --courses {input.starts}"
-        " --options {params.options:q} --folder {output.iterations} --labels {output.labels}"
-        " --scores {output.scores} --report {output.report} --ranks {resources.tasks} > {log} 2>&1"
+        command("mco_exmx", "params.options", mpi=True)
 
 
 rule mco_ac_round:
     input:
+        file_option("mask"),
         imported=IMPORT_3D,
         prepared=PREPARED,
-        start=cpca_start,
+        start=lambda w: plan.cpca_start(w.run, RUNS[w.run]),
         before=annealing_before,
-        mask=mask_file,
     output:
-        "results/{run}/mco_ac/round_{step}.npz",
+        state="results/{run}/mco_ac/round_{step}.npz",
     log:
         "results/{run}/logs/mco_ac_round/{step}.log",
     benchmark:
@@ -446,32 +340,26 @@ rule mco_ac_round:
         step=r"\d{4}",
     conda:
         "../../envs/core.yaml"
-    threads: 2
+    threads: N_RANKS
     resources:
         mpi="mpiexec",
-        tasks=2,
+        tasks=N_RANKS,
         mem_mb=memory(800, 2, 1),
         runtime=minutes(240, 60),
     params:
+        files=files,
         options=options(*MCO_OPTIONS, *ANNEALING_OPTIONS, *COMPAT_OPTIONS),
-        imported="results/{run}/import",
-        prepared="results/{run}/prepared",
-        start=lambda w, input: f"--start {input.start}" if input.start else "",
-        before=lambda w, input: f"--before {input.before}" if input.before else "",
     message:
         "{wildcards.run}: annealing, round {wildcards.step}"
     shell:
-        f"{MPI_SCRIPT}/pytom_mco_ac_round.py --imported {{params.imported}}"
-        " --prepared {params.prepared} {params.start} {params.before}"
-        " --round {wildcards.step} --options {params.options:q} --state {output}"
-        " --ranks {resources.tasks} > {log} 2>&1"
+        command("mco_ac_round", "wildcards.step", "params.options", mpi=True)
 
 
 rule mco_ac:
     input:
         imported=IMPORT_3D,
-        poses="results/{run}/prepared/poses.npz",
-        rounds=annealing_rounds,
+        prepared=PREPARED,
+        rounds=lambda w: plan.annealing_rounds(w.run, RUNS[w.run]),
     output:
         labels="results/{run}/mco_ac/labels.npy",
         scores="results/{run}/mco_ac/scores.npy",
@@ -483,29 +371,27 @@ rule mco_ac:
         "results/{run}/benchmarks/mco_ac.tsv"
     wildcard_constraints:
         run=only(runs_of("mco_ac")),
+    localrule: True
     conda:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(1000, 4),
         runtime=minutes(60),
     params:
+        files=files,
         options=options(
             *("nclass", "temperature", "temperature_step"),
             *("start_from", "compat"),
         ),
-        imported="results/{run}/import",
     message:
         "{wildcards.run}: the best of all chains and rounds"
     shell:
-        f"{SCRIPT}/pytom_mco_ac.py --imported {{params.imported}}"
-        " --poses {input.poses} --rounds {input.rounds} --options {params.options:q}"
-        " --folder {output.annealing} --labels {output.labels}"
-        " --scores {output.scores} --report {output.report} > {log} 2>&1"
+        command("mco_ac", "params.options")
 
 
 rule pytom_reproducible:
     input:
-        imported=IMPORT_3D,
+        IMPORT_3D,
         prepared=PREPARED,
     output:
         labels="results/{run}/reproducible/labels.npy",
@@ -518,30 +404,28 @@ rule pytom_reproducible:
         run=only(RUNS_3D),
     conda:
         "../../envs/core.yaml"
-    threads: 2
+    threads: N_RANKS
     resources:
         mpi="mpiexec",
-        tasks=2,
+        tasks=N_RANKS,
         mem_mb=memory(800, 2, 1),
         runtime=minutes(240, 60),
     params:
+        files=files,
         options=options("nclass", "rand_seed", "reproducible"),
-        prepared="results/{run}/prepared",
     message:
         "{wildcards.run}: classes that independent runs agree on"
     shell:
-        f"{MPI_SCRIPT}/pytom_reproducible.py --prepared {{params.prepared}}"
-        " --options {params.options:q} --labels {output.labels}"
-        " --report {output.report} --ranks {resources.tasks} > {log} 2>&1"
+        command("pytom_reproducible", "params.options", mpi=True)
 
 
 rule pytom_differences:
     input:
         imported=IMPORT_3D,
         prepared=PREPARED,
-        labels=final_labels,
+        labels=lambda w: plan.labels(w.run, RUNS[w.run]),
     output:
-        "results/{run}/differences.json",
+        differences="results/{run}/differences.json",
     log:
         "results/{run}/logs/pytom_differences.log",
     benchmark:
@@ -550,40 +434,36 @@ rule pytom_differences:
         run=only(RUNS_3D),
     conda:
         "../../envs/core.yaml"
-    threads: 2
+    threads: N_RANKS
     resources:
         mpi="mpiexec",
-        tasks=2,
+        tasks=N_RANKS,
         mem_mb=memory(800, 2, 1),
         runtime=minutes(240, 60),
     params:
+        files=files,
         options=options("rand_seed", "binning"),
-        imported="results/{run}/import",
-        prepared="results/{run}/prepared",
     message:
         "{wildcards.run}: which classes differ beyond chance"
     shell:
-        f"{MPI_SCRIPT}/pytom_differences.py --imported {{params.imported}}"
-        " --prepared {params.prepared} --labels {input.labels}"
-        " --options {params.options:q} --differences {output}"
-        " --ranks {resources.tasks} > {log} 2>&1"
+        command("pytom_differences", "params.options", mpi=True)
 
 
 rule hierarchical_merge:
     input:
+        file_option("mask"),
+        "results/{run}/class_averages",
         imported=IMPORT_3D,
         prepared=PREPARED,
-        labels=final_labels,
-        averages="results/{run}/class_averages",
+        labels=lambda w: plan.labels(w.run, RUNS[w.run]),
         classes="results/{run}/classes.json",
-        mask=mask_file,
         differences=differences_needed,
     output:
         expand("results/{{run}}/merged/{name}", name=RESULTS_3D),
-        averages=directory("results/{run}/merged/class_averages"),
-        labels="results/{run}/merged/labels.npy",
+        directory("results/{run}/merged/class_averages"),
+        merged="results/{run}/merged/labels.npy",
         merge="results/{run}/merge.json",
-        lists=multiext(
+        folder=multiext(
             "results/{run}/merged/",
             *(
                 "classAverageList.xml",
@@ -599,40 +479,31 @@ rule hierarchical_merge:
         run=only(RUNS_3D),
     conda:
         "../../envs/core.yaml"
-    threads: 2
+    threads: N_RANKS
     resources:
         mpi="mpiexec",
-        tasks=2,
+        tasks=N_RANKS,
         mem_mb=memory(800, 4),
         runtime=minutes(120, 600),
     params:
+        files=files,
         options=options(*AVERAGE_OPTIONS, "merge", "lowpass", "highpass", "binning"),
-        imported="results/{run}/import",
-        prepared="results/{run}/prepared",
-        differences=lambda w, input: (
-            f"--differences {input.differences}" if input.differences else ""
-        ),
     message:
         "{wildcards.run}: merging classes that are alike"
     shell:
-        f"{MPI_SCRIPT}/pytom_merge.py --imported {{params.imported}}"
-        " --prepared {params.prepared} --labels {input.labels} --classes {input.classes}"
-        " {params.differences}"
-        " --options {params.options:q} --folder results/{wildcards.run}/merged"
-        " --merged-labels {output.labels} --merge {output.merge}"
-        " --ranks {resources.tasks} > {log} 2>&1"
+        command("hierarchical_merge", "params.options", mpi=True)
 
 
 rule select_classes:
     input:
+        file_option("mask"),
         selection=selection_needed,
         imported=IMPORT_3D,
         poses="results/{run}/prepared/poses.npz",
-        labels=labels_to_select,
-        classes=classes_to_select,
-        mask=mask_file,
+        labels=lambda w: plan.labels(w.run, RUNS[w.run], merged=True),
+        classes=lambda w: plan.classes(w.run, RUNS[w.run]),
     output:
-        multiext(
+        folder=multiext(
             "results/{run}/selected/",
             *("filtered_pl.xml", "filtered_pl.star", "selected.csv"),
             "backup_selection.star",
@@ -650,31 +521,23 @@ rule select_classes:
         mem_mb=memory(1000, 4),
         runtime=minutes(60),
     params:
-        options=lambda wildcards: json.dumps(
-            {key: RUNS[wildcards.run][key] for key in AVERAGE_OPTIONS}
-            | select_option(wildcards)
-        ),
-        selection=selection_option,
-        imported="results/{run}/import",
-        folder="results/{run}/selected",
+        files=files,
+        options=options_and_select(*AVERAGE_OPTIONS),
     message:
         "{wildcards.run}: selecting classes"
     shell:
-        f"{SCRIPT}/pytom_select.py --run {{wildcards.run}} {{params.selection}}"
-        " --imported {params.imported}"
-        " --poses {input.poses} --labels {input.labels} --classes {input.classes}"
-        " --options {params.options:q} --folder {params.folder} > {log} 2>&1"
+        command("select_classes", "wildcards.run", "params.options")
 
 
 rule pytom_class_averages:
     input:
+        file_option("mask"),
         imported=IMPORT_3D,
         poses="results/{run}/prepared/poses.npz",
-        labels=final_labels,
-        mask=mask_file,
+        labels=lambda w: plan.labels(w.run, RUNS[w.run]),
     output:
-        expand("results/{{run}}/{name}", name=RESULTS_3D),
-        averages=directory("results/{run}/class_averages"),
+        directory("results/{run}/class_averages"),
+        folder=expand("results/{{run}}/{name}", name=RESULTS_3D),
     log:
         "results/{run}/logs/pytom_class_averages.log",
     benchmark:
@@ -683,18 +546,46 @@ rule pytom_class_averages:
         run=only(RUNS_3D),
     conda:
         "../../envs/core.yaml"
-    threads: 2
+    threads: N_RANKS
     resources:
         mpi="mpiexec",
-        tasks=2,
+        tasks=N_RANKS,
         mem_mb=memory(800, 4),
         runtime=minutes(120, 600),
     params:
+        files=files,
         options=options(*AVERAGE_OPTIONS),
-        imported="results/{run}/import",
     message:
         "{wildcards.run}: averaging the classes on {resources.tasks} ranks"
     shell:
-        f"{MPI_SCRIPT}/pytom_class_averages.py --imported {{params.imported}}"
-        " --poses {input.poses} --labels {input.labels} --options {params.options:q}"
-        " --folder results/{wildcards.run} --ranks {resources.tasks} > {log} 2>&1"
+        command("pytom_class_averages", "params.options", mpi=True)
+
+
+rule pytom_subset:
+    input:
+        imported=IMPORT_3D,
+        poses="results/{run}/prepared/poses.npz",
+        labels=lambda w: plan.labels(w.run, RUNS[w.run], merged=True),
+    output:
+        xml="results/{run}/subsets/{which}.xml",
+        star="results/{run}/subsets/{which}.star",
+    log:
+        "results/{run}/logs/pytom_subset/{which}.log",
+    benchmark:
+        "results/{run}/benchmarks/pytom_subset/{which}.tsv"
+    wildcard_constraints:
+        run=only(RUNS_3D),
+        which=r"unaccounted|class_\d+",
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(1000, 4),
+        runtime=minutes(30),
+    params:
+        files=files,
+        class_number=class_number,
+    message:
+        "{wildcards.run}: listing the particles of {wildcards.which}"
+    shell:
+        command("pytom_subset", "params.class_number")

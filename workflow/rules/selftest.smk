@@ -1,10 +1,6 @@
 import time
 
 
-localrules:
-    selftest_mpi,
-
-
 rule selftest_mpi_ranks:
     output:
         found="results/selftest_mpi.json",
@@ -14,25 +10,26 @@ rule selftest_mpi_ranks:
     retries: 0
     conda:
         "../../envs/core.yaml"
-    threads: 2
+    threads: N_RANKS
     resources:
         mpi="mpiexec",
-        tasks=2,
+        tasks=N_RANKS,
         mem_mb=memory(500, 0),
         runtime=minutes(10),
     params:
+        files=files,
         # A proof is of the moment: whoever asks for it again wants another.
         asked=time.time(),
     message:
         "trying MPI on {resources.tasks} ranks"
     shell:
-        f"{MPI_SCRIPT}/selftest_mpi.py --found {{output.found}}"
-        " --summary {output.summary} --ranks {resources.tasks} > {log} 2>&1"
+        command("selftest_mpi_ranks", mpi=True)
 
 
 rule selftest_mpi:
     input:
         rules.selftest_mpi_ranks.output.summary,
+    localrule: True
     conda:
         "../../envs/core.yaml"
     message:

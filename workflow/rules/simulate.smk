@@ -5,7 +5,7 @@ DEMO_SUBTOMOGRAMS = ["resources/demo_3d/particles.star"]
 rule simulate_2d:
     output:
         DEMO_PARTICLES,
-        "resources/demo_2d/truth.csv",
+        truth="resources/demo_2d/truth.csv",
     log:
         "resources/demo_2d/simulate_2d.log",
     benchmark:
@@ -15,17 +15,19 @@ rule simulate_2d:
     resources:
         mem_mb=memory(1000, 0),
         runtime=minutes(10),
+    params:
+        files=files,
     message:
         "simulating the images of the example"
     shell:
-        f"{SCRIPT}/simulate_2d.py --folder resources/demo_2d > {{log}} 2>&1"
+        command("simulate_2d")
 
 
 rule simulate_3d:
     output:
         DEMO_SUBTOMOGRAMS,
-        "resources/demo_3d/truth.csv",
         directory("resources/demo_3d/subtomograms"),
+        truth="resources/demo_3d/truth.csv",
     log:
         "resources/demo_3d/simulate_3d.log",
     benchmark:
@@ -35,7 +37,9 @@ rule simulate_3d:
     resources:
         mem_mb=memory(1000, 0),
         runtime=minutes(10),
+    params:
+        files=files,
     message:
         "simulating the subtomograms of the example"
     shell:
-        f"{SCRIPT}/simulate_3d.py --folder resources/demo_3d > {{log}} 2>&1"
+        command("simulate_3d")

@@ -1,37 +1,31 @@
-"""Estimate what a run will take, and write it to estimate.json."""
-
-import argparse
-import json
 import traceback
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from cryokin.errors import InputError, exit_on_input_error
+from cryokin.errors import InputError
 from cryokin.estimate import estimate
 from cryokin.files import write_json
 from cryokin.io.counts import count_particles
+from cryokin.script import run as run_script
 
 
-def main() -> None:
-    """Count the particles, estimate, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    add = parser.add_argument
-    add("--run", required=True, help="name of the run")
-    add("--options", required=True, type=json.loads, help="options of the run as JSON")
-    add("--particles", required=True, type=Path, help="table or stack")
-    add("--estimate", required=True, type=Path, help="output, estimate.json")
-    arguments = parser.parse_args()
+def estimate_run(
+    *, run: str, options: Mapping[str, Any], particles: Path, estimated: Path
+) -> None:
+    """Estimate what a run will take, and write it to estimate.json."""
     try:
-        particles = count_particles(arguments.particles)
-        made = estimate(arguments.run, arguments.options, particles).as_json()
+        made = asdict(estimate(run, options, count_particles(particles)))
     except Exception as error:
         # An estimate ends no run: what cannot be used is for the import to say.
         if not isinstance(error, InputError):
             traceback.print_exc()
         reason = " ".join(str(error).split()) or type(error).__name__
-        made = {"run": arguments.run, "options": arguments.options, "unknown": reason}
+        made = {"run": run, "options": options, "unknown": reason}
         print(f"no estimate: {reason}")
-    write_json(arguments.estimate, made)
+    write_json(estimated, made)
 
 
 if __name__ == "__main__":
-    exit_on_input_error(main)
+    run_script(estimate_run)

@@ -1,59 +1,53 @@
-"""Find the classes that independent runs agree on (an MPI program)."""
-
-import argparse
-import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from cryokin.errors import exit_on_input_error
 from cryokin.files import write_json
-from cryokin.parallel import world
+from cryokin.parallel import Team
 from cryokin.pytom import mco
 from cryokin.pytom.beam import without_wedge
 from cryokin.pytom.cpca import by_size
-from cryokin.pytom.files import load_prepared, save_labels
+from cryokin.pytom.files import save_labels
+from cryokin.pytom.prepare import load_prepared
 from cryokin.pytom.reproducible import classify, shares
+from cryokin.script import Folder, run
 
 
-def main() -> None:
-    """Run several times, match the partitions, leave out who does not agree."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    add = parser.add_argument
-    add("--prepared", required=True, type=Path, help="folder of the prepared rows")
-    add("--options", required=True, type=json.loads, help="options of the run as JSON")
-    add("--labels", required=True, type=Path, help="output, .npy")
-    add("--report", required=True, type=Path, help="output, reproducible.json")
-    add("--ranks", required=True, type=int, help="MPI ranks that were asked for")
-    arguments = parser.parse_args()
-    options = arguments.options
-
-    team = world(arguments.ranks)
-    prepared = load_prepared(arguments.prepared)
-    model = mco.model(prepared.corrected)
+def pytom_reproducible(
+    *,
+    team: Team,
+    prepared: Folder,
+    options: Mapping[str, Any],
+    labels: Path,
+    report: Path,
+) -> None:
+    """Find the classes that independent runs agree on (an MPI program)."""
+    made = load_prepared(prepared)
     found = classify(
-        model,
+        mco.model(made.corrected),
         options["nclass"],
         options["rand_seed"],
         options["reproducible"]["runs"],
         team=team,
     )
     # What is reproduced may be the wedge, which is no noise.
-    labels, only_wedge = without_wedge(found.labels, prepared.rotations[:, 2, :])
-    if (labels >= 0).any():
-        labels[labels >= 0] = by_size(labels[labels >= 0])
+    classes, only_wedge = without_wedge(found.labels, made.rotations[:, 2, :])
+    if (classes >= 0).any():
+        classes[classes >= 0] = by_size(classes[classes >= 0])
     if team.leads:
-        save_labels(arguments.labels, labels)
-        accounted = float(np.mean(labels >= 0))
+        save_labels(labels, classes)
+        accounted = float(np.mean(classes >= 0))
         write_json(
-            arguments.report,
+            report,
             {
                 "runs": len(found.partitions),
                 "agreement": found.agreement,
                 "accounted": accounted,
                 "only_wedge": only_wedge,
-                "reproduction": shares(labels, found.partitions).round(6).tolist(),
-                "counts": np.bincount(labels[labels >= 0]).tolist(),
+                "reproduction": shares(classes, found.partitions).round(6).tolist(),
+                "counts": np.bincount(classes[classes >= 0]).tolist(),
             },
         )
         team.log(f"{accounted:.1%} of the particles are in classes that agree")
@@ -62,4 +56,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    exit_on_input_error(main)
+    run(pytom_reproducible)

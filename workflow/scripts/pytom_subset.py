@@ -1,40 +1,33 @@
-"""Write the lists of some particles of a run: unaccounted ones, or those of a class."""
-
-import argparse
 from pathlib import Path
 
 import numpy as np
 
-from cryokin.errors import InputError, exit_on_input_error
-from cryokin.pytom.files import load_import
+from cryokin.errors import InputError
+from cryokin.pytom.files import load_placed
+from cryokin.script import Folder, run
 
 
-def main() -> None:
-    """Take the particles of one class; -1 stands for the unaccounted."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    add = parser.add_argument
-    add("--imported", required=True, type=Path, help="folder of the import")
-    add("--poses", required=True, type=Path, help="poses.npz")
-    add("--labels", required=True, type=Path, help="classes of the particles, .npy")
-    add("--class-number", required=True, type=int, help="from 0; -1: unaccounted")
-    add("--stem", required=True, type=Path, help="output, without .xml and .star")
-    arguments = parser.parse_args()
-
-    number, labels = arguments.class_number, np.load(arguments.labels)
-    ids = np.flatnonzero(labels == number)
+def pytom_subset(
+    *,
+    imported: Folder,
+    poses: Path,
+    labels: Path,
+    class_number: int,
+    xml: Path,
+    star: Path,
+) -> None:
+    """Write the lists of the particles of a class, from 0; -1: of the unaccounted."""
+    classes = np.load(labels)
+    ids = np.flatnonzero(classes == class_number)
     if len(ids) == 0:
-        what = "unaccounted" if number < 0 else f"class {number}"
+        what = "unaccounted" if class_number < 0 else f"class {class_number}"
         raise InputError(
-            f"{arguments.labels}: there is no {what} particle; change what asks for"
-            " them."
+            f"{labels}: there is no {what} particle; change what asks for them."
         )
-    with np.load(arguments.poses) as poses:
-        particles = load_import(arguments.imported).placed(
-            poses["rotations"], poses["shifts"]
-        )
-    particles.classified(labels).take(ids.tolist()).write(arguments.stem)
-    print(f"{len(ids)} of {len(labels)} particles")
+    particles = load_placed(imported, poses).classified(classes)
+    particles.take(ids.tolist()).write(xml.with_suffix(""))
+    print(f"{len(ids)} of {len(classes)} particles")
 
 
 if __name__ == "__main__":
-    exit_on_input_error(main)
+    run(pytom_subset)

@@ -26,12 +26,13 @@ import yaml
 from cryokin.config import load_runs
 from cryokin.errors import InputError, exit_on_input_error
 from cryokin.files import write_text
-from cryokin.io.star import as_table, read_star, write_star
+from cryokin.io.star import Block, as_table, read_star, write_star
 from cryokin.yaml_files import load_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
+SNAKEFILE = ROOT / "Snakefile"
 EXIT = "RELION_JOB_EXIT_"
-FILES = ("rlnImageName", "rlnCtfImage")  # columns with names of files
+FILES = ["rlnImageName", "rlnCtfImage"]  # columns with names of files
 POLL = 0.5  # between two looks whether RELION asks to abort [s]
 # RELION's own names of its inputs, and what they are here.
 INPUTS = {"in_parts": "particles", "in_mask": "mask"}
@@ -51,17 +52,17 @@ def read_options(words: list[str]) -> dict[str, str]:
     return {INPUTS.get(key, key): value for key, value in options.items()}
 
 
-def absolute_table(path: Path) -> dict:
+def absolute_table(path: Path) -> dict[str, Block]:
     """Return a STAR table with absolute names of files, not from RELION's project."""
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; give --in_parts.")
     blocks = read_star(path)
-    for name, block in blocks.items():
-        for column in FILES:
-            if column not in block or isinstance(block, dict):
-                continue
+    for block in blocks.values():
+        if isinstance(block, dict):
+            continue
+        for column in block.columns.intersection(FILES):
             parts = [str(value).rpartition("@") for value in block[column]]
-            blocks[name][column] = [
+            block[column] = [
                 f"{number}{at}{found(file, path.parent)}" for number, at, file in parts
             ]
     return blocks
@@ -77,13 +78,10 @@ def found(name: str, folder: Path) -> str:
 
 def command(folder: Path, config: Path, cores: int) -> list[str]:
     """Return the call of Snakemake; every MPI rule gets all cores of the job."""
-    profile = ROOT / "profiles/local"
-    rules = yaml.safe_load((profile / "config.yaml").read_text())["set-threads"]
     return [
-        *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")),
-        *("--profile", str(profile), "--cores", str(cores)),
-        *("--set-threads", *(f"{rule}={cores}" for rule in rules)),
-        *("--set-resources", *(f"{rule}:tasks={cores}" for rule in rules)),
+        *(sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE)),
+        *("--profile", str(ROOT / "profiles/local")),
+        *("--cores", str(cores), "--max-threads", str(cores)),
         *("--directory", str(folder), "--configfile", str(config)),
     ]
 

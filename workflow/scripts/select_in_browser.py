@@ -1,6 +1,3 @@
-"""Open the report of a run to pick classes; they are saved to config/selection/."""
-
-import argparse
 import atexit
 import os
 import tempfile
@@ -8,9 +5,10 @@ import webbrowser
 from pathlib import Path
 from typing import Any
 
-from cryokin.errors import InputError, exit_on_input_error
+from cryokin.errors import InputError
 from cryokin.provenance import sha256
 from cryokin.report.server import SelectionServer, page_data
+from cryokin.script import run as run_script
 from cryokin.yaml_files import read_yaml
 
 
@@ -45,37 +43,37 @@ def show(url: str, folder: Path) -> None:
     webbrowser.open(Path(name).absolute().as_uri())
 
 
-def main() -> None:
-    """Serve the report until Ctrl-C."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    add = parser.add_argument
-    add("--run", required=True, help="name of the run")
-    add("--directory", type=Path, default=Path(), help="folder that holds results/")
-    add("--configfile", type=Path, help="default: config/config.yaml below the folder")
-    add("--port", type=int, default=0, help="default: any that is free")
-    arguments = parser.parse_args()
-    if not 0 <= arguments.port <= 65535:
-        raise InputError(f"--port {arguments.port}: give a number from 0 to 65535.")
+def select_in_browser(
+    *,
+    run: str,
+    directory: Path = Path(),
+    configfile: Path | None = None,
+    port: int = 0,
+) -> None:
+    """Open the report of a run to pick classes; they are saved to config/selection/.
 
-    folder, run = arguments.directory, arguments.run
-    if not folder.is_dir():
+    Below a folder that holds results/, until Ctrl-C; of port 0 any that is free.
+    """
+    if not 0 <= port <= 65535:
+        raise InputError(f"--port {port}: give a number from 0 to 65535.")
+    if not directory.is_dir():
         raise InputError(
-            f"--directory {folder}: there is no such folder; give the one that holds"
+            f"--directory {directory}: there is no such folder; give the one that holds"
             " results/."
         )
-    results = folder / "results" / run
-    config = arguments.configfile or folder / "config/config.yaml"
+    results = directory / "results" / run
+    config = configfile or directory / "config/config.yaml"
     shown = selection_file(config, run)
     server = SelectionServer(
         run,
         results / "report/index.html",
-        folder / shown,
+        directory / shown,
         table_of_classes(results),
         shown,
-        arguments.port,
+        port,
     )
     print(f"Pick classes at {server.url}")
-    print(f"They are saved to {folder / shown}. Ctrl-C ends this.", flush=True)
+    print(f"They are saved to {directory / shown}. Ctrl-C ends this.", flush=True)
     if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
         show(server.url, results / "report")
     else:
@@ -90,4 +88,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    exit_on_input_error(main)
+    run_script(select_in_browser, tell_usage=False)

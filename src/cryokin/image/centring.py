@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryokin.image.masks import disc
+from cryokin.rings import ring_mean, rings
 
 Image = NDArray[np.float32]
 
@@ -79,10 +80,7 @@ def gaussian(box: int, sigma: float) -> NDArray[np.float64]:
 def rotational_average(image: Image) -> NDArray[np.float64]:
     """Return the image averaged over rotations about its centre."""
     axis = np.arange(image.shape[0]) - image.shape[0] // 2
-    ring = np.rint(np.hypot(axis[:, None], axis[None, :])).astype(int)
-    mean = np.bincount(ring.ravel(), image.ravel()) / np.bincount(ring.ravel())
-    averaged: NDArray[np.float64] = mean[ring]
-    return averaged
+    return ring_mean(image, rings(axis, axis))
 
 
 def _own_average(image: Image) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -155,7 +156,7 @@ def _rows(path: Path) -> NDArray[Any]:
         rows = np.lib.format.open_memmap(path, mode="r", max_header_size=_MAX_HEADER)
     except (
         *(ValueError, EOFError, SyntaxError, TypeError, OverflowError),
-        *(MemoryError, RecursionError),
+        *(MemoryError, RecursionError, TokenError),
     ) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(

@@ -171,18 +171,17 @@ def _unsigned(header: Any) -> bool:
 class StackWriter:
     """Write a float32 stack block by block.
 
-    The file has its full size from the start, so that several processes can open it
-    and fill blocks of their own. To let it appear whole or not at all, write to the
-    temporary name of `cryokin.files.atomic`.
+    The file has its full size from the start. To let it appear whole or not at all,
+    write to the temporary name of `cryokin.files.atomic`.
 
     Parameters
     ----------
     path : path-like
         The file.
-    shape : tuple of int, optional
-        Images, rows, columns of a new file; without it an existing file is opened.
-    pixel_size : float, optional
-        Angstrom per pixel of a new file.
+    shape : tuple of int
+        Images, rows, columns.
+    pixel_size : float or None
+        Angstrom per pixel.
 
     Examples
     --------
@@ -193,17 +192,13 @@ class StackWriter:
     def __init__(
         self,
         path: str | os.PathLike[str],
-        shape: tuple[int, int, int] | None = None,
-        pixel_size: float | None = None,
+        shape: tuple[int, int, int],
+        pixel_size: float | None,
     ) -> None:
-        if shape is None:
-            self.shape = read_stack_header(path).shape
-        else:
-            self.shape = shape
-            with Path(path).open("wb") as handle:
-                handle.write(_header(shape, pixel_size or 0.0))
-                handle.truncate(HEADER_BYTES + 4 * int(np.prod(shape, dtype=np.int64)))
-        self._handle = Path(path).open("r+b")  # noqa: SIM115, closed by close()
+        self.shape = shape
+        self._handle = Path(path).open("wb")  # noqa: SIM115, closed by close()
+        self._handle.write(_header(shape, pixel_size or 0.0))
+        self._handle.truncate(HEADER_BYTES + 4 * int(np.prod(shape, dtype=np.int64)))
 
     def write(self, first: int, images: NDArray[Any]) -> None:
         """Write images (n, y, x) to places ``first``, ``first + 1``, ... of the stack.

@@ -25,13 +25,15 @@ from cryokin.io.cryosparc import cryosparc_particles
 from cryokin.io.eman_hdf import is_hdf
 from cryokin.io.eman_particles import Convention, eman_particles
 from cryokin.io.mrc import read_stack_header
-from cryokin.io.quantities import IMAGE_NUMBER, numbers
+from cryokin.io.quantities import IMAGE_NUMBER, flags, numbers
 from cryokin.io.stacks import (
     CTF_DTYPE,
     ImageReport,
     ImageSource,
+    filled_sentence,
     image_name,
     inspect_images,
+    left_out_sentence,
     open_images,
     square_side,
     stack_pixel_size,
@@ -156,7 +158,7 @@ class ParticleTable:
         )
         raise InputError(
             f"{self.source}: {reason} (0 and 1 A in the header of a stack stand for"
-            " unknown); set pixel_size [A] in config/config.yaml."
+            " unknown); set pixel_size [A] in the config."
         )
 
     @cached_property
@@ -243,15 +245,14 @@ class ParticleTable:
             )
             raise InputError(
                 f"{self.source}: no CTF, the columns {', '.join(self.missing_ctf)} are"
-                " missing; set CTF: false in config/config.yaml or give a table after"
+                " missing; set CTF: false in the config or give a table after"
                 f" CTF estimation{where}."
             )
         for column in _CTF_DONE:
-            flags = self.text(column)
-            if flags is not None and any(_is_set(flag) for flag in flags):
+            if any(self._flags(column)):
                 raise InputError(
                     f"{self.source}: {column} says that the images were corrected for"
-                    " the CTF before; set CTF: false in config/config.yaml."
+                    " the CTF before; set CTF: false in the config."
                 )
         ctf = np.zeros(self.n, CTF_DTYPE)
         for name, column in _CTF_COLUMNS.items():
@@ -291,6 +292,11 @@ class ParticleTable:
             )
         return np.array([row_of[str(g)] for g in groups], dtype=np.intp)
 
+    def _flags(self, column: str) -> list[bool]:
+        """Return which particles a column says yes of; none where there is none."""
+        values = self.text(column)
+        return [] if values is None else flags(self.source, column, values)
+
     def _one_value(self, column: str, what: str, unit: str) -> float | None:
         """Return the value of an optics column that all particles must share."""
         if column not in self.optics:
@@ -319,7 +325,7 @@ class ParticleTable:
 
 
 def find_stack(source: Path, file: str, folders: Sequence[Path]) -> Path:
-    """Return the absolute path of a stack that a table names.
+    """Return the absolute path of a file that a table names.
 
     Parameters
     ----------
@@ -336,16 +342,18 @@ def find_stack(source: Path, file: str, folders: Sequence[Path]) -> Path:
         If it is in none of them.
     """
     name = _FORMAT.sub("", file)
-    # Joining an absolute name to a folder gives the absolute name.
-    tried = dict.fromkeys(os.path.abspath(folder / name) for folder in folders)
-    for place in tried:
+    tried: dict[str, None] = {}
+    for folder in folders:
+        # Joining an absolute name to a folder gives the absolute name.
+        place = os.path.abspath(folder / name)
         if os.path.isfile(place):
             return Path(place)
+        tried[place] = None
     above = " and in the folders above" if len(tried) > 2 else ""
     raise InputError(
-        f"{source}: the stack {file} is not there (looked for"
-        f" {' and '.join(list(tried)[:2])}{above}); run in the folder the names are"
-        " relative to, or bring the stack there."
+        f"{source}: {file} is not there (looked for"
+        f" {' and '.join(list(tried)[:2])}{above}); correct the name, or work in the"
+        " folder where the names of the table begin (--directory)."
     )
 
 
@@ -518,6 +526,10 @@ def notes(table: ParticleTable, report: ImageReport) -> list[str]:
             " agree, so that classes of them seem reproducible: remove them from the"
             " table."
         )
+    found += left_out_sentence(report.excluded, table.n)
+    if report.filled:
+        name = table.particles["rlnImageName"].iloc[report.filled[0]]
+        found += filled_sentence(report.filled, table.n, f"{name} of {source}")
     if any(is_hdf(file) for file in table.locations[0]):
         found.append(
             f"{source}: output tables name this .hdf stack, which RELION cannot read;"
@@ -592,13 +604,8 @@ def _check_size(table: ParticleTable, box: int) -> None:
 
 def has_ctf(table: ParticleTable) -> bool:
     """Whether the CTF of the images is known and was not corrected for before."""
-    done = [table.text(column) for column in _CTF_DONE]
-    flags = (value for column in done if column is not None for value in column)
-    return (
-        not table.no_ctf
-        and not table.missing_ctf
-        and not any(_is_set(value) for value in flags)
-    )
+    done = any(any(table._flags(column)) for column in _CTF_DONE)
+    return not (table.no_ctf or table.missing_ctf or done)
 
 
 def read_images(table: ParticleTable, ids: ArrayLike) -> NDArray[np.float32]:
@@ -615,15 +622,6 @@ def read_images(table: ParticleTable, ids: ArrayLike) -> NDArray[np.float32]:
         sign=table.sign[wanted],
     )
     return source.read(np.arange(len(wanted)))
-
-
-def _is_set(value: object) -> bool:
-    """Whether a flag of a table is on."""
-    text = str(value).strip().lower()
-    try:
-        return float(text) != 0
-    except ValueError:
-        return text in ("true", "yes", "t")
 
 
 def _star_particles(
@@ -666,14 +664,10 @@ def _refuse_subtomograms(
     others: dict[str, Block],
 ) -> None:
     """Refuse tables of subtomograms: a 2D run would take a slice for a particle."""
-    flags = [as_table(block) for block in others.values()]
-    tables = [particles, *([] if optics is None else [optics]), *flags]
-    stacks = any(
-        _is_set(value)
-        for table in tables
-        for value in table.get("rlnTomoSubTomosAre2DStacks", ())
-    )
-    if stacks:
+    tables = [particles, *([] if optics is None else [optics])]
+    tables += map(as_table, others.values())
+    name = "rlnTomoSubTomosAre2DStacks"
+    if any(any(flags(source, name, table.get(name, ()))) for table in tables):
         raise InputError(
             f"{source}: holds tilt-series particles of RELION 5 (rlnTomoSubTomosAre2D"
             "Stacks is 1), each a stack of tilted views of one particle; ISAC needs"

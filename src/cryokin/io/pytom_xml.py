@@ -20,7 +20,6 @@ from cryokin.io import quantities
 from cryokin.io.quantities import Quantity
 
 COMMENT = "<!-- PyTom Version: 1.0 -->"
-WORST_SCORE = {"FRMScore": -1e11}
 WORST_SCORE_OF_OTHERS = -1e10
 SINGLE_WEDGES = ("SingleTiltWedge", "WedgeInfo")
 WEDGES = (*SINGLE_WEDGES, "DoubleTiltWedge", "GeneralWedge", "Wedge3dCTF")
@@ -104,11 +103,6 @@ class Score:
         ("Smooth", "-1.0"),
     )
     extra: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def worst(self) -> float:
-        """The value that PyTom takes for "worse than any score" of this type."""
-        return WORST_SCORE.get(self.type, WORST_SCORE_OF_OTHERS)
 
 
 @dataclass(frozen=True)
@@ -264,15 +258,13 @@ def read_job(path: str | os.PathLike[str]) -> dict[str, Any]:
     -------
     dict
         ``method`` ("mco_exmx" or "mco_ac"), ``particles`` (list of Particle), ``mask``,
-        ``mask_is_sphere``, ``mask_binning``, ``destination``, ``nclass``,
+        ``mask_is_sphere``, ``nclass``,
         ``iterations``, ``end_threshold``, ``binning``, ``lowest_frequency`` and
         ``highest_frequency`` [Fourier pixel of the binned box; below 1: fraction of
         the box], ``smooth``, ``score``, ``symmetry``, ``symmetry_type``,
-        ``symmetry_z2``, ``symmetry_x``
-        [degree], ``pixel_size`` and ``particle_diameter`` [angstrom],
-        ``adaptive_resolution``, ``fsc_criterion``, ``adaptive_offset``,
-        ``frm_alignment``, ``unknown`` (further elements that change the result); for
-        mco_ac also ``temperature_type``, ``temperature``,
+        ``symmetry_z2``, ``symmetry_x`` [degree], ``pixel_size`` [angstrom],
+        ``adaptive_resolution``, ``frm_alignment``, ``unknown`` (further elements that
+        change the result); for mco_ac also ``temperature_type``, ``temperature``,
         ``temperature_step``, ``local_iterations``, ``criterion``,
         ``allow_class_collapse``.
 
@@ -302,13 +294,14 @@ def read_job(path: str | os.PathLike[str]) -> dict[str, Any]:
     def count(element: ET.Element, name: str, default: float | None = None) -> int:
         return int(_number(path, element, name, default, COUNT))
 
+    def truth(element: ET.Element, name: str, default: str = "") -> bool:
+        return _truth(path, element, name, default)
+
     options: dict[str, Any] = {
         "method": "mco_exmx" if root.tag == "MCOEXMXJob" else "mco_ac",
         "particles": _job_particles(path, description),
         "mask": mask.get("Filename", ""),
-        "mask_is_sphere": _truth(mask.get("isSphere", "True")),
-        "mask_binning": count(mask, "Binning", count(mask, "Downscale", 1)),
-        "destination": root.get("DestinationDirectory", "."),
+        "mask_is_sphere": truth(mask, "isSphere", "True"),
         "nclass": count(root, "NumberClasses"),
         "iterations": count(root, "NumberIterations"),
         "end_threshold": _number(path, root, "EndThreshold"),
@@ -323,11 +316,8 @@ def read_job(path: str | os.PathLike[str]) -> dict[str, Any]:
         "symmetry_z2": number(symmetry, "Z2", number(symmetry, "Psi", 0.0)),
         "symmetry_x": number(symmetry, "X", number(symmetry, "Theta", 0.0)),
         "pixel_size": number(sample, "PixelSize", 0.0),
-        "particle_diameter": number(sample, "ParticleDiameter", 0.0),
-        "adaptive_resolution": _truth(description.get("AdaptiveResolution", "False")),
-        "fsc_criterion": number(description, "FSCCriterion", 0.5),
-        "adaptive_offset": number(description, "AdaptiveOffset", 0.1),
-        "frm_alignment": _truth(root.get("FRMAlignment", "False")),
+        "adaptive_resolution": truth(description, "AdaptiveResolution"),
+        "frm_alignment": truth(root, "FRMAlignment"),
         "unknown": [
             e.tag
             for e in description.iterfind("Preprocessing/*")
@@ -347,7 +337,7 @@ def read_job(path: str | os.PathLike[str]) -> dict[str, Any]:
                 _number(path, root, "LocalSearchIncrement", 1, LOCAL_SEARCH)
             ),
             "criterion": criterion.get("Name", "MetropolisCriterion"),
-            "allow_class_collapse": _truth(criterion.get("AllowClassCollapse", "")),
+            "allow_class_collapse": truth(criterion, "AllowClassCollapse"),
         }
     return options
 
@@ -403,8 +393,15 @@ def _number(
     return quantities.number(path, where, text or "", quantity)
 
 
-def _truth(text: str) -> bool:
-    return text.strip().lower() in ("true", "1")
+def _truth(
+    path: str | os.PathLike[str],
+    element: ET.Element,
+    name: str,
+    default: str = "",
+    of: str = "",
+) -> bool:
+    where = f"{name} of {element.tag}{of}"
+    return quantities.flag(path, where, element.get(name, default))
 
 
 def _triple(
@@ -495,7 +492,7 @@ def _wedge(path: str | os.PathLike[str], particle: ET.Element, of: str) -> Wedge
     if found.tag == "GeneralWedge":
         return GeneralWedge(found.get("Filename", ""))
     resolution = _number(path, found, "CtfMaxResolution", 0.0, None, of)
-    premultiplied = _truth(found.get("CtfPremultiplied", ""))
+    premultiplied = _truth(path, found, "CtfPremultiplied", of=of)
     return Wedge3dCTF(found.get("Filename", ""), resolution, premultiplied)
 
 

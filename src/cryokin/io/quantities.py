@@ -9,7 +9,7 @@ for kilovolts, per cent for a fraction) or a broken file.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -206,6 +206,46 @@ def number(
             f" {quantity or 'a finite number'}; correct it there."
         )
     return found
+
+
+#: What programs write for yes, and for no or not known.
+YES, NO = (
+    ("1", "true", "yes", "t"),
+    ("0", "false", "no", "f", "none", "nan", "<na>", ""),
+)
+
+
+def flags(
+    source: str | os.PathLike[str], column: str, values: Iterable[Any]
+) -> list[bool]:
+    """Return which values of a column of a file say yes.
+
+    Raises
+    ------
+    InputError
+        If one says neither yes nor no: it may mean the other.
+    """
+    known: dict[str, bool] = {}
+    found = []
+    for row, value in enumerate(values):
+        text = str(value)
+        if text not in known:
+            known[text] = flag(source, f"{column} of row {row}", text)
+        found.append(known[text])
+    return found
+
+
+def flag(source: str | os.PathLike[str], where: str, value: Any) -> bool:
+    """Return whether a single value of a file says yes, see `flags`."""
+    text = str(value).strip().lower()
+    if text in NO or text in YES:
+        return text in YES
+    as_number = _as_float(text)
+    if as_number not in (0, 1):
+        raise InputError(
+            f"{source}: {where} is {_shown(value)}, expected 1 or 0; correct it there."
+        )
+    return as_number == 1
 
 
 def _as_float(value: Any) -> float:

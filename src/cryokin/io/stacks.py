@@ -6,6 +6,7 @@ table (files, places in them, CTF) is one small file, written once by the import
 
 from __future__ import annotations
 
+import itertools
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,6 +36,10 @@ CTF_FIELDS = (
 
 #: What the clocks of two machines may be apart [s].
 CLOCKS = 2.0
+
+FLAT = 1e-6  # range of pixels over the largest, below which they hold nothing
+FILLED = 0.1  # share of a box of one and the same value that is told
+ALL_FILLED = 0.9  # share of the particles of which it is not: they were masked
 
 CTF_DTYPE = np.dtype([(field, np.float64) for field in CTF_FIELDS])
 
@@ -184,6 +189,13 @@ class ImageSource:
         images *= self.sign[wanted, None, None]
         return images
 
+    def optics(self, ids: ArrayLike) -> list[dict[str, float]] | None:
+        """Return the `CTF_FIELDS` of particles, a mapping of each; None: unknown."""
+        if self.ctf is None:
+            return None
+        rows = self.ctf[np.asarray(ids, np.int64)]
+        return [{name: float(row[name]) for name in CTF_FIELDS} for row in rows]
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to an ``.npz`` file: atomically, same content, same bytes."""
         arrays: dict[str, Any] = {
@@ -210,7 +222,7 @@ class ImageSource:
             would be used for others.
         """
         with np.load(path, allow_pickle=False) as stored:
-            _check_unchanged(map(str, stored["files"]), os.path.getmtime(path))
+            check_unchanged(stored["files"], os.path.getmtime(path), "isac_import")
             ctf = None
             if "defocus_u" in stored:
                 ctf = np.zeros(len(stored["file_index"]), CTF_DTYPE)
@@ -241,11 +253,15 @@ class ImageReport:
     duplicates : list of (int, int)
         A particle, and a later one that is the same image, by its name or its pixels;
         each later one once.
+    filled : list of int
+        Particles of which a part is one and the same value, as beyond the edge of a
+        micrograph.
     """
 
     box: int
     excluded: list[dict[str, Any]]
     duplicates: list[tuple[int, int]]
+    filled: list[int]
 
 
 def inspect_images(
@@ -269,9 +285,10 @@ def inspect_images(
         or a stack is broken off.
     """
     box: int | None = None
-    excluded = []
+    excluded: list[dict[str, Any]] = []
     seen: dict[tuple[int, float, float], int] = {}
     duplicates = []
+    filled = []
     for file, rows, places in _by_file(file_index, image_index):
         with open_images(files[file]) as stack:
             for row, place in zip(rows, places, strict=True):
@@ -285,23 +302,63 @@ def inspect_images(
                         f" {first} is {box} x {box}; give images of one size."
                     )
                 image = np.ascontiguousarray(stack[place])
-                low, high = float(image.min()), float(image.max())
-                if not np.isfinite([low, high]).all():
-                    reason = "not finite"
-                elif low == high:
-                    reason = "constant"
-                else:
-                    # Only together do they tell images apart.
-                    key = (zlib.crc32(image.data), low, high)
-                    if (before := seen.setdefault(key, int(row))) != row:
-                        duplicates.append((before, int(row)))
+                if reason := holds_nothing(image):
+                    excluded.append({"id": int(row), "image": name, "reason": reason})
                     continue
-                excluded.append({"id": int(row), "image": name, "reason": reason})
+                # Only together do they tell images apart.
+                ends = float(image.min()), float(image.max())
+                key = (zlib.crc32(image.data), *ends)
+                if (before := seen.setdefault(key, int(row))) != row:
+                    duplicates.append((before, int(row)))
+                if one_value(image) > FILLED:
+                    filled.append(int(row))
     if box is None:
         raise InputError("The particle table holds no image; give one that does.")
-    return ImageReport(
-        box, sorted(excluded, key=lambda entry: int(entry["id"])), sorted(duplicates)
-    )
+    excluded.sort(key=lambda entry: int(entry["id"]))
+    return ImageReport(box, excluded, sorted(duplicates), sorted(filled))
+
+
+def holds_nothing(pixels: NDArray[Any]) -> str:
+    """Return why an image or a volume holds nothing that can be used, else ""."""
+    low, high = float(pixels.min()), float(pixels.max())
+    if not np.isfinite([low, high]).all():
+        return "not finite"
+    # Rounding leaves something of a constant.
+    if high - low <= FLAT * max(abs(low), abs(high)):
+        return f"all pixels are {low:g}"
+    return ""
+
+
+def one_value(pixels: NDArray[Any]) -> float:
+    """Return the largest share of an image or a volume that has the value of corners.
+
+    What was filled up holds at least two corners.
+    """
+    corners = [pixels[i] for i in itertools.product((0, -1), repeat=pixels.ndim)]
+    several = {value for value in corners if corners.count(value) > 1}
+    return max((float(np.mean(pixels == value)) for value in several), default=0.0)
+
+
+def left_out_sentence(excluded: Sequence[dict[str, Any]], n: int) -> list[str]:
+    """Return a sentence if some of n particles are left out, see `ImageReport`."""
+    if not excluded:
+        return []
+    first = excluded[0]
+    return [
+        f"{len(excluded)} of {n} particles are left out, such as {first['image']}:"
+        f" {first['reason']}; import.json names them all."
+    ]
+
+
+def filled_sentence(filled: Sequence[int], n: int, first: str) -> list[str]:
+    """Return a sentence if some of n particles, but not about all, are filled up."""
+    if not 0 < len(filled) < ALL_FILLED * n:
+        return []
+    return [
+        f"{len(filled)} of {n} particles hold one and the same value in more than"
+        f" {100 * FILLED:g} % of their box, such as {first}: they may reach beyond the"
+        " edge of what they were cut out of."
+    ]
 
 
 def square_side(stack: Stack, index: int, name: str) -> int:
@@ -332,21 +389,37 @@ def image_name(path: str | os.PathLike[str], index: int) -> str:
     return f"{index + 1:06d}@{os.fspath(path)}"
 
 
-def _check_unchanged(files: Iterable[str], imported: float) -> None:
-    """Refuse stacks that are gone or younger than the import (seconds of the epoch)."""
+def check_unchanged(files: Iterable[str], imported: float, rule: str) -> None:
+    """Refuse files that are gone or younger than their import.
+
+    What was found out of them would be used for others.
+
+    Parameters
+    ----------
+    files : iterable of str
+        Stacks or volumes.
+    imported : float
+        When they were imported [second of the epoch].
+    rule : str
+        The rule that imports them.
+
+    Raises
+    ------
+    InputError
+    """
     for file in files:
         try:
             changed = os.path.getmtime(file)
         except OSError as error:
             raise InputError(
-                f"{file}: the stack that particles were imported from cannot be read"
+                f"{file}: what particles were imported from cannot be read"
                 f" ({error.strerror}); bring it back, or change particles in the"
                 " config."
             ) from None
         if changed > imported + CLOCKS:
             raise InputError(
-                f"{file}: the stack was changed after its particles were imported; say"
-                " the same command again with --forcerun isac_import."
+                f"{file}: was changed after its particles were imported; say the same"
+                f" command again with --forcerun {rule}."
             )
 
 

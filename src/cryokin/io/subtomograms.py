@@ -17,16 +17,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cryokin.errors import InputError
+from cryokin.files import portable
 from cryokin.io import dynamo, pytom_xml, quantities
+from cryokin.io.particles import PARTICLE_BLOCKS, find_stack, folders_of
 from cryokin.io.pytom_xml import UNACCOUNTED, Particle
-from cryokin.io.star import Block, as_table, read_star, write_star
+from cryokin.io.stacks import check_unchanged
+from cryokin.io.star import Block, as_table, find_block, read_star, write_star
 from cryokin.io.volumes import read_size, read_volume
+from cryokin.io.wedges import from_particle
 from cryokin.volume import euler
 from cryokin.volume.wedge import (
     Wedge,
     WeightVolume,
     centred_weight,
-    from_particle,
     halved_axis,
     unmultiplied,
 )
@@ -47,6 +50,7 @@ BOX_ANGLES = (
     "rlnTomoSubtomogramPsi",
 )
 CENTRED_PLACE = "rlnCenteredCoordinateXAngst"
+STACKS_2D = "rlnTomoSubTomosAre2DStacks"
 PREMULTIPLIED = "rlnCtfDataAreCtfPremultiplied"
 
 
@@ -75,7 +79,8 @@ class Subtomograms:
     Attributes
     ----------
     particles : tuple of Particle
-        In the order of the input; file names are absolute.
+        In the order of the input; files in the working folder have names seen from
+        there, others absolute ones.
     star : dict
         Blocks of a STAR file that says the same, with all columns of the input.
     box : int
@@ -92,6 +97,9 @@ class Subtomograms:
         Particles of the list that are not among these.
     notes : tuple of str
         Sentences about the list that its owner should read.
+    imported : float
+        When they were imported [second of the epoch]; files that were changed since
+        are refused.
     """
 
     particles: tuple[Particle, ...]
@@ -102,6 +110,7 @@ class Subtomograms:
     copies: tuple[int, ...] = ()
     left_out: LeftOut | None = None
     notes: tuple[str, ...] = ()
+    imported: float = np.inf
 
     def __len__(self) -> int:
         return len(self.particles)
@@ -150,6 +159,7 @@ class Subtomograms:
         Of CTF-premultiplied data, what they are without that.
         """
         particle = self.particles[i]
+        check_unchanged([particle.file], self.imported, "pytom_import")
         volume = read_volume(particle.file)
         if getattr(particle.wedge, "premultiplied", False):
             return unmultiplied(volume, self.wedges[i])
@@ -320,13 +330,19 @@ class _WeightFile:
     scale: float = 1.0
 
     @property
+    def volume(self) -> WeightVolume:
+        # The same name means another file in another working folder.
+        file = os.path.abspath(self.wedge.file)
+        return _weight_volume(replace(self.wedge, file=file))
+
+    @property
     def is_ctf(self) -> bool:
         return isinstance(self.wedge, pytom_xml.Wedge3dCTF)
 
     def weight(
         self, k: NDArray[np.float64], box: tuple[int, int, int]
     ) -> NDArray[np.float64]:
-        return _weight_volume(self.wedge).weight(k, box) / self.scale
+        return self.volume.weight(k, box) / self.scale
 
 
 @lru_cache(maxsize=WEIGHTS_KEPT)
@@ -366,7 +382,7 @@ def _weight_scale(source: Path, particles: Sequence[Particle]) -> float:
     wedges = list(files.values())
     seen = [wedges[i * len(wedges) // WEIGHTS_SEEN] for i in range(WEIGHTS_SEEN)]
     largest = [
-        float(np.abs(_weight_volume(wedge).volume).max())
+        float(np.abs(_WeightFile(wedge).volume.volume).max())
         for wedge in dict.fromkeys(seen)
     ]
     if not any(largest):
@@ -409,9 +425,7 @@ def read_subtomograms(
             f"{source}: no such file; give a ParticleList, a STAR file or a table of"
             " Dynamo."
         )
-    # RELION's names start at its project, somewhere above the table.
-    beside = [Path(parent) for parent in source.absolute().parents]
-    folders = (Path(search) if search is not None else Path.cwd(), *beside)
+    folders = folders_of(source, search)
     more: pd.DataFrame | None = None
     star: dict[str, Block] | None = None
     listed: float | None = None
@@ -476,23 +490,12 @@ def load(
 
 
 def _found(source: Path, particle: Particle, folders: Sequence[Path]) -> Particle:
-    """Return a particle whose files have absolute names."""
+    """Return a particle whose files have names seen from the working folder."""
     wedge = particle.wedge
     if isinstance(wedge, pytom_xml.GeneralWedge | pytom_xml.Wedge3dCTF):
-        wedge = replace(wedge, file=_absolute(source, wedge.file, folders))
-    file = _absolute(source, particle.file, folders)
+        wedge = replace(wedge, file=portable(find_stack(source, wedge.file, folders)))
+    file = portable(find_stack(source, particle.file, folders))
     return replace(particle, file=file, wedge=wedge)
-
-
-def _absolute(source: Path, name: str, folders: Sequence[Path]) -> str:
-    for folder in folders:
-        if (folder / name).is_file():
-            return os.path.abspath(folder / name)
-    raise InputError(
-        f"{source}: {name} is not there, seen from {folders[0].absolute()}, from the"
-        " folder of the table or one above it; correct the name, or work in the folder"
-        " where the names of the table begin (--directory)."
-    )
 
 
 def _box(source: Path, particles: Sequence[Particle]) -> tuple[int, float | None]:
@@ -529,7 +532,7 @@ def _from_star(
     """Return particles, blocks with ``particles`` and ``optics``, and pixel size."""
     blocks = read_star(source)
     _refuse_2d_stacks(source, blocks)
-    name = next((n for n in ("particles", "images", "") if n in blocks), None)
+    name = find_block(blocks, PARTICLE_BLOCKS)
     if name is None:
         raise InputError(
             f"{source}: there is no block data_particles (there are:"
@@ -558,7 +561,7 @@ def _from_star(
         # As RELION does: what an older program left there no longer holds.
         table = table.drop(columns=[c for c in ORIGINS_PIXEL if c in table])
         if size is None:
-            size = read_size(_absolute(source, table["rlnImageName"][0], folders))[1]
+            size = read_size(find_stack(source, table["rlnImageName"][0], folders))[1]
         if size is None:
             raise InputError(
                 f"{source}: origins are in angstrom, but nothing tells the pixel"
@@ -616,8 +619,8 @@ def _wedges(
     angles: Sequence[float] | None,
 ) -> list[pytom_xml.Wedge]:
     """Return what every particle of a STAR table sampled."""
-    flags = _of_optics(source, table, blocks, PREMULTIPLIED)
-    multiplied = [False] * len(table) if flags is None else list(map(_is_set, flags))
+    told = _of_optics(source, table, blocks, PREMULTIPLIED) or [""] * len(table)
+    multiplied = quantities.flags(source, PREMULTIPLIED, told)
     if any(multiplied) and (angles is not None or "rlnCtfImage" not in table):
         raise InputError(
             f"{source}: the data are CTF-premultiplied ({PREMULTIPLIED} is 1), and only"
@@ -640,15 +643,9 @@ def _wedges(
     ]
 
 
-def _is_set(value: object) -> bool:
-    """Whether a flag of a STAR table is set."""
-    return str(value).strip().lower() in ("1", "true")
-
-
 def _refuse_2d_stacks(source: Path, blocks: dict[str, Block]) -> None:
     for block in map(as_table, blocks.values()):
-        flags = block.get("rlnTomoSubTomosAre2DStacks", ())
-        if any(map(_is_set, flags)):
+        if any(quantities.flags(source, STACKS_2D, block.get(STACKS_2D, ()))):
             raise InputError(
                 f"{source}: holds RELION 5's stacks of tilted 2D images"
                 " (rlnTomoSubTomosAre2DStacks is 1), expected volumes; extract the"
@@ -707,6 +704,11 @@ def _of_optics(
     if column not in optics or len(optics) == 0:
         return None
     if "rlnOpticsGroup" not in table or "rlnOpticsGroup" not in optics:
+        if optics[column].nunique() > 1:
+            raise InputError(
+                f"{source}: there are {len(optics)} optics groups of several {column},"
+                " and no column rlnOpticsGroup tells which is whose; repair the table."
+            )
         return [optics[column].iloc[0]] * len(table)
     groups = [str(group) for group in optics["rlnOpticsGroup"]]
     by_group = dict(zip(groups, optics[column], strict=True))

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from cryokin.image.frc import crossing
 from cryokin.io.eman_hdf import write_images
 from cryokin.isac.classes import Class, Image, class_average
 from cryokin.isac.files import Images
+from cryokin.rings import resolution
 
 
 def write_averages(
@@ -49,7 +49,7 @@ def average_and_header(
     average = class_average(
         images.read, found, options["target_radius"], options["FH"], options["FF"]
     )
-    half = crossing(np.arange(len(average.frc)) / images.box, average.frc, 0.5)
+    frequency = np.arange(len(average.frc)) / images.box
     errors = found.errors[np.isfinite(found.errors)]
     return average.image, {
         "members": found.members.astype(np.int32),
@@ -58,7 +58,7 @@ def average_and_header(
         "pixel_error": float(errors.mean()) if len(errors) else 0.0,
         "reproduction": found.reproduction,
         "agreement": found.agreement.astype(np.float32),
-        "resolution": pixel / half if half > 0 else 2 * pixel,
+        "resolution": resolution(frequency, average.frc, pixel, 0.5),
         "frc": average.frc.astype(np.float32),
         **{f"apix_{axis}": pixel for axis in "xyz"},
     }

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from cryokin.files import atomic
 from cryokin.image.filters import filter_image
-from cryokin.image.frc import ring_correlation
 from cryokin.image.geometry import Alignment, take, transform_image
 from cryokin.image.masks import disc
+from cryokin.rings import correlation
 
 Image = NDArray[np.float32]
 
@@ -166,6 +166,6 @@ def half_correlation(
     """
     inside = disc(first.shape[-1], radius)
     masked = [np.where(inside, h - h[inside].mean(), 0) for h in (first, second)]
-    frc = ring_correlation(*masked)[1]
+    frc = correlation(*masked)
     frc[0] = 1.0  # the means are taken out of both halves, so their ring says nothing
     return frc

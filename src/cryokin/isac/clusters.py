@@ -1,14 +1,12 @@
-"""Clusters of independent runs, kept so that they need not be found again.
+"""Clusters of independent runs, as the matching of a round takes them from a file.
 
-A round of candidates clusters the particles in several independent runs, which takes
-nearly all of its time, and then matches the runs. What is clustered does not depend on
-how it is matched: a round that is made again with another threshold, or goes on after
-it was interrupted, takes the clusters from their file.
+What is clustered, which takes nearly all of the time of a round, does not depend on
+how it is matched: with another threshold the round is matched again, not clustered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,58 +15,11 @@ import numpy as np
 from cryokin.files import atomic
 from cryokin.image.geometry import Alignment
 from cryokin.isac.sac import Run
-from cryokin.parallel import Team
-from cryokin.provenance import fingerprint
-
-#: Options that matter from the matching on.
-OF_MATCHING = (
-    *("thld_grp", "match_by", "thld_rep", "last_assignment"),
-    *("match_first", "match_second"),
-)
 
 
-def inputs_of(
-    options: Mapping[str, Any], files: Sequence[Path], generation: int, number: int
-) -> str:
-    """Return a name for all that the clusters of a round depend on.
-
-    Parameters
-    ----------
-    options : mapping
-        Of the run.
-    files : sequence of path
-        The particles: their coefficients and their ids.
-    generation, number : int
-        Of the generation and the round.
-    """
-    used = {key: options[key] for key in options if key not in OF_MATCHING}
-    return fingerprint([used, generation, number], files)
-
-
-def once(
-    team: Team, path: Path, inputs: str, make: Callable[[], list[Run]]
-) -> list[Run]:
-    """Return runs from their file if it is of these inputs; else make and keep them."""
-    if team.from_leader(lambda: kept_for(path) == inputs):
-        team.log("the clusters are there already")
-        return load_runs(path)
-    runs = make()
-    if team.leads:
-        save_runs(path, runs, inputs)
-    return runs
-
-
-def kept_for(path: Path) -> str | None:
-    """Return the inputs of the runs in a file; None if there is no such file."""
-    if not path.exists():
-        return None
-    with np.load(path) as file:
-        return str(file["inputs"])
-
-
-def save_runs(path: Path, runs: Sequence[Run], inputs: str) -> None:
+def save_clusters(path: Path, runs: Sequence[Run]) -> None:
     """Write runs to an ``.npz`` file, atomically."""
-    arrays: dict[str, Any] = {"inputs": inputs, "n_runs": len(runs)}
+    arrays: dict[str, Any] = {"n_runs": len(runs)}
     for i, run in enumerate(runs):
         arrays |= {
             f"{i}_references": run.references,
@@ -82,8 +33,8 @@ def save_runs(path: Path, runs: Sequence[Run], inputs: str) -> None:
         np.savez(handle, **arrays)
 
 
-def load_runs(path: Path) -> list[Run]:
-    """Read what `save_runs` wrote."""
+def load_clusters(path: Path) -> list[Run]:
+    """Read what `save_clusters` wrote."""
     with np.load(path) as file:
 
         def lists(name: str) -> list[Any]:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cryokin.files import write_text
+from cryokin.files import read_json, write_text
 from cryokin.io.mrc import open_stack
 from cryokin.io.stacks import ImageSource
 
@@ -72,6 +72,11 @@ def open_particles(source: Path, flipped: Path | None) -> Images:
     """
     images = ImageSource.load(source)
     return images if flipped is None else StackImages(flipped, images.pixel_size)
+
+
+def open_working_stack(stack: Path, info: Path) -> StackImages:
+    """Return the images of ``working_stack.mrcs`` and ``working_stack.json``."""
+    return StackImages(stack, read_json(info)["pixel_size"])
 
 
 def write_shifts(path: str | os.PathLike[str], shifts: NDArray[np.floating]) -> None:

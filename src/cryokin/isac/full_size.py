@@ -24,10 +24,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cryokin.image.ctf import ctf, cut, enlarged, multiply_ctf
-from cryokin.image.frc import crossing
 from cryokin.image.geometry import Alignment, flip, rotate, take, transform_image
 from cryokin.image.masks import normalise
 from cryokin.isac.classes import half_correlation
+from cryokin.rings import crossing, ring_mean, rings
 
 LARGEST_FRC = 0.999  # of a ring; where halves agree fully the filter still is finite
 HALF_FLOOR = 0.1  # what is added to sum C^2 of a half, in units of its mean on the ring
@@ -149,11 +149,11 @@ def noise_to_signal(
     per_ring = weight[0, : finer * n : finer]
     ratio = 2 * smooth / (1 - smooth) / np.where(per_ring > 0, per_ring, 1)
     ratio[:peak] = np.maximum(ratio[:peak], ratio[peak])
-    rings = _rings(size)
-    fine = np.interp(np.arange(rings.max() + 1) / finer, np.arange(n), ratio, right=0)
+    ring = _rings(size)
+    fine = np.interp(np.arange(ring.max() + 1) / finer, np.arange(n), ratio, right=0)
     inverse = np.full(len(fine), np.inf)
     np.divide(1, fine, out=inverse, where=fine > 0)
-    grid: NDArray[np.float64] = inverse[rings]
+    grid: NDArray[np.float64] = inverse[ring]
     return grid
 
 
@@ -164,17 +164,12 @@ def _peak(curve: NDArray[np.floating]) -> int:
 
 def _rings(box: int) -> NDArray[np.intp]:
     """Return the ring of every point of the grid of ``rfft2``."""
-    fy, fx = np.fft.fftfreq(box)[:, None], np.fft.rfftfreq(box)[None, :]
-    rings: NDArray[np.intp] = np.rint(np.hypot(fy, fx) * box).astype(np.intp)
-    return rings
+    return rings(np.fft.fftfreq(box) * box, np.fft.rfftfreq(box) * box)
 
 
 def _ring_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the mean over its ring at every point of the grid of ``rfft2``."""
-    rings = _rings(values.shape[0])
-    total = np.bincount(rings.ravel(), values.ravel())
-    mean: NDArray[np.float64] = (total / np.bincount(rings.ravel()))[rings]
-    return mean
+    return ring_mean(values, _rings(values.shape[0]))
 
 
 def _image(spectrum: NDArray[np.complex128]) -> NDArray[np.float64]:

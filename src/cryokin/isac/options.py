@@ -68,6 +68,8 @@ def isac_options(options: Mapping[str, Any], box: int) -> IsacOptions:
         The run, checked and with all defaults.
     box : int
         Box of the working stack [pixel].
+
+    What only the matching needs may be missing where nothing is matched.
     """
     refinement = Refinement(
         xr=options["xr"],
@@ -82,10 +84,12 @@ def isac_options(options: Mapping[str, Any], box: int) -> IsacOptions:
     )
     same = ("img_per_grp", "init_iter", "main_iter", "match_first", "match_second")
     also = ("indep_run", "thld_grp", "match_by", "thld_rep", "last_assignment")
+    rest: dict[str, Any] = {key: options.get(key) for key in (*same, *also)}
     return IsacOptions(
         sac=SacOptions(
             refinement,
             *(options[k] for k in ("FL", "stab_ali", "iter_reali", "thld_err")),
         ),
-        **{key: options[key] for key in (*same, *also, "rand_seed")},
+        **rest,
+        rand_seed=options["rand_seed"],
     )

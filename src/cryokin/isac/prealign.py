@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from cryokin.errors import InputError
 from cryokin.image.centring import find_centre
 from cryokin.image.filters import filter_image, tangent_lowpass
-from cryokin.image.frc import full_set, ring_correlation
 from cryokin.image.geometry import (
     Alignment,
     centre,
@@ -35,6 +34,7 @@ from cryokin.isac.alignment import (
     shift_grid,
 )
 from cryokin.parallel import Team
+from cryokin.rings import correlation, full_set
 
 PASSES = 14  # for each entry of the search schedule
 HIGHEST = 0.25  # centres need no finer detail [cycles/pixel]
@@ -293,7 +293,7 @@ def _masked(image: Float32, radius: int) -> Float32:
 
 
 def _masked_frc(even: Float32, odd: Float32, radius: int) -> NDArray[np.float64]:
-    return ring_correlation(_masked(even, radius), _masked(odd, radius))[1]
+    return correlation(_masked(even, radius), _masked(odd, radius))
 
 
 def _reference(

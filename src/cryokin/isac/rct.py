@@ -8,6 +8,7 @@ azimuth of its tilted counterpart.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,12 @@ from numpy.typing import NDArray
 
 from cryokin.errors import InputError
 from cryokin.image.geometry import Alignment
-from cryokin.io.particles import ParticleTable
+from cryokin.io.particles import (
+    ParticleTable,
+    canonical,
+    image_box,
+    read_particles,
+)
 from cryokin.isac.selected import ORIGINAL_ID, original_ids
 
 
@@ -32,6 +38,16 @@ class Pairs(NamedTuple):
 
     members: NDArray[np.intp]
     tilted: NDArray[np.intp]
+
+
+def read_tilted(path: Path, pixel_size: float) -> ParticleTable:
+    """Read the tilted particles; a pixel size [A] that they lack is that of the run."""
+    table = read_particles(path)
+    try:
+        _ = table.pixel_size
+    except InputError:
+        table = read_particles(path, pixel_size=pixel_size)
+    return canonical(table, image_box(table))
 
 
 def pairs(

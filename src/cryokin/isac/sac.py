@@ -172,20 +172,23 @@ def sac(
     list of Run
     """
     runs = list(runs)
-    cutoff = options.refinement.FH
     for turn in range(passes):
-        rising = options.FL
-        while True:
+        for cutoff in cutoffs(options.FL, options.refinement.FH):
             runs = _reassign(team, particles, runs, cutoff, options)
-            cutoff = rising
-            rising += CUTOFF_STEP
-            if rising >= options.refinement.FH - 1e-9:
-                break
         # The last pass is always tested, whatever the interval.
         test = check and (passes - 1 - turn) % options.iter_reali == 0
         runs = _regroup(team, particles, runs, turn, test, options, draw)
-        cutoff = options.refinement.FH
+        team.log(f"pass {turn + 1} of {passes}")
     return runs
+
+
+def cutoffs(lowest: float, highest: float) -> list[float]:
+    """Return the low-passes of the assignments of one pass, the highest first."""
+    found, rising = [highest], lowest
+    while rising + CUTOFF_STEP < highest - 1e-9:
+        found.append(rising)
+        rising += CUTOFF_STEP
+    return found
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from cryokin.image.polar import PolarBasis
 from cryokin.io.eman_hdf import is_hdf, read_headers
 from cryokin.io.particles import ParticleTable
 from cryokin.isac.classes import Class
-from cryokin.isac.compare import average_spectra, likeness
+from cryokin.isac.compare import average_spectra, laid_onto
 from cryokin.selection import Selection, check_selection, read_selection
 
 #: Column of a particle's row in the table of the first of runs that go on from each
@@ -163,7 +163,7 @@ def merged(
     if len(parts) == 1:
         return parts[0]
     spectra = average_spectra(averages, basis)
-    _, onto = likeness(spectra[..., 0], spectra, basis)
+    onto = laid_onto(spectra[..., 0], spectra, basis)
     alignments = [parts[0].alignment]
     for k, part in enumerate(parts[1:], start=1):
         same = np.full(len(part.members), k)

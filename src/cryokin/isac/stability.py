@@ -34,14 +34,11 @@ class Stability(NamedTuple):
     mean : Alignment
         Mean alignment of each image over the repeats, shape (n,), in the frame of the
         last repeat.
-    mirror_rate : float
-        Fraction of the images whose hand is the same in all repeats.
     """
 
     stable: NDArray[np.intp]
     error: NDArray[np.float64]
     mean: Alignment
-    mirror_rate: float
 
 
 def consistent_hands(
@@ -171,9 +168,8 @@ def _stability(alignments: Alignment, radius: float, threshold: float) -> Stabil
     move = np.where(flips[:, None], -move.conj(), move)
     error = np.full(mirror.shape[1], np.inf)
     hand = mirror[-1]
-    rate = float(same.mean())
     nobody = Stability(
-        np.empty(0, np.intp), error, mirrored_again(turn[-1], move[-1], hand), rate
+        np.empty(0, np.intp), error, mirrored_again(turn[-1], move[-1], hand)
     )
     if same.sum() < 2:
         return nobody
@@ -192,5 +188,4 @@ def _stability(alignments: Alignment, radius: float, threshold: float) -> Stabil
         np.flatnonzero(error < threshold),
         error,
         mirrored_again(mean_turn, mean_move, hand),
-        rate,
     )

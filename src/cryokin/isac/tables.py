@@ -8,8 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cryokin.errors import InputError
+from cryokin.image.geometry import Alignment, from_centre, from_relion, to_relion
 from cryokin.image.geometry import centre as centre_of
-from cryokin.image.geometry import from_centre, to_relion
+from cryokin.io.particles import ParticleTable
 from cryokin.isac.classes import Class
 from cryokin.isac.stack import original_centres
 
@@ -100,6 +102,23 @@ def particle_columns(table: Membership, pixel_size: float) -> dict[str, list[str
         "cryokinPixelError": [f"{v:.4f}" for v in table.error],
         "cryokinReproduction": [f"{v:.4f}" for v in table.agreement],
     }
+
+
+def alignments(table: ParticleTable) -> Alignment:
+    """Return what `particle_columns` wrote: of all particles [pixel]."""
+
+    def column(name: str) -> NDArray[np.float64]:
+        values = table.numbers(name)
+        if values is None:
+            raise InputError(
+                f"{table.source}: there is no column {name}; give the particles.star"
+                " of a run."
+            )
+        return values
+
+    origin = [column(f"rlnOrigin{axis}Angst") for axis in "XY"]
+    centre = -np.stack(origin, axis=-1) / table.pixel_size
+    return from_relion(column("rlnAnglePsi"), centre, column("rlnIsFlip") > 0)
 
 
 def classes_csv(table: Membership) -> str:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from cryokin.image.geometry import Alignment, compose, take
 from cryokin.image.polar import Float32, PolarBasis
-from cryokin.isac.compare import likeness
+from cryokin.isac.compare import laid_onto, likeness
 from cryokin.isac.particles import Particles
 from cryokin.isac.sac import Run, labels_of
 from cryokin.isac.symmetry import pose_error, signal_power, symmetry_of
@@ -156,7 +156,8 @@ def _likeness(
     """
     averages = runs[0].references[..., others]
     target = runs[1].references[..., k]
-    products, onto = likeness(target, averages, particles.basis)
+    products = likeness(target, averages, particles.basis)
+    onto = laid_onto(target, averages, particles.basis)
     sizes = np.array([len(runs[0].averaged[a]) for a in others])
     size = len(runs[1].averaged[k])
     power = np.sum(averages**2, axis=(0, 1, 2, 3))

@@ -205,7 +205,7 @@ class Subtomograms(Options):
             "manual_compat: true as the manual's recipe does; null = off"
         ),
         was="the manual's section on merging",
-        examples=("{number: auto}", "{height: 10}", "{groups: {a: [0, 2], b: [1]}}"),
+        examples=("{number: 3}", "{height: 10}", "{groups: {a: [0, 2], b: [1]}}"),
         shape={
             "properties": {
                 "number": {

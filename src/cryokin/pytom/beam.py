@@ -8,14 +8,11 @@ no noise: how far a class follows the beam is told beside every class.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cryokin.files import read_json
 from cryokin.random import stream
 
 BLOCK = 512  # particles whose neighbours are looked for at a time
@@ -131,37 +128,3 @@ def without_wedge(
     only = [c for c, beam in follows_beam(directions, labels).items() if beam.only]
     kept = np.where(np.isin(labels, only), -1, labels)
     return kept, [int(np.count_nonzero(labels == c)) for c in only]
-
-
-def sentence(names: Sequence[str]) -> str:
-    """Return what is said of classes that may be only the missing wedge, or nothing."""
-    if not names:
-        return ""
-    several = len(names) > 1
-    return (
-        f"{'Classes' if several else 'Class'} {', '.join(names)} may be nothing but the"
-        f" missing wedge: {'their' if several else 'its'} members are told from the"
-        " others by the direction of the beam."
-    )
-
-
-def wedge_sentences(results: Path) -> list[str]:
-    """Return what is to be said of the wedge when a run has ended.
-
-    Parameters
-    ----------
-    results : path
-        ``results/<run>``.
-    """
-    merged, own = results / "merged/classes.json", results / "classes.json"
-    table = merged if merged.is_file() else own
-    classes = read_json(table)["classes"] if table.is_file() else []
-    sentences = [sentence([c["name"] for c in classes if c.get("only_wedge")])]
-    agreed = results / "reproducible.json"
-    aside = read_json(agreed).get("only_wedge", []) if agreed.is_file() else []
-    if aside:
-        sentences.append(
-            f"{sum(aside)} particles are unaccounted because their classes,"
-            " reproducible though they were, are nothing but the missing wedge."
-        )
-    return [one for one in sentences if one]

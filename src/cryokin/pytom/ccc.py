@@ -264,6 +264,7 @@ def compute(
         found = part(*places[number])
         with atomic(files[number]) as partial:
             np.save(partial, found)
+        team.log(f"tile {wanted.index(number) + 1} of {len(wanted)}")
 
     wanted = team.from_leader(missing)
     if len(wanted) < len(files):

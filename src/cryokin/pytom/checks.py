@@ -6,6 +6,7 @@ the data is told: where it says that nothing was sampled there must be next to n
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
@@ -15,16 +16,22 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from cryokin.errors import InputError
 from cryokin.io.pytom_xml import SingleTiltWedge
-from cryokin.io.subtomograms import Subtomograms
-from cryokin.io.volumes import read_volume
+from cryokin.io.stacks import (
+    FILLED,
+    filled_sentence,
+    holds_nothing,
+    left_out_sentence,
+    one_value,
+)
+from cryokin.io.subtomograms import SAME_SIZE, Subtomograms
+from cryokin.io.volumes import read_size, read_volume
+from cryokin.io.wedges import from_particle
 from cryokin.volume import masks
 from cryokin.volume.filters import frequencies
-from cryokin.volume.wedge import Wedge, from_particle
+from cryokin.volume.wedge import Wedge
 
-FLAT = 1e-6  # range of a volume over its largest value, below which it holds nothing
-FILLED = 0.1  # share of a box of one and the same value that is told
-ALL_FILLED = 0.9  # share of the particles of which it is not: they were masked
 NO_CLASS = "it has no Class, where others have one, and the rules are PyTom's"
 PER_TOMOGRAM = 16  # particles that show what a tomogram sampled
 TOMOGRAMS = 100  # that are looked at
@@ -94,12 +101,7 @@ def look(particles: Subtomograms, by_class: bool = False) -> Findings:
     def name(i: int) -> str:
         return particles.particles[i].file
 
-    if found.excluded:
-        first = found.excluded[0]
-        found.warnings.append(
-            f"{len(found.excluded)} of {len(particles)} particles are left out, such as"
-            f" {first['image']}: {first['reason']}; import.json names them all."
-        )
+    found.warnings += left_out_sentence(found.excluded, len(particles))
     if found.copies:
         a, b = found.copies[0][:2]
         more = sum(map(len, found.copies)) - len(found.copies)
@@ -108,12 +110,8 @@ def look(particles: Subtomograms, by_class: bool = False) -> Findings:
             f" as {name(a)} and {name(b)}; they count as often as they are listed, and"
             " always in one half of a resolution: remove them where that is a mistake."
         )
-    if 0 < len(filled) < ALL_FILLED * len(particles):
-        found.warnings.append(
-            f"{len(filled)} of {len(particles)} particles hold one and the same value"
-            f" in more than {100 * FILLED:g} % of their box, such as"
-            f" {name(filled[0])}: they may reach beyond the edge of the tomogram."
-        )
+    if filled:
+        found.warnings += filled_sentence(filled, len(particles), name(filled[0]))
     found.warnings += powers.told()
     return found
 
@@ -128,19 +126,42 @@ def unusable(volume: NDArray[np.floating], shift: Sequence[float]) -> str:
     shift : sequence of float
         (x, y, z) [voxel].
     """
-    if np.ptp(volume) <= FLAT * np.abs(volume).max():
-        return f"all voxels are {float(volume.flat[0]):g}"
+    if reason := holds_nothing(volume):
+        return reason
     if np.abs(shift).max() >= volume.shape[0] / 2:
         there = ", ".join(f"{value:g}" for value in shift)
         return f"its centre lies outside of its box (shift {there} voxels)"
     return ""
 
 
-def one_value(volume: NDArray[np.floating]) -> float:
-    """Return the largest share of a box that has the value of one of its corners."""
-    ends = (0, -1)
-    corners = {float(volume[z, y, x]) for z in ends for y in ends for x in ends}
-    return max(float(np.mean(volume == value)) for value in corners)
+def mask_warnings(
+    given: str | Mapping[str, Any],
+    mask: NDArray[np.floating],
+    pixel_size: float | None,
+) -> list[str]:
+    """Return what is odd in a mask.
+
+    Parameters
+    ----------
+    given : str or mapping
+        As in the configuration: a file, or a sphere.
+    mask : ndarray, shape (size, size, size)
+    pixel_size : float or None
+        Of the particles [angstrom].
+    """
+    found = []
+    if inverted(mask):
+        found.append(
+            f"{given}: the mask covers the faces of the box and leaves its middle out,"
+            " as if inside and outside were exchanged; see that it is not."
+        )
+    own = read_size(given)[1] if isinstance(given, str) else None
+    if own and pixel_size and abs(own / pixel_size - 1) > SAME_SIZE:
+        found.append(
+            f"{given}: has voxels of {own:g} A by its header, and the particles of"
+            f" {pixel_size:g} A; see that the mask is as large as it shall be."
+        )
+    return found
 
 
 def inverted(mask: NDArray[np.floating]) -> bool:
@@ -181,7 +202,7 @@ def _wedges(particles: Subtomograms, i: int) -> dict[str, Wedge]:
         wedges["90 degrees minus each angle"] = from_particle(
             replace(given, angle1=90 - a, angle2=90 - b)
         )
-        wedges["a tilt axis along x"] = from_particle(
+        wedges["the tilt axis turned by 90 degrees about z"] = from_particle(
             replace(given, tilt_axis=(z1 - 90, z2, x))
         )
     return wedges
@@ -294,3 +315,20 @@ class Powers:
 def _such_as(names: Mapping[str, Any]) -> str:
     first = next((name for name in names if name), None)
     return f", such as {first}" if first else ""
+
+
+def check_number(
+    particles: str | os.PathLike[str], n: int, found: Findings, nclass: int
+) -> None:
+    """Raise `InputError` where n usable particles are too few for the classes."""
+    without = f" (without {len(found.excluded)} left out)" if found.excluded else ""
+    if n < 2:
+        raise InputError(
+            f"{particles}: {n} usable particle{'s' * (n != 1)}{without} cannot be"
+            " classified; give a list of at least 2."
+        )
+    if n < nclass:
+        raise InputError(
+            f"{particles}: {n} usable particles{without} are too few for nclass ="
+            f" {nclass} classes; lower nclass in the config."
+        )

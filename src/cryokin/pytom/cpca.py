@@ -172,6 +172,43 @@ def number_used(shared: NDArray[np.floating]) -> int:
     return int(good[-1] if len(good) else np.argmax(shared)) + 1
 
 
+def leading(
+    matrix: NDArray[np.floating], neig: int | str, seed: int, by_pytom: bool
+) -> tuple[int, NDArray[np.float64] | None, Components]:
+    """Return the components of a correlation matrix, and how many of them to use.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (n, n)
+        See `components`.
+    neig : int or str
+        How many to use; ``auto``: those that are reproduced.
+    seed : int
+        The user's ``rand_seed``.
+    by_pytom : bool
+        By PyTom's rules, which reproduce nothing.
+
+    Returns
+    -------
+    number : int
+    shared : ndarray or None
+        What `reproduced` says of the first ones, where the number follows from it.
+    found : Components
+        More than are used: they show where the spectrum flattens.
+    """
+    shared, n = None, len(matrix)
+    if neig != "auto":
+        used = int(neig)
+    elif by_pytom:
+        used = min(TOLD, n)
+    else:
+        tried = components(matrix, min(TRIED, max(1, n // 4)))
+        shared = reproduced(matrix, tried, seed)
+        used = number_used(shared)
+    count = max(used, min(n, 4 * max(used, TOLD)))
+    return used, shared, components(matrix, count, by_pytom)
+
+
 def eigenvolumes(corrected: Corrected, found: Components) -> NDArray[np.complex64]:
     """Return the volumes that the components add to the consensus.
 

@@ -10,15 +10,11 @@ both assignments have in common.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cryokin.files import read_json
 from cryokin.parallel import Team
 from cryokin.pytom import merge
 from cryokin.pytom.beam import follows_beam
@@ -30,7 +26,6 @@ SPLITS = 2  # of the particles into halves
 HALVES = 2  # address of their random streams
 MOST = 2000  # particles that one half learns from
 FEWEST = 3  # particles of a half for each class that it is asked for
-LARGE_SHARE = 0.3  # of a difference in the directions of pose errors that is warned of
 
 
 @dataclass(frozen=True)
@@ -127,7 +122,8 @@ def distinct(
         groups = merge.cut_by_number(joined, number)
         if directions is None:
             return Distinct(groups, agreement)
-        beams = follows_beam(directions, merge.merged(labels, groups))
+        of_group = np.where(labels < 0, -1, groups[np.maximum(labels, 0)])
+        beams = follows_beam(directions, of_group)
         if not any(beam.only for beam in beams.values()):
             return Distinct(groups, agreement)
     return Distinct(np.zeros(nclass, np.intp), agreement)
@@ -192,64 +188,3 @@ def least_agreement(
     room = most - chance
     above = np.divide(table - chance, room, np.zeros_like(room), where=room > 0)
     return float(above[linear_sum_assignment(-above)].min())
-
-
-def sentences(told: Mapping[str, Any]) -> list[str]:
-    """Return what is said of the classes of a run.
-
-    Parameters
-    ----------
-    told : mapping
-        ``differences.json``.
-    """
-    names, groups = told["classes"], told["groups"]
-    several, number = len(names), max(groups, default=-1) + 1
-    if several < 2:
-        return []
-    if number == several:
-        whole = "Both" if several == 2 else f"All {several}"
-        first = (
-            f"{whole} classes are distinct: halves of the particles find them"
-            " again without knowing of each other."
-        )
-    elif number > 1:
-        first = (
-            f"{number} of {several} classes are distinct; the others differ from these"
-            " by no more than chance makes of it."
-        )
-    else:
-        first = (
-            f"None of the {several} classes is distinct: halves of the particles,"
-            " classified on their own, find other ones."
-        )
-    return [first, _of_poses(names, told["pose_share"])]
-
-
-def _of_poses(names: Sequence[int], shares: Sequence[float]) -> str:
-    """Return how much of what classes differ by looks like errors of the poses."""
-    top = int(np.argmax(shares))
-    told = (
-        f"Of what class {names[top]} differs from the others by, {shares[top]:.0%}"
-        " looks like errors of the poses and was taken out with them"
-    )
-    if shares[top] < LARGE_SHARE:
-        return f"{told}, of other classes no more." if len(names) > 2 else f"{told}."
-    return f"{told}: compare with pose_errors: keep and pose_refinement: 0."
-
-
-def same_as(told: Mapping[str, Any]) -> dict[int, list[str]]:
-    """Return the classes from which each does not differ, by class."""
-    pairs = list(zip(told["classes"], told["groups"], strict=True))
-    return {c: [str(d) for d, h in pairs if h == g and d != c] for c, g in pairs}
-
-
-def run_sentences(results: Path) -> list[str]:
-    """Return what is to be said of the classes when a run has ended.
-
-    Parameters
-    ----------
-    results : path
-        ``results/<run>``.
-    """
-    table = results / "differences.json"
-    return sentences(read_json(table)) if table.is_file() else []

@@ -239,17 +239,3 @@ def user_groups(
                 )
             found[member] = name
     return found
-
-
-def merged(labels: NDArray[np.intp], groups: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return the group of every particle; particles without a class (-1) keep none.
-
-    Parameters
-    ----------
-    labels : ndarray of int, shape (n,)
-        Classes from 0.
-    groups : ndarray of int, shape (n_classes,)
-        Group of every class.
-    """
-    chosen: NDArray[np.intp] = np.where(labels < 0, -1, groups[np.maximum(labels, 0)])
-    return chosen

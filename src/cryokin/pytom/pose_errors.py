@@ -28,7 +28,6 @@ BLOCK = 64  # particles per piece of work; a constant, so that ranks do not matt
 LEAST_SIGNAL = 0.05  # least part of the fitted amounts' variance that is believed
 CONTINUATIONS = 20  # iterations that continue a volume beyond its band
 RIDGE = 1e-6  # of the 7 x 7 normal equations, relative to their diagonal
-DERIVATIVES = ("shift x", "shift y", "shift z", "turn x", "turn y", "turn z", "scale")
 
 
 @dataclass(frozen=True)

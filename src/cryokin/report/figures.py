@@ -8,9 +8,13 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from cryokin.report.page import LEVELS
 from cryokin.report.svg import (
+    LEFT,
+    RIGHT,
+    WIDTH,
     Axes,
     dot,
     drawing,
@@ -105,7 +109,12 @@ def size_histogram(
     edges = step * np.arange(math.floor(end / step) + 2)
     counts = np.histogram(sizes, edges)[0]
     plot = Axes((edges[0], edges[-1]), (0, counts.max()))
-    bars = _steps(plot, edges, counts)
+    bars = []
+    for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True):
+        if count:
+            x, width = plot.across(low), plot.across(high) - plot.across(low)
+            y = plot.up(count)
+            bars.append(rect(x + 0.75, y, width - 1.5, plot.up(0) - y, "mark"))
     limits = (smallest, "thld_grp", 26.0), (largest, "img_per_grp", 11.0)
     lines = [
         plot.line_at(value, name, top)
@@ -149,6 +158,40 @@ def rounds_figure(rounds: Sequence[Mapping[str, Any]]) -> Markup:
     return plot.svg(label, "round", "in candidates [%]", *reversed(parts))
 
 
+class CorrelationPlot(Axes):
+    """Axes of correlations of halves, with lines where a resolution is read.
+
+    Parameters
+    ----------
+    frequency : array_like, shape (m,)
+        [1/pixel]
+    pixel_size : float
+        [A]; NaN: the axis counts 1/pixel.
+    """
+
+    def __init__(self, frequency: ArrayLike, pixel_size: float) -> None:
+        self.unit = "Å" if pixel_size > 0 else "pixel"
+        scale = pixel_size if pixel_size > 0 else 1.0
+        self.frequency = np.asarray(frequency, np.float64) / scale
+        super().__init__((0.0, self.frequency[-1]), (0, 1))
+
+    def points(self, values: ArrayLike) -> list[tuple[float, float]]:
+        """Return where the known values of a curve stand."""
+        pairs = zip(self.frequency, np.asarray(values, np.float64), strict=True)
+        return [
+            (self.across(f), self.up(max(v, 0.0))) for f, v in pairs if math.isfinite(v)
+        ]
+
+    def draw(self, label: str, y_name: str, *parts: Markup) -> Markup:
+        """Put the axes and the lines around parts."""
+        lines = []
+        for level in LEVELS:
+            y = self.up(level)
+            lines.append(stroke(LEFT, y, WIDTH - RIGHT, y, "zero"))
+            lines.append(words(LEFT + 4, y - 4, str(level), "start"))
+        return self.svg(label, f"frequency [1/{self.unit}]", y_name, *parts, *lines)
+
+
 def frc_band(
     curves: Sequence[ArrayLike], frequency: ArrayLike, pixel_size: float
 ) -> Markup:
@@ -158,32 +201,19 @@ def frc_band(
     ----------
     curves : sequence of array_like, shape (m,)
         Of the classes; at least one.
-    frequency : array_like, shape (m,)
-        [1/pixel]
-    pixel_size : float
-        [A]; NaN: the axis counts 1/pixel.
+    frequency, pixel_size
+        See `CorrelationPlot`.
     """
-    frequency = np.asarray(frequency, np.float64)
     stacked = np.array([np.asarray(curve, np.float64) for curve in curves])
     levels = np.nanquantile(stacked, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
-    known = pixel_size > 0
-    scale = pixel_size if known else 1.0
-    plot = Axes((0.0, frequency[-1] / scale), (0, 1))
-    x = [plot.across(f / scale) for f in frequency]
-    parts = []
-    for low, high, kind in ((0, 4, "band wide"), (1, 3, "band")):
-        there = [(at, plot.up(max(v, 0))) for at, v in zip(x, levels[low], strict=True)]
-        back = [(at, plot.up(max(v, 0))) for at, v in zip(x, levels[high], strict=True)]
-        parts.append(polygon([*there, *reversed(back)], kind))
-    middle = [(at, plot.up(max(v, 0))) for at, v in zip(x, levels[2], strict=True)]
-    parts.append(polyline(middle, "curve"))
-    for level in (0.5, 0.143):
-        y = plot.up(level)
-        parts.append(stroke(plot.across(0), y, plot.across(plot.x[1]), y, "zero"))
-        parts.append(words(plot.across(0) + 4, y - 4, str(level), "start"))
-    name = "frequency [1/Å]" if known else "frequency [1/pixel]"
+    plot = CorrelationPlot(frequency, pixel_size)
+    lines = [plot.points(level) for level in levels]
+    parts = [
+        polygon([*lines[low], *reversed(lines[high])], kind)
+        for low, high, kind in ((0, 4, "band wide"), (1, 3, "band"))
+    ]
     label = f"Ring correlation of {len(stacked)} classes"
-    return plot.svg(label, name, "ring correlation", *parts)
+    return plot.draw(label, "ring correlation", *parts, polyline(lines[2], "curve"))
 
 
 def shift_figure(shifts: ArrayLike) -> Markup:
@@ -236,33 +266,18 @@ def shift_figure(shifts: ArrayLike) -> Markup:
 
 
 def mask_circle(box: int, radius: float) -> Markup:
-    """Draw the circle of the mask, to be laid over an image of ``box`` pixels.
-
-    The centre of the mask is the centre of pixel ``box // 2``.
-    """
-    centre = box // 2 + 0.5
-    circle = Markup('<circle cx="{0}" cy="{0}" r="{1}" class="mask"/>').format(
-        short(centre), short(radius)
-    )
-    return drawing(box, box, "", circle)
+    """Draw the circle of the mask, to be laid over an image of ``box`` pixels."""
+    return drawing(box, box, "", _circle(box, radius))
 
 
 def masked_image(uri: str, box: int, radius: float) -> Markup:
     """Draw a square image of ``box`` pixels with the circle of its mask."""
     image = Markup('<image width="{0}" height="{0}" href="{1}"/>').format(box, uri)
-    circle = Markup('<circle cx="{0}" cy="{0}" r="{1}" class="mask"/>').format(
-        short(box // 2 + 0.5), short(radius)
-    )
-    return drawing(box, box, "Average of the prealigned particles", image, circle)
+    label = "Average of the prealigned particles"
+    return drawing(box, box, label, image, _circle(box, radius))
 
 
-def _steps(
-    plot: Axes, edges: NDArray[np.floating], counts: NDArray[np.integer]
-) -> list[Markup]:
-    bars = []
-    for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True):
-        if count:
-            x, width = plot.across(low), plot.across(high) - plot.across(low)
-            y = plot.up(count)
-            bars.append(rect(x + 0.75, y, width - 1.5, plot.up(0) - y, "mark"))
-    return bars
+def _circle(box: int, radius: float) -> Markup:
+    """Draw a circle around the middle of pixel ``box // 2``."""
+    centre = box // 2 + 0.5
+    return dot(centre, centre, radius, "mask")

@@ -1,10 +1,8 @@
 """Contact sheet of class averages as one PNG.
 
-Drawn with Pillow rather than matplotlib: a sheet is pixels and short lines of text,
-which Pillow puts exactly where they belong (an average is enlarged once, by a known
-factor, not resampled to a figure's resolution), a thousand tiles take a few seconds,
-and the file holds neither a time nor a version. The typeface is DejaVu Sans out of
-matplotlib's own files, so that a sheet looks the same on every machine.
+An average is enlarged once, by a known factor, and the file holds neither a time nor a
+version. The typeface is DejaVu Sans, whose Latin letters are in ``fonts``, so that a
+sheet looks the same on every machine.
 """
 
 from __future__ import annotations
@@ -15,7 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -156,7 +153,7 @@ def _enlarge(grey: NDArray[np.uint8], width: int) -> list[Image.Image]:
 @cache
 def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name
+    path = Path(__file__).parent / "fonts" / name
     # The basic layout engine is part of every Pillow; the other one is optional
     # and would set text differently where it is present.
     return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)

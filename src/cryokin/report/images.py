@@ -102,15 +102,18 @@ def width_on_page(width: int, images: int) -> int:
 
 
 def reduce_to(image: NDArray[np.float32], width: int) -> NDArray[np.float32]:
-    """Shrink a square image to at most ``width`` pixels by averaging whole blocks.
+    """Shrink a square or a cube to at most ``width`` pixels by means of whole blocks.
 
-    Rows and columns that do not fill a block at the far edges are left out.
+    What does not fill a block at the far edges is left out.
     """
     block = -(-image.shape[-1] // width)
+    if block == 1:
+        return image
     n = image.shape[-1] // block
-    blocks = image[: n * block, : n * block].reshape(n, block, n, block)
-    reduced: NDArray[np.float32] = blocks.mean(axis=(1, 3)).astype(np.float32)
-    return reduced
+    cut = image[(slice(n * block),) * image.ndim]
+    blocks = cut.reshape((n, block) * image.ndim)
+    reduced: NDArray[np.float32] = blocks.mean(axis=tuple(range(1, blocks.ndim, 2)))
+    return reduced.astype(np.float32)
 
 
 def _disc(shape: tuple[int, ...], radius: float | None) -> NDArray[np.bool_]:

@@ -20,19 +20,12 @@ from cryokin.isac.classes import load_classes
 from cryokin.isac.files import read_shifts
 from cryokin.isac.tables import membership
 from cryokin.provenance import provenance_of_run
-from cryokin.pytom.runs import annealing_report, load_chains
+from cryokin.pytom.chains import annealing_report, load_chains
 from cryokin.report import isac_page, pytom_page
 from cryokin.report.isac_files import read_prealigned, read_rounds, read_usage
 from cryokin.report.isac_page import ClassAverage, IsacReport, Pose
 from cryokin.report.pytom_files import PytomFiles, read_report
-
-#: What the steps of a run leave, from the first to the last before its report.
-STEPS = (
-    "import/import.json",
-    *("generation_*/round_*/state.json", "generation_*/*_status.json", "frc.json"),
-    *("prepared/prepared.json", "eigen.json", "exmx.json", "mco_ac/round_*.npz"),
-    *("annealing.json", "classes.json", "merged/classes.json"),
-)
+from cryokin.steps import STEPS
 
 
 def interim_page(
@@ -77,8 +70,9 @@ def is_finished(results: Path) -> bool:
     made = page.stat().st_mtime
     return all(
         path.stat().st_mtime <= made
-        for pattern in STEPS
-        for path in results.glob(pattern)
+        for step in STEPS.values()
+        if step.leaves
+        for path in results.glob(step.leaves)
     )
 
 
@@ -116,7 +110,7 @@ def _isac(
                     pixel_error=float(header["pixel_error"]),
                     reproduction=float(header["reproduction"]),
                     resolution=float(header["resolution"]),
-                    frc=np.atleast_1d(header["frc"]).astype(np.float64),
+                    curve=np.atleast_1d(header["frc"]).astype(np.float64),
                     pose=Pose(
                         np.asarray(table.psi[c.members], np.float64),
                         np.asarray(table.centre[c.members], np.float64),
@@ -141,6 +135,7 @@ def _isac(
         shifts=shifts,
         usage=read_usage(results, run, options, imported),
         provenance=provenance_of_run(options, imported),
+        warnings=imported.get("warnings", ()),
         schema=schema,
         rounds=read_rounds(_rounds(results, len(generations) + 1)),
         unfinished=_isac_so_far(results, len(generations)),

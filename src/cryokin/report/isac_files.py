@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from cryokin.io.mrc import open_stack
 from cryokin.io.star import as_table, read_star
 from cryokin.provenance import provenance_of_run, sha256
 from cryokin.report.isac_page import Candidate, ClassAverage, IsacReport, Pose
+from cryokin.report.page import number
 
 
 @dataclass(frozen=True)
@@ -121,13 +121,14 @@ def read_report(
         averages=averages,
         classes=classes,
         frequency=np.asarray(curves["frequency"], dtype=np.float64),
-        pixel_size=_number(working.get("pixel_size")),
+        pixel_size=number(working.get("pixel_size")),
         radius=float(working["target_radius"]),
         prealigned=prealigned,
         prealigned_radius=float(working["radius"]),
         shifts=shifts,
         usage=read_usage(files.results, run, options, imported),
         provenance=provenance_of_run(options, imported),
+        warnings=imported.get("warnings", ()),
         schema=schema or {},
         checksum=sha256(files.classes),
         rounds=read_rounds(files.rounds),
@@ -223,30 +224,30 @@ def _read_classes(
             )
     classes = []
     for row, header, curve in zip(rows, headers, curves, strict=True):
-        number = int(row["rlnClassNumber"])
+        k = int(row["rlnClassNumber"])
         members = np.sort(np.atleast_1d(header["members"]).astype(np.int64))
         told = {int(row["cryokinMembers"]), int(np.ravel(header["n_objects"])[0])}
         if told != {len(members)}:
             raise InputError(
-                f"{files.members}: class {number} lists {len(members)} members, but its"
+                f"{files.members}: class {k} lists {len(members)} members, but its"
                 f" n_objects and the cryokinMembers of {files.classes} say"
                 f" {sorted(told)}; remake the two together."
             )
-        pose = poses.get(number)
+        pose = poses.get(k)
         if files.poses and (pose is None or not np.array_equal(pose[0], members)):
             raise InputError(
-                f"{files.poses}: the members of class {number} are not those of"
+                f"{files.poses}: the members of class {k} are not those of"
                 f" {files.members}; remake the two together."
             )
         classes.append(
             ClassAverage(
-                number=number,
+                number=k,
                 members=members,
                 generation=int(row["cryokinGeneration"]),
-                pixel_error=_number(row["cryokinPixelError"]),
-                reproduction=_number(row["cryokinReproduction"]),
-                resolution=_number(row["cryokinResolution"]),
-                frc=np.array([_number(value) for value in curve], dtype=np.float64),
+                pixel_error=number(row["cryokinPixelError"]),
+                reproduction=number(row["cryokinReproduction"]),
+                resolution=number(row["cryokinResolution"]),
+                curve=np.array([number(value) for value in curve]),
                 pose=None if pose is None else pose[1],
             )
         )
@@ -262,11 +263,3 @@ def _class_table(path: Path) -> list[dict[str, str]]:
     raise InputError(
         f"{path}: no block with the column rlnClassNumber; remake the class averages."
     )
-
-
-def _number(value: Any) -> float:
-    """Return a number, NaN for what is none (missing, '-', 'NA', null)."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return math.nan

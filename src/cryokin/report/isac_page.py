@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from cryokin.errors import InputError
-from cryokin.estimate import RuleUsage
-from cryokin.image.frc import crossing
 from cryokin.report import figures
 from cryokin.report.gallery import Caption, gallery
 from cryokin.report.images import data_uri, reduce_to, stretch, width_on_page
 from cryokin.report.page import (
-    configuration,
+    Report,
+    ReportedClass,
     finite,
     median,
-    option_table,
     quantity,
     render,
-    rule_table,
     standalone,
 )
 
 LARGEST_IMAGE = 512  # an image that only has to be looked at [pixel]
-FRC_LEVELS = (0.5, 0.143)
 
 
 @dataclass(frozen=True)
@@ -51,37 +46,25 @@ class Pose:
     mirrored: NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class ClassAverage:
-    """What is known of one class beside its image.
+@dataclass(frozen=True, kw_only=True)
+class ClassAverage(ReportedClass):
+    """What is known of one class beside its image; numbers are from 1.
 
     Attributes
     ----------
-    number : int
-        From 1, in the order of ``class_averages.mrcs``.
     members : ndarray of int, shape (n,)
         Rows of the input table, from 0, ascending.
     generation : int
         The generation that found the class, from 1.
     pixel_error : float
         Mean over the members [pixel of the working image]; NaN if unknown.
-    reproduction : float
-        Part of the class that the independent runs agree on, 0 to 1; NaN if unknown.
-    resolution : float
-        Where the FRC of the halves falls below 0.5 [A]; NaN if unknown.
-    frc : ndarray, shape (m,)
-        Correlation of the halves at the frequencies of the report; may be empty.
     pose : Pose or None
         How the members lie in their images.
     """
 
-    number: int
     members: NDArray[np.int64]
     generation: int
     pixel_error: float
-    reproduction: float
-    resolution: float
-    frc: NDArray[np.float64]
     pose: Pose | None = None
 
     @property
@@ -107,16 +90,12 @@ class Candidate(NamedTuple):
     reproduction: float
 
 
-@dataclass(frozen=True)
-class IsacReport:
+@dataclass(frozen=True, kw_only=True)
+class IsacReport(Report):
     """Everything that the page of an ISAC run shows.
 
     Attributes
     ----------
-    run : str
-        Name of the run.
-    options : mapping
-        Option of the run to its value.
     imported : mapping
         ``import.json``: n, box, pixel_size, has_ctf, source, sha256, excluded.
     generations : sequence of mapping
@@ -126,10 +105,6 @@ class IsacReport:
         Class averages at the working size; with n = 0 the size must still be told.
     classes : sequence of ClassAverage, length n
         In the order of the averages.
-    frequency : ndarray, shape (m,)
-        Frequencies of the FRC curves [1/pixel of the working image].
-    pixel_size : float
-        Of the working images [A]; NaN if unknown.
     radius : float
         Of the mask in the working images [pixel].
     prealigned : ndarray, shape (y, x), or None
@@ -138,57 +113,62 @@ class IsacReport:
         Of the mask in that image [pixel].
     shifts : ndarray, shape (k, 2), or None
         Shifts (x, y) of the prealignment [pixel of the input image].
-    usage : sequence of RuleUsage
-        What the rules took, beside the estimate; may be empty.
-    provenance : mapping
-        As `cryokin.provenance.provenance` gives it; may be empty.
-    schema : mapping
-        Option to its entry in the configuration schema (``description`` with the
-        unit in brackets, ``default``); an option may be missing.
-    checksum : str
-        SHA-256 of ``classes.star``, which a selection of classes names.
     rounds : sequence of mapping
         ``state.json`` of each round of candidates: generation, round, candidates, left.
     candidates : sequence of Candidate
         Of the first generation, for a run that found no class.
-    unfinished : str
-        For a run that goes on: what it has done so far, in a sentence.
-
-    Raises
-    ------
-    InputError
-        If the parts contradict each other.
     """
 
-    run: str
-    options: Mapping[str, Any]
     imported: Mapping[str, Any]
     generations: Sequence[Mapping[str, Any]]
     averages: NDArray[np.float32]
     classes: Sequence[ClassAverage]
-    frequency: NDArray[np.float64]
-    pixel_size: float
     radius: float
     prealigned: NDArray[np.float32] | None = None
     prealigned_radius: float = 0.0
     shifts: NDArray[np.float64] | None = None
-    usage: Sequence[RuleUsage] = ()
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    schema: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    checksum: str = ""
     rounds: Sequence[Mapping[str, Any]] = ()
     candidates: Sequence[Candidate] = ()
-    unfinished: str = ""
 
     def __post_init__(self) -> None:
-        _check_counts(self)
+        self._check_counts()
         for image, c in zip(self.averages, self.classes, strict=True):
-            if not np.isfinite(image).all():
-                raise InputError(
-                    f"run {self.run}: the average of class {c.number} (generation"
-                    f" {c.generation}) holds pixels that are not finite; remake"
-                    " class_averages.mrcs."
-                )
+            self.must(
+                bool(np.isfinite(image).all()),
+                f"the average of class {c.number} (generation {c.generation}) holds"
+                " pixels that are not finite; remake class_averages.mrcs.",
+            )
+
+    def _check_counts(self) -> None:
+        """Refuse images, members and status that disagree."""
+        n = len(self.classes)
+        self.must(
+            len(self.averages) == n,
+            f"{len(self.averages)} class averages, but {n} classes in the table; remake"
+            " class_averages.mrcs and classes.star together.",
+        )
+        members = np.concatenate([np.empty(0, int), *(c.members for c in self.classes)])
+        self.must(
+            len(np.unique(members)) == len(members),
+            "a particle is a member of two classes, it must be of one at most; remake"
+            " class_averages.hdf.",
+        )
+        accounted = sum(int(status["accounted"]) for status in self.generations)
+        self.must(
+            accounted == len(members),
+            f"the classes have {len(members)} members, but the generations account for"
+            f" {accounted} particles; remake class_averages.hdf and the status.json of"
+            " the generations.",
+        )
+        left = self.particles
+        for status in self.generations:
+            given, left = left, int(status["unaccounted"])
+            self.must(
+                int(status["accounted"]) + left == given,
+                f"generation {status['generation']} accounts for"
+                f" {status['accounted']} particles and leaves {left}, together they"
+                f" must be the {given} that it was given; remake its status.json.",
+            )
 
     @property
     def particles(self) -> int:
@@ -234,21 +214,25 @@ def contact_sheet(report: IsacReport) -> bytes:
 
 
 def page(report: IsacReport) -> str:
-    """Return the page of a run as HTML.
-
-    The page holds its style, its script and all its images; a browser is told to load
-    nothing else and to run no other script. Without scripts it still shows everything
-    but the details of a class. The same report gives the same text.
-    """
+    """Return the page of a run as HTML, see `cryokin.report.page.render`."""
     width = width_on_page(report.box, len(report.classes))
     grey = stretch(report.averages, report.radius)
     shown = [np.rint(reduce_to(image, width)).astype(np.uint8) for image in grey]
     return render(
         "isac.html",
-        scripts=["gallery.js", "select.js"],
-        styles=["colours.css", "page.css", "figures.css"],
-        data=_class_data(report),
-        report=report,
+        report,
+        {
+            "shift": "centre in the image [pixel]",
+            "classes": [
+                {
+                    **report.class_data(c, c.members),
+                    "g": c.generation,
+                    "e": finite(c.pixel_error, 4),
+                    **_pose_data(c.pose),
+                }
+                for c in report.classes
+            ],
+        },
         tiles=[(report.classes[i], data_uri(shown[i])) for i in report.by_size()],
         summary=_summary(report),
         refused=_refused(report),
@@ -259,9 +243,6 @@ def page(report: IsacReport) -> str:
         prealigned=_prealigned(report),
         shifts=_shift_figure(report),
         mask=figures.mask_circle(report.box, report.radius),
-        options=option_table(report.options, report.schema, "sxisac"),
-        configuration=configuration(report.run, report.options),
-        rules=rule_table(report.usage),
     )
 
 
@@ -278,38 +259,6 @@ def figure_files(report: IsacReport) -> dict[str, str]:
     return {name: standalone(svg) for name, svg in drawn.items() if svg is not None}
 
 
-def _check_counts(report: IsacReport) -> None:
-    """Raise `InputError` if images, members and status disagree."""
-    run, n = report.run, len(report.classes)
-    if len(report.averages) != n:
-        raise InputError(
-            f"run {run}: {len(report.averages)} class averages, but {n} classes in the"
-            " table; remake class_averages.mrcs and classes.star together."
-        )
-    members = np.concatenate([np.empty(0, int), *(c.members for c in report.classes)])
-    if len(np.unique(members)) != len(members):
-        raise InputError(
-            f"run {run}: a particle is a member of two classes, it must be of one at"
-            " most; remake class_averages.hdf."
-        )
-    accounted = sum(int(status["accounted"]) for status in report.generations)
-    if accounted != len(members):
-        raise InputError(
-            f"run {run}: the classes have {len(members)} members, but the generations"
-            f" account for {accounted} particles; remake class_averages.hdf and the"
-            " status.json of the generations."
-        )
-    left = report.particles
-    for status in report.generations:
-        given, left = left, int(status["unaccounted"])
-        if int(status["accounted"]) + left != given:
-            raise InputError(
-                f"run {run}: generation {status['generation']} accounts for"
-                f" {status['accounted']} particles and leaves {left}, together they"
-                f" must be the {given} that it was given; remake its status.json."
-            )
-
-
 def _caption(c: ClassAverage) -> Caption:
     return Caption(
         str(c.number),
@@ -318,39 +267,6 @@ def _caption(c: ClassAverage) -> Caption:
         quantity(c.pixel_error, "px", 2),
         quantity(c.resolution, "Å", 1),
     )
-
-
-def _class_data(report: IsacReport) -> dict[str, Any]:
-    """Return what the script of the page needs, short names for a small page.
-
-    Members are differences of ascending ids, correlations are in thousandths.
-    """
-    classes = []
-    for c in report.classes:
-        at = [crossing(report.frequency, c.frc, level) for level in FRC_LEVELS]
-        classes.append(
-            {
-                "k": c.number,
-                "g": c.generation,
-                "e": finite(c.pixel_error, 4),
-                "r": finite(c.reproduction, 4),
-                "d": finite(c.resolution, 2),
-                "d143": finite(report.pixel_size / at[1], 2),
-                "m": np.diff(np.sort(c.members), prepend=0).tolist(),
-                "f": [finite(1000 * value, 0) for value in c.frc],
-                "x": [finite(value, 5) for value in at],
-                **_pose_data(c.pose),
-            }
-        )
-    return {
-        "run": report.run,
-        "checksum": report.checksum,
-        "unfinished": bool(report.unfinished),
-        "shift": "centre in the image [pixel]",
-        "pixel": finite(report.pixel_size, 6),
-        "frequency": [finite(value, 6) for value in report.frequency],
-        "classes": classes,
-    }
 
 
 def _pose_data(pose: Pose | None) -> dict[str, Any]:
@@ -431,8 +347,8 @@ def _rounds_figure(report: IsacReport) -> Markup | None:
 
 
 def _frc_figure(report: IsacReport) -> Markup | None:
-    curves = [c.frc for c in report.classes if len(c.frc) == len(report.frequency)]
-    if not curves or not len(report.frequency):
+    curves = [c.curve for c in report.classes if len(c.curve)]
+    if not curves:
         return None
     return figures.frc_band(curves, report.frequency, report.pixel_size)
 

@@ -1,4 +1,4 @@
-"""What the pages of all methods share: template, style, numbers in words."""
+"""What the reports of all methods share: their parts, template, numbers in words."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,112 @@ import numpy as np
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from numpy.typing import ArrayLike, NDArray
 
+from cryokin.errors import InputError
 from cryokin.estimate import Range, RuleUsage
+from cryokin.rings import crossing, resolution
 
 TEMPLATES = Path(__file__).parent / "templates"
 NONE = "\N{EN DASH}"
 MARGIN, ENLARGED = 10, 1.6  # of a figure in a file of its own
+
+
+LEVELS = (0.5, 0.143)  # of a correlation, at which a resolution is read
+#: Put one after the other; all scripts become one, the only one that may run.
+STYLES = ("colours.css", "page.css", "figures.css")
+SCRIPTS = ("gallery.js", "select.js", "points.js")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportedClass:
+    """What is known of a class of any method.
+
+    Attributes
+    ----------
+    number : int
+        As in the tables of its method.
+    resolution : float
+        Where the correlation of its halves falls below 0.5; NaN if unknown.
+    reproduction : float
+        Part of the class that the independent runs agree on, 0 to 1; NaN if unknown.
+    curve : ndarray, shape (m,)
+        Correlation of the halves at the frequencies of the report; may be empty.
+    """
+
+    number: int
+    resolution: float = math.nan
+    reproduction: float = math.nan
+    curve: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What the page of any method shows.
+
+    Attributes
+    ----------
+    run : str
+        Name of the run.
+    options : mapping
+        Option of the run to its value.
+    pixel_size : float
+        Of the class averages [A]; NaN if unknown.
+    frequency : ndarray, shape (m,)
+        Frequencies of the correlations of halves [1/pixel of the averages].
+    usage : sequence of RuleUsage
+        What the rules took, beside the estimate; may be empty.
+    provenance : mapping
+        As `cryokin.provenance.provenance` gives it; may be empty.
+    schema : mapping
+        Option to its entry in the configuration schema; an option may be missing.
+    warnings : sequence of str
+        What the jobs found odd, in sentences.
+    checksum : str
+        SHA-256 of the table of classes, which a selection of classes names.
+    unfinished : str
+        For a run that goes on: what it has done so far, in a sentence.
+
+    Raises
+    ------
+    InputError
+        If the parts contradict each other.
+    """
+
+    run: str
+    options: Mapping[str, Any]
+    pixel_size: float = math.nan
+    frequency: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    usage: Sequence[RuleUsage] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    schema: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+    checksum: str = ""
+    unfinished: str = ""
+
+    def must(self, holds: bool, otherwise: str) -> None:
+        """Refuse parts that contradict each other."""
+        if not holds:
+            raise InputError(f"run {self.run}: {otherwise}")
+
+    def class_data(self, c: ReportedClass, members: ArrayLike) -> dict[str, Any]:
+        """Return what the scripts of a page need of a class, by short names.
+
+        Members are differences of ascending ids, correlations are in thousandths.
+        """
+        # Without a pixel size, resolutions count pixels.
+        pixel = self.pixel_size if self.pixel_size > 0 else 1.0
+        frequency = self.frequency[: len(c.curve)]
+        at = [crossing(frequency, c.curve, level) for level in LEVELS]
+        return {
+            "k": c.number,
+            "m": np.diff(np.sort(members), prepend=0).tolist(),
+            "d": finite(c.resolution, 2),
+            "d143": finite(resolution(frequency, c.curve, pixel, LEVELS[1]), 2),
+            "r": finite(c.reproduction, 4),
+            "f": [finite(1000 * value, 0) for value in c.curve],
+            "x": [finite(value, 5) for value in at],
+        }
 
 
 class Numbering:
@@ -37,11 +138,7 @@ class Numbering:
 
 
 def render(
-    template: str,
-    scripts: Sequence[str],
-    styles: Sequence[str],
-    data: Mapping[str, Any],
-    **values: Any,
+    template: str, report: Report, data: Mapping[str, Any], **values: Any
 ) -> str:
     """Fill a template into a page that holds its style, its script and its data.
 
@@ -49,18 +146,18 @@ def render(
     ----------
     template : str
         Name of the file, which extends ``base.html``.
-    scripts, styles : sequence of str
-        Names of the files that are put into the page one after the other; the scripts
-        become one, the only one that a browser is told to run.
+    report : Report
     data : mapping
-        What the script needs, as JSON.
+        What the script needs of this method, as JSON.
     **values
-        What the template needs.
+        What the template needs beside the report.
 
     Returns
     -------
     str
-        The page; the same values give the same text.
+        The page: a browser is told to load nothing else and to run no other script.
+        Without scripts it still shows everything but the details of a class and clouds
+        of points. The same values give the same text.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -70,15 +167,26 @@ def render(
         lstrip_blocks=True,
     )
     environment.filters.update(
-        count=_count, duration=_duration, memory=_memory, quantity=quantity
+        code=_code, count=_count, duration=_duration, memory=_memory, quantity=quantity
     )
-    script = "\n".join(map(_text, scripts))
+    shared = {
+        "run": report.run,
+        "checksum": report.checksum,
+        "unfinished": bool(report.unfinished),
+        "pixel": finite(report.pixel_size, 6),
+        "frequency": [finite(value, 6) for value in report.frequency],
+    }
+    script = _texts(SCRIPTS)
     return environment.get_template(template).render(
-        style=Markup("\n".join(map(_text, styles))),
+        style=Markup(_texts(STYLES)),
         script=Markup(script),
         script_hash=_hash(script),
-        data=_json(data),
+        data=_json(shared | dict(data)),
         number=Numbering(),
+        report=report,
+        options=option_table(report.options, report.schema),
+        configuration=configuration(report.run, report.options),
+        rules=rule_table(report.usage),
         **values,
     )
 
@@ -89,7 +197,7 @@ def standalone(figure: Markup) -> str:
     if view is None:
         raise ValueError("a figure must tell its viewBox")
     width, height = (float(side) + 2 * MARGIN for side in view.groups())
-    style = "\n".join(map(_text, ["colours.css", "figures.css"]))
+    style = _texts(["colours.css", "figures.css"])
     corner = f'x="-{MARGIN}" y="-{MARGIN}"'
     size = f'width="{width:g}" height="{height:g}"'
     opened = (
@@ -102,19 +210,14 @@ def standalone(figure: Markup) -> str:
     return f"{opened}{str(figure).partition('>')[2]}\n"
 
 
-def _text(name: str) -> str:
-    return (TEMPLATES / name).read_text(encoding="utf-8")
+def _texts(names: Sequence[str]) -> str:
+    return "\n".join((TEMPLATES / name).read_text("utf-8") for name in names)
 
 
 def option_table(
-    options: Mapping[str, Any],
-    schema: Mapping[str, Mapping[str, Any]],
-    old_program: str,
+    options: Mapping[str, Any], schema: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """Return name, value, unit, meaning of each option, and whether it was changed.
-
-    The schema writes the unit in brackets and the name in the old program in
-    parentheses at the end of the description.
 
     Parameters
     ----------
@@ -122,24 +225,19 @@ def option_table(
         Option of the run to its value.
     schema : mapping
         Option to its entry in the configuration schema; an option may be missing.
-    old_program : str
-        What the parentheses start with, e.g. ``sxisac``.
     """
     rows = []
-    remark = re.compile(rf"\s*\((?:not in )?{re.escape(old_program)}\b[^()]*\)")
     for name, value in options.items():
         entry = schema.get(name, {})
         default = entry.get("default", value)
         if name == "yr" and default == -1:
             default = options.get("xr")  # which is what -1 stands for
-        text = remark.sub("", entry.get("description", ""))
-        unit = _unit(text)
         rows.append(
             {
                 "name": name,
                 "value": _value(value),
-                "unit": unit[1].replace("A", "Å") if unit else "",
-                "meaning": text.replace(unit[0], "", 1) if unit else text,
+                "unit": entry.get("unit", ""),
+                "meaning": entry.get("description", ""),
                 "default": _value(default),
                 "changed": value != default,
             }
@@ -180,6 +278,14 @@ def rule_table(used: Sequence[RuleUsage]) -> dict[str, Any]:
     }
 
 
+def number(value: Any) -> float:
+    """Return a number of a file, NaN for what is none (missing, '-', 'NA', null)."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
 def finite(value: float, digits: int) -> float | int | None:
     """Round; None, which is JSON, for what is not finite."""
     if not math.isfinite(value):
@@ -193,15 +299,6 @@ def median(values: Iterable[float]) -> float:
     return float(np.median(known)) if known else math.nan
 
 
-def _unit(text: str) -> re.Match[str] | None:
-    """Find the first brackets that are not part of an example in braces."""
-    for found in re.finditer(r"\s*\[([^]]*)\]", text):
-        before = text[: found.start()]
-        if before.count("{") == before.count("}"):
-            return found
-    return None
-
-
 def _value(value: Any) -> str:
     """Write a value as in the configuration."""
     if isinstance(value, bool):
@@ -212,6 +309,15 @@ def _value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_value, value))}]"
     return NONE if value is None else str(value)
+
+
+def _code(text: str) -> Markup:
+    """Set what stands between backticks as code."""
+    pieces = text.split("`")
+    marks = (Markup("<code>{}</code>") if i % 2 else "{}" for i in range(len(pieces)))
+    return Markup("").join(
+        Markup(mark).format(piece) for mark, piece in zip(marks, pieces, strict=True)
+    )
 
 
 def _count(value: float) -> str:

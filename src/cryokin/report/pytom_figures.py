@@ -12,11 +12,11 @@ from markupsafe import Markup, escape
 from numpy.typing import ArrayLike, NDArray
 from scipy.cluster import hierarchy
 
+from cryokin.report.figures import CorrelationPlot
 from cryokin.report.svg import (
     Axes,
     dot,
     drawing,
-    nice_step,
     polyline,
     rect,
     short,
@@ -114,39 +114,24 @@ def sentence(text: str) -> Markup:
 
 
 def shell_correlations(
-    curves: Sequence[tuple[ArrayLike, ArrayLike, str, str]], pixel_size: float
+    curves: Sequence[tuple[ArrayLike, str]], frequency: ArrayLike, pixel_size: float
 ) -> Markup | None:
     """Draw the shell correlation of the halves of each class; None if none is known.
 
     Parameters
     ----------
     curves : sequence of tuple
-        Frequencies [1/voxel], values, style and name of each class.
-    pixel_size : float
-        [A]; NaN: the axis counts 1/voxel.
+        Values and style of each class.
+    frequency, pixel_size
+        See `cryokin.report.figures.CorrelationPlot`.
     """
-    known = [curve for curve in curves if len(np.asarray(curve[1]))]
-    scale = pixel_size if pixel_size > 0 else 1.0
-    end = max((float(np.max(np.asarray(f))) for f, *_ in known), default=0.0)
-    if end <= 0:
+    known = [(values, style) for values, style in curves if len(np.asarray(values))]
+    if not known:
         return None
-    plot = Axes((0.0, end / scale), (0, 1))
-    parts = []
-    for level in (0.5, 0.143):
-        y = plot.up(level)
-        parts.append(stroke(plot.across(0), y, plot.across(plot.x[1]), y, "zero"))
-        parts.append(words(plot.across(0) + 4, y - 4, str(level), "start"))
-    for frequency, values, colour, _ in known:
-        pairs = zip(np.asarray(frequency), np.asarray(values), strict=True)
-        points = [
-            (plot.across(f / scale), plot.up(max(v, 0.0)))
-            for f, v in pairs
-            if math.isfinite(v)
-        ]
-        parts.append(polyline(points, f"branch {colour}"))
-    name = "frequency [1/Å]" if pixel_size > 0 else "frequency [1/voxel]"
+    plot = CorrelationPlot(frequency, pixel_size)
+    parts = [polyline(plot.points(values), f"branch {s}") for values, s in known]
     label = f"Shell correlation of {len(known)} classes"
-    return plot.svg(label, name, "shell correlation", *parts)
+    return plot.draw(label, "shell correlation", *parts)
 
 
 def scatter(groups: Sequence[tuple[ArrayLike, str]], names: tuple[str, str]) -> Markup:
@@ -224,7 +209,7 @@ def course(panels: Sequence[Panel], x_name: str = "iteration") -> Markup:
             return at - high * (v - low) / (end - low)
 
         parts.append(words(left, top - 8, panel.name, "start", "name"))
-        for value in _fine_ticks(low, end, 3):
+        for value in ticks(low, end, 3, counts=False):
             parts.append(stroke(left, up(value), width - right, up(value), "grid"))
             parts.append(words(left - 6, up(value) + 4, tick_label(value), "end"))
         order = [i for i in range(len(panel.lines)) if i != panel.best]
@@ -294,7 +279,7 @@ def dendrogram(
     height = np.concatenate([np.zeros(n), tree[:, 2]])
     group: list[object] = [*groups, *[None] * (n - 1)]
     parts = []
-    for value in _fine_ticks(0, highest, 5):
+    for value in ticks(0, highest, 5, counts=False):
         x = across(value)
         parts.append(stroke(x, top, x, floor, "grid"))
         parts.append(words(x, floor + 16, tick_label(value), "middle"))
@@ -339,7 +324,7 @@ def dendrogram(
 
 def group_colour(groups: Sequence[object], name: str) -> str:
     """Return the style of a group in `dendrogram` by its number or name."""
-    return _colours([str(group) for group in groups]).get(name, "none")
+    return _colours(groups).get(name, "none")
 
 
 def tilt_table(
@@ -433,7 +418,7 @@ def equal_area(directions: ArrayLike) -> NDArray[np.float64]:
 
 def _colours(groups: Sequence[object]) -> dict[object, str]:
     """Colours of groups in the order in which they first come; grey for none."""
-    first = dict.fromkeys(group for group in groups if group not in (None, "None"))
+    first = dict.fromkeys(group for group in groups if group is not None)
     return {None: "none"} | {g: f"c{i % COLOURS}" for i, g in enumerate(first)}
 
 
@@ -472,10 +457,3 @@ def _range(panel: Panel) -> tuple[float, float]:
         low, high = low - room, high + room
     room = 0.06 * (high - low)
     return (low if panel.from_zero else low - room), high + room
-
-
-def _fine_ticks(low: float, high: float, pieces: int) -> list[float]:
-    """Round values that need not be whole."""
-    step = nice_step(high - low, pieces)
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [i * step for i in range(first, last + 1)]

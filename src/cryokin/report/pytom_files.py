@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,15 +16,10 @@ from cryokin.errors import InputError
 from cryokin.files import read_json
 from cryokin.io.volumes import read_volume
 from cryokin.provenance import provenance_of_run, sha256
-from cryokin.pytom.distinct import same_as, sentences
+from cryokin.pytom import told
 from cryokin.report.isac_files import read_usage
-from cryokin.report.pytom_page import (
-    PytomReport,
-    Start,
-    SubtomogramClass,
-    Tree,
-    Volume,
-)
+from cryokin.report.page import number
+from cryokin.report.pytom_page import PytomReport, Start, SubtomogramClass, Tree
 
 
 @dataclass(frozen=True)
@@ -38,42 +31,31 @@ class PytomFiles:
     labels : Path or None
         ``classes.csv``, the class of every particle; None: not known yet.
     classes : Path or None
-        ``classes.json``: per class ``class``, ``n``, ``fsc``, ``resolution`` and the
-        paths ``mrc`` or ``em`` of its average, seen from the file's own folder.
-    averages : sequence of Path
-        Class averages whose names end in the number of the class, for a
-        ``classes.json`` that tells none.
-    eigen : Path or None
-        ``eigen.json``: ``eigenvalues``, or more of them as ``spectrum``;
-        ``eigenvalues_before``; the paths ``eigenvolumes``; ``masking``.
-    coefficients : Path or None
-        ``coefficients.npy``, shape (n, neig).
+        ``classes.json``.
+    eigen, coefficients : Path or None
+        ``eigen.json``; ``coefficients.npy``, shape (n, neig).
     exmx, annealing : Path or None
-        ``exmx.json``, ``annealing.json``: a list of iterations, or a mapping that holds
-        it under ``iterations`` beside ``objectives`` and ``agreement`` of the starts.
+        ``exmx.json``, ``annealing.json``.
     reproducible : Path or None
-        ``reproducible.json``: ``runs``, their ``agreement``, ``reproduction`` of the
-        classes.
+        ``reproducible.json``.
     differences : Path or None
-        ``differences.json``, see `cryokin.pytom.distinct`.
+        ``differences.json``.
     merge : Path or None
-        ``merge.json``: ``linkage``; the group of each leaf as ``groups`` (numbers of
-        ``names``, -1: none) beside the names of the leaves as ``labels``, or as
-        ``labels`` alone; where it was cut as ``height`` or ``cut``.
+        ``merge.json``.
     merged : Path or None
         ``merged/classes.json``, with ``classes.csv`` beside it: the classes after
         merging, which are then those of the report.
     poses : Path or None
-        ``prepared/poses.npz`` with ``rotations``, from which tilt directions follow.
+        ``prepared/poses.npz``, from which tilt directions follow; ``prepared.json``
+        beside it tells what was odd.
     imported : Path or None
-        ``import/import.json``: ``source``, ``sha256``, ``pixel_size``.
+        ``import/import.json``: ``source``, ``sha256``, ``pixel_size``, ``warnings``.
     results : Path or None
         ``results/<run>``, with ``benchmarks`` and ``logs`` of the jobs.
     """
 
     labels: Path | None = None
     classes: Path | None = None
-    averages: Sequence[Path] = ()
     eigen: Path | None = None
     coefficients: Path | None = None
     exmx: Path | None = None
@@ -114,67 +96,73 @@ def read_report(
     OSError
         If a file cannot be read.
     """
-    imported = read_json(files.imported) if files.imported else {}
-    table = _mapping(files.classes, "classes")
+    imported, table, agreed, eigen, exmx, annealing, merge = map(
+        _content,
+        (
+            *(files.imported, files.classes, files.reproducible, files.eigen),
+            *(files.exmx, files.annealing, files.merge),
+        ),
+    )
     # Particles that were left out have no poses, components and so on.
     excluded = [entry["id"] for entry in imported.get("excluded", ())]
     if files.labels:
         labels = np.delete(read_labels(files.labels), excluded)
     else:
         labels = np.full(int(imported["n"]), -1, np.int64)
-    classes = _classes(files, table["classes"], labels)
-    agreed = read_json(files.reproducible) if files.reproducible else {}
-    for_class = dict(enumerate(agreed.get("reproduction", ())))
-    classes = [
-        replace(c, reproduction=_number(for_class.get(c.number))) for c in classes
-    ]
-    told = read_json(files.differences) if files.differences else {}
-    if told:
-        same = same_as(told)
-        classes = [replace(c, same_as=same.get(c.number, ())) for c in classes]
-    tree = _tree(files, options, classes, labels) if files.merge else None
+    classes = _classes(files, labels)
+    shares = dict(enumerate(agreed.get("reproduction", ())))
+    classes = [replace(c, reproduction=number(shares.get(c.number))) for c in classes]
+    differ = _content(files.differences)
+    same = told.same_as(differ) if differ else {}
+    classes = [replace(c, same_as=same.get(c.number, ())) for c in classes]
+    tree = _tree(merge, options, classes, labels) if merge else None
     if files.merged and tree:
         table_of_merged = files.merged.with_name("classes.csv")
-        files = replace(
-            files, classes=files.merged, labels=table_of_merged, averages=()
-        )
-        merged = _mapping(files.classes, "classes")
+        files = replace(files, classes=files.merged, labels=table_of_merged)
         labels = np.delete(read_labels(table_of_merged), excluded)
         classes = [
-            replace(c, parts=_parts(tree, c.title))
-            for c in _classes(files, merged["classes"], labels)
+            replace(c, parts=_parts(tree, c.title)) for c in _classes(files, labels)
         ]
-    eigen = read_json(files.eigen) if files.eigen else {}
-    values = eigen.get("spectrum", eigen.get("eigenvalues"))
-    exmx = _mapping(files.exmx, "iterations")
-    annealing = _mapping(files.annealing, "iterations")
+    poses = dict(np.load(files.poses)) if files.poses else {}
+    beside = files.poses and files.poses.with_name("prepared.json")
+    prepared = _content(beside if beside and beside.is_file() else None)
+    boxes = [len(c.average) for c in classes if c.average is not None]
     return PytomReport(
         run=run,
         method=str(options.get("method", "")),
         options=options,
         labels=labels,
         classes=classes,
-        pixel_size=_number(table.get("pixel_size", imported.get("pixel_size"))),
+        frequency=np.arange(boxes[0] // 2) / boxes[0] if boxes else np.zeros(0),
+        pixel_size=number(table.get("pixel_size", imported.get("pixel_size"))),
         radius=_radius(options.get("mask")),
-        eigenvalues=_array(values),
+        eigenvalues=_array(eigen.get("spectrum")),
         masking=eigen.get("masking"),
         eigenvalues_before=_array(eigen.get("eigenvalues_before")),
-        used=None if values is None else len(eigen.get("eigenvalues", values)),
+        used=len(eigen["eigenvalues"]) if eigen else None,
         coefficients=np.load(files.coefficients) if files.coefficients else None,
-        eigenvolumes=_volumes(files.eigen, eigen.get("eigenvolumes", ())),
-        exmx=exmx["iterations"],
+        eigenvolumes=[
+            read_volume((files.eigen or Path()).parent / name)
+            for name in eigen.get("eigenvolumes", ())
+        ],
+        exmx=exmx.get("iterations", ()),
         starts=_starts(exmx) or _starts(annealing),
-        annealing=annealing["iterations"],
+        annealing=annealing.get("iterations", ()),
         tree=tree,
-        directions=read_directions(files.poses) if files.poses else None,
-        shifts=read_shifts(files.poses) if files.poses else None,
+        directions=beam_of(poses["rotations"]) if poses else None,
+        shifts=poses.get("shifts"),
         runs=int(agreed.get("runs", 0)),
-        agreement=_number(agreed.get("agreement")),
+        agreement=number(agreed.get("agreement")),
         set_aside=agreed.get("only_wedge", ()),
-        differences=sentences(told) if told else (),
+        differences=told.differences(differ) if differ else (),
         checksum=sha256(files.classes) if files.classes else "",
         usage=read_usage(files.results, run, options, imported),
         provenance=provenance_of_run(options, imported),
+        warnings=[
+            warning
+            for found in (imported, prepared, exmx, annealing)
+            for warning in found.get("warnings", ())
+        ],
         schema=schema or {},
     )
 
@@ -205,102 +193,58 @@ def read_labels(path: str | os.PathLike[str]) -> NDArray[np.int64]:
     return np.array(labels, np.int64)
 
 
-def read_directions(path: str | os.PathLike[str]) -> NDArray[np.float64]:
+def beam_of(rotations: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the beam at zero tilt in the frame of each particle, shape (n, 3).
 
     A rotation takes the particle's frame to that of the tomogram, whose z axis is the
     beam; seen from the particle, that axis is the last row of the rotation.
     """
-    with np.load(path) as poses:
-        rotations: NDArray[np.float64] = np.asarray(poses["rotations"], np.float64)
-    return rotations[:, 2, :]
+    return rotations[:, 2]
 
 
-def read_shifts(path: str | os.PathLike[str]) -> NDArray[np.float64] | None:
-    """Return the shifts of the particles, shape (n, 3) [voxel], if they are told."""
-    with np.load(path) as poses:
-        return np.asarray(poses["shifts"], np.float64) if "shifts" in poses else None
-
-
-def _classes(
-    files: PytomFiles, entries: Sequence[Mapping[str, Any]], labels: NDArray[np.int64]
-) -> list[SubtomogramClass]:
-    numbers, counts = np.unique(labels[labels >= 0], return_counts=True)
-    sizes = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
-    if not entries:
-        entries = [{"class": number} for number in sizes]
-    given = _by_number(files.averages)
+def _classes(files: PytomFiles, labels: NDArray[np.int64]) -> list[SubtomogramClass]:
+    sizes = dict(zip(*np.unique(labels[labels >= 0], return_counts=True), strict=True))
+    if files.classes is None:
+        return [SubtomogramClass(number=int(k)) for k in sizes]
     classes = []
-    for entry in entries:
-        number = int(entry["class"])
-        n = int(entry.get("n", sizes.get(number, 0)))
-        if n != sizes.get(number, 0):
+    for entry in read_json(files.classes)["classes"]:
+        k, n = int(entry["class"]), int(entry["n"])
+        if n != sizes.get(k, 0):
             raise InputError(
-                f"{files.classes}: class {number} has {n} members, but {files.labels}"
-                f" has {sizes.get(number, 0)}; remake the two together."
+                f"{files.classes}: class {k} has {n} members, but {files.labels}"
+                f" has {sizes.get(k, 0)}; remake the two together."
             )
-        if n == 0:  # emptied on the way
-            continue
-        path = given.get(number)
-        own = entry.get("mrc") or entry.get("em")
-        if path is None and own and files.classes:
-            path = files.classes.parent / own
-        average = None if path is None else read_volume(path)
-        fsc = np.array([_number(v) for v in entry.get("fsc") or ()], np.float64)
-        # Shell i of a cubic box holds the waves from i on.
-        box = 2 * len(fsc) if average is None else average.shape[0]
-        frequency = entry.get("frequency") or np.arange(len(fsc)) / max(box, 1)
-        name = str(entry.get("name", ""))
+        name = str(entry["name"])
         classes.append(
             SubtomogramClass(
-                number=number,
-                average=average,
-                fsc=fsc,
-                frequency=np.asarray(frequency, np.float64),
-                resolution=_number(entry.get("resolution")),
-                name="" if name == str(number) else name,
-                beam=_number(entry.get("beam")),
+                number=k,
+                average=read_volume(files.classes.parent / entry["mrc"]),
+                curve=np.array([number(value) for value in entry["fsc"]]),
+                resolution=number(entry["resolution"]),
+                name="" if name == str(k) else name,
                 only_wedge=bool(entry.get("only_wedge", False)),
             )
         )
     return classes
 
 
-def _by_number(paths: Sequence[Path]) -> dict[int, Path]:
-    found: dict[int, Path] = {}
-    for path in paths:
-        number = re.search(r"(\d+)$", path.stem)
-        if number is None or int(number[1]) in found:
-            raise InputError(
-                f"{path}: the name of a class average must end in the number of its"
-                " class, and no two in the same; rename it."
-            )
-        found[int(number[1])] = path
-    return found
-
-
 def _starts(table: Mapping[str, Any]) -> list[Start]:
     pairs = zip(table.get("objectives", ()), table.get("agreement", ()), strict=True)
-    return [Start(_number(objective), _number(agreed)) for objective, agreed in pairs]
+    return [Start(number(objective), number(agreed)) for objective, agreed in pairs]
 
 
 def _tree(
-    files: PytomFiles,
+    merge: Mapping[str, Any],
     options: Mapping[str, Any],
     classes: Sequence[SubtomogramClass],
     labels: NDArray[np.int64],
 ) -> Tree:
-    merge = read_json(files.merge or Path())
-    groups, leaves = merge["labels"], []
-    if "groups" in merge:
-        names = merge["names"]
-        leaves = list(map(str, merge["labels"]))
-        groups = [names[group] if group >= 0 else None for group in merge["groups"]]
+    names = merge["names"]
     tree = Tree(
         linkage=np.asarray(merge["linkage"], np.float64).reshape(-1, 4),
-        groups=groups,
-        cut=merge.get("height", merge.get("cut")),
-        leaves=leaves,
+        groups=[names[group] if group >= 0 else None for group in merge["groups"]],
+        cut=merge["height"],
+        leaves=merge["labels"],
         averages={str(c.number): c.average for c in classes if c.average is not None},
         sizes={str(c.number): int((labels == c.number).sum()) for c in classes},
     )
@@ -314,34 +258,19 @@ def _tree(
 
 def _parts(tree: Tree, name: str) -> list[str]:
     """Names of the classes that were merged to one."""
-    return [
-        leaf
-        for leaf, group in zip(tree.leaves, tree.groups, strict=True)
-        if str(group) == name
-    ]
+    pairs = zip(tree.leaves, tree.groups, strict=True)
+    return [leaf for leaf, group in pairs if group == name]
 
 
-def _volumes(beside: Path | None, names: Sequence[str]) -> list[Volume]:
-    return [read_volume((beside or Path()).parent / name) for name in names]
-
-
-def _mapping(path: Path | None, key: str) -> Mapping[str, Any]:
-    """Return a JSON file as a mapping; a bare list stands for its entry ``key``."""
-    value = {} if path is None else read_json(path)
-    return {key: (), **value} if isinstance(value, dict) else {key: value}
+def _content(path: Path | None) -> dict[str, Any]:
+    """Return what a JSON file holds; nothing where there is none."""
+    return read_json(path) if path else {}
 
 
 def _radius(mask: Any) -> float | None:
     """Radius of a spherical mask; a mask in a file has none."""
-    if not isinstance(mask, Mapping):
-        return None
-    return float(mask["sphere"]["radius"])
+    return float(mask["sphere"]["radius"]) if isinstance(mask, Mapping) else None
 
 
 def _array(values: Any) -> NDArray[np.float64] | None:
     return None if values is None else np.asarray(values, np.float64)
-
-
-def _number(value: Any) -> float:
-    """Return a number, NaN for what is none."""
-    return math.nan if value is None else float(value)

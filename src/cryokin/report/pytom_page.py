@@ -6,16 +6,13 @@ import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from cryokin.errors import InputError
-from cryokin.estimate import RuleUsage
-from cryokin.image.frc import crossing
-from cryokin.pytom import beam
+from cryokin.pytom import told
 from cryokin.report import pytom_figures as figures
 from cryokin.report.figures import mask_circle
 from cryokin.report.images import (
@@ -27,13 +24,12 @@ from cryokin.report.images import (
     width_on_page,
 )
 from cryokin.report.page import (
-    configuration,
-    finite,
+    Report,
+    ReportedClass,
     median,
-    option_table,
+    number,
     quantity,
     render,
-    rule_table,
     standalone,
 )
 
@@ -42,7 +38,6 @@ METHODS = {
     "mco_exmx": "multiple correlation optimisation, expectation maximisation",
     "mco_ac": "multiple correlation optimisation, simulated annealing",
 }
-FSC_LEVELS = (0.5, 0.143)
 NO_AVERAGES = "There are no class averages."
 LARGEST_SLICE = 128  # of a class average or an eigenvolume [pixel]
 LARGEST_THUMBNAIL = 48  # of a leaf of the tree [pixel]
@@ -52,46 +47,27 @@ STEPS = 65535  # coordinates of points are whole parts of their range
 Volume = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class SubtomogramClass:
-    """What is known of one class.
+@dataclass(frozen=True, kw_only=True)
+class SubtomogramClass(ReportedClass):
+    """What is known of one class; numbers are those of ``classes.csv``, from 0.
 
     Attributes
     ----------
-    number : int
-        As in ``classes.csv``, from 0.
     average : ndarray, shape (n, n, n), or None
         Class average.
-    fsc : ndarray, shape (m,)
-        Correlation of the averages of its halves; may be empty.
-    frequency : ndarray, shape (m,)
-        Of the shells [1/pixel of the average].
-    resolution : float
-        Where the FSC falls below 0.5 [unit of the report]; NaN if unknown.
     name : str
         The user's name of the class; empty if it has none but its number.
-    reproduction : float
-        Part of the independent runs' classes that it holds, 0 to 1; NaN if unknown.
     parts : sequence of str
         Names of the classes that were merged to it; empty if it was not merged.
-    beam : float
-        How far it follows the direction of the beam, see `cryokin.pytom.beam`; NaN if
-        unknown.
     only_wedge : bool
-        Whether that is so far that it may be nothing but the missing wedge.
+        Whether it may be nothing but the missing wedge, see `cryokin.pytom.beam`.
     same_as : sequence of str
         Classes from which it differs by no more than chance makes of it.
     """
 
-    number: int
     average: Volume | None = None
-    fsc: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    frequency: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    resolution: float = math.nan
     name: str = ""
-    reproduction: float = math.nan
     parts: Sequence[str] = ()
-    beam: float = math.nan
     only_wedge: bool = False
     same_as: Sequence[str] = ()
 
@@ -101,8 +77,7 @@ class SubtomogramClass:
         return self.name or str(self.number)
 
 
-@dataclass(frozen=True)
-class Start:
+class Start(NamedTuple):
     """Where one of several starts of the method ended.
 
     Attributes
@@ -126,11 +101,11 @@ class Tree:
     linkage : ndarray, shape (k - 1, 4)
         As SciPy makes it, of k classes.
     groups : sequence, length k
-        The group of each class: a number or the user's name of it; None: in no group.
+        Name of the group of each class; None: in no group.
     cut : float or None
         Height at which the tree was cut, if it was.
-    leaves : sequence of str
-        Names of the k classes; default: their numbers.
+    leaves : sequence of str, length k
+        Names of the classes.
     averages : mapping
         Name of a leaf to its class average; may be empty.
     sizes : mapping
@@ -140,34 +115,30 @@ class Tree:
     """
 
     linkage: NDArray[np.float64]
-    groups: Sequence[int | str | None]
-    cut: float | None = None
-    leaves: Sequence[str] = ()
+    groups: Sequence[str | None]
+    cut: float | None
+    leaves: Sequence[str]
     averages: Mapping[str, Volume] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
     measure: str = "1 \N{MINUS SIGN} correlation"
 
 
-@dataclass(frozen=True)
-class PytomReport:
+@dataclass(frozen=True, kw_only=True)
+class PytomReport(Report):
     """Everything that the page of a classification shows; most of it may be missing.
 
     Attributes
     ----------
-    run, method : str
-        Name of the run; ``cpca``, ``mco_exmx`` or ``mco_ac``.
-    options : mapping
-        Option of the run to its value.
+    method : str
+        ``cpca``, ``mco_exmx`` or ``mco_ac``.
     labels : ndarray of int, shape (n,)
         Class of each particle, -1 for those that belong to none.
     classes : sequence of SubtomogramClass
         Those that have members, in any order.
-    pixel_size : float
-        Of the class averages [A]; NaN if unknown.
     radius : float or None
         Of the sphere within which contrast is stretched [pixel of the averages].
     masking : mapping or None
-        See `cryokin.pytom.files.Masking`.
+        See `cryokin.pytom.prepare.Masking`.
     eigenvalues, eigenvalues_before : ndarray or None
         Of the leading components, in falling order, also of such that were not used;
         those before pose errors were removed.
@@ -188,16 +159,8 @@ class PytomReport:
         How classes were merged.
     directions : ndarray, shape (n, 3), or None
         Unit vectors (x, y, z) of the beam at zero tilt, in the frame of each particle.
-    usage : sequence of RuleUsage
-        What the rules took, beside the estimate; may be empty.
-    provenance : mapping
-        As `cryokin.provenance.provenance` gives it.
-    schema : mapping
-        Option to its entry in the configuration schema.
     shifts : ndarray, shape (n, 3), or None
         Shifts (x, y, z) of the particles [voxel].
-    checksum : str
-        SHA-256 of ``classes.json``, which a selection of classes names.
     runs : int
         Independent runs that the classes had to come out of; 0: there were none.
     agreement : float
@@ -206,21 +169,11 @@ class PytomReport:
         Sizes of reproducible classes that were set aside as nothing but the wedge.
     differences : sequence of str
         What is said of the differences of the classes.
-    unfinished : str
-        For a run that goes on: what it has done so far, in a sentence.
-
-    Raises
-    ------
-    InputError
-        If the parts contradict each other.
     """
 
-    run: str
     method: str
-    options: Mapping[str, Any]
     labels: NDArray[np.int64]
     classes: Sequence[SubtomogramClass]
-    pixel_size: float = math.nan
     radius: float | None = None
     masking: Mapping[str, float] | None = None
     eigenvalues: NDArray[np.float64] | None = None
@@ -233,21 +186,65 @@ class PytomReport:
     starts: Sequence[Start] = ()
     tree: Tree | None = None
     directions: NDArray[np.float64] | None = None
-    usage: Sequence[RuleUsage] = ()
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    schema: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     shifts: NDArray[np.float64] | None = None
-    checksum: str = ""
     runs: int = 0
     agreement: float = math.nan
     set_aside: Sequence[int] = ()
     differences: Sequence[str] = ()
-    unfinished: str = ""
 
     def __post_init__(self) -> None:
-        _check_classes(self)
-        _check_particles(self)
-        _check_tree(self)
+        self._check_classes()
+        self._check_particles()
+        if self.tree is not None:
+            leaves = len(self.tree.linkage) + 1
+            self.must(
+                len(self.tree.groups) == len(self.tree.leaves) == leaves,
+                f"the tree has {leaves} classes, but {len(self.tree.leaves)} names of"
+                f" them and {len(self.tree.groups)} groups; remake merge.json.",
+            )
+
+    def _check_classes(self) -> None:
+        """Refuse classes that the particles are not in, and volumes that are none."""
+        numbers, found = sorted(c.number for c in self.classes), sorted(self.sizes)
+        self.must(
+            numbers == found,
+            f"the report is of the classes {_few(numbers)}, but the particles are in"
+            f" {_few(found)}; remake classes.json and classes.csv together.",
+        )
+        averages = {c.number: c.average for c in self.classes if c.average is not None}
+        shapes = {average.shape for average in averages.values()}
+        self.must(
+            len(shapes) < 2 and all(len(s) == 3 and len(set(s)) == 1 for s in shapes),
+            f"the class averages have the shapes {sorted(shapes)}, they must be cubes"
+            " of one size; remake the class averages.",
+        )
+        named = {f"the average of class {k}": v for k, v in averages.items()}
+        for i, volume in enumerate(self.eigenvolumes, start=1):
+            named[f"eigenvolume {i}"] = volume
+        for name, volume in named.items():
+            self.must(
+                bool(np.isfinite(volume).all()),
+                f"{name} holds voxels that are not finite; remake it.",
+            )
+
+    def _check_particles(self) -> None:
+        """Refuse values that are not those of the particles."""
+        for name, values in (
+            ("coefficients", self.coefficients),
+            ("tilt directions", self.directions),
+            ("shifts", self.shifts),
+        ):
+            if values is None:
+                continue
+            self.must(
+                len(values) == self.particles,
+                f"{name} of {len(values)} particles, but the classes are of"
+                f" {self.particles}; remake the two together.",
+            )
+            self.must(
+                bool(np.isfinite(values).all()),
+                f"the {name} are not all finite; remake them.",
+            )
 
     @property
     def particles(self) -> int:
@@ -280,41 +277,35 @@ class PytomReport:
 
 
 def page(report: PytomReport) -> str:
-    """Return the page of a classification as HTML.
-
-    The page holds its style, its script and all its images; a browser is told to load
-    nothing else and to run no other script. Without scripts it still shows everything
-    but the details of a class and the scatter of points. The same report gives the
-    same text.
-    """
+    """Return the page of a classification, see `cryokin.report.page.render`."""
     ordered = sorted(report.classes, key=lambda c: c.number)
     colours = _colours(report, ordered)
-    sizes = report.sizes
     averages = [c.average for c in report.classes if c.average is not None]
     box = int(averages[0].shape[0]) if averages else 0
     return render(
         "pytom.html",
-        scripts=["gallery.js", "select.js", "pytom.js"],
-        styles=["colours.css", "page.css", "pytom.css", "figures.css"],
-        data=_data(report, ordered),
-        report=report,
+        report,
+        {
+            "shift": "shift x, y [voxel]",
+            "particles": report.particles,
+            "unit": report.unit,
+            "classes": [
+                {
+                    **report.class_data(c, report.members(c.number)),
+                    "t": c.title,
+                    **_pose_data(report, c.number),
+                }
+                for c in ordered
+            ],
+            "points": _points(report),
+        },
         method=METHODS.get(report.method, report.method),
         box=box,
         tiles=[
-            {
-                "number": c.number,
-                "title": c.title,
-                "size": sizes[c.number],
-                "resolution": c.resolution,
-                "colour": colours[c.number],
-                "parts": ", ".join(c.parts),
-                "only_wedge": c.only_wedge,
-                "same_as": ", ".join(c.same_as),
-                "uri": strip(c.average, report.radius, len(report.classes)),
-            }
+            (c, colours[c.number], strip(c.average, report.radius, len(report.classes)))
             for c in report.by_size()
         ],
-        wedge=beam.sentence([c.title for c in ordered if c.only_wedge]),
+        wedge=told.sentence([c.title for c in ordered if c.only_wedge]),
         set_aside=sum(report.set_aside),
         legend=[(c.number, c.title, colours[c.number]) for c in ordered],
         summary=_summary(report),
@@ -329,9 +320,6 @@ def page(report: PytomReport) -> str:
         annealing=_course(report.annealing, "round"),
         tree=_tree(report),
         tilt=_tilt(report, [c.number for c in ordered]),
-        options=option_table(report.options, report.schema, "PyTom"),
-        configuration=configuration(report.run, report.options),
-        rules=rule_table(report.usage),
     )
 
 
@@ -348,7 +336,8 @@ def figure_files(report: PytomReport) -> dict[str, str]:
     drawn: dict[str, Markup | None] = {
         "averages": _averages(report, colours),
         "fsc": figures.shell_correlations(
-            [(c.frequency, c.fsc, colours[c.number], c.title) for c in ordered],
+            [(c.curve, colours[c.number]) for c in ordered],
+            report.frequency,
             report.pixel_size,
         ),
         "components": _scatter(report, ordered, colours),
@@ -396,115 +385,9 @@ def _colours(
     return {c.number: f"c{i % figures.COLOURS}" for i, c in enumerate(ordered)}
 
 
-def _check_classes(report: PytomReport) -> None:
-    numbers = [c.number for c in report.classes]
-    found = sorted(report.sizes)
-    if sorted(numbers) != found:
-        raise InputError(
-            f"run {report.run}: the report is of the classes {_few(sorted(numbers))},"
-            f" but the particles are in {_few(found)}; remake classes.json and"
-            " classes.csv together."
-        )
-    shapes = {c.average.shape for c in report.classes if c.average is not None}
-    if len(shapes) > 1 or any(len(s) != 3 or len(set(s)) != 1 for s in shapes):
-        raise InputError(
-            f"run {report.run}: the class averages have the shapes {sorted(shapes)},"
-            " they must be cubes of one size; remake the class averages."
-        )
-    for c in report.classes:
-        if c.average is not None and not np.isfinite(c.average).all():
-            raise InputError(
-                f"run {report.run}: the average of class {c.number} holds voxels that"
-                " are not finite; remake the class averages."
-            )
-        if len(c.fsc) != len(c.frequency):
-            raise InputError(
-                f"run {report.run}: class {c.number} has {len(c.fsc)} values of the FSC"
-                f" at {len(c.frequency)} frequencies; remake classes.json."
-            )
-    for i, volume in enumerate(report.eigenvolumes, start=1):
-        if not np.isfinite(volume).all() or len(set(np.shape(volume))) != 1:
-            raise InputError(
-                f"run {report.run}: eigenvolume {i} is no cube of finite voxels; remake"
-                " the eigenvolumes."
-            )
-
-
-def _check_particles(report: PytomReport) -> None:
-    for name, values in (
-        ("coefficients", report.coefficients),
-        ("tilt directions", report.directions),
-        ("shifts", report.shifts),
-    ):
-        if values is None:
-            continue
-        if len(values) != report.particles:
-            raise InputError(
-                f"run {report.run}: {name} of {len(values)} particles, but the classes"
-                f" are of {report.particles}; remake the two together."
-            )
-        if not np.isfinite(values).all():
-            raise InputError(
-                f"run {report.run}: the {name} are not all finite; remake them."
-            )
-
-
-def _check_tree(report: PytomReport) -> None:
-    if report.tree is None:
-        return
-    leaves = len(report.tree.linkage) + 1
-    if len(report.tree.groups) != leaves:
-        raise InputError(
-            f"run {report.run}: the tree has {leaves} classes, but"
-            f" {len(report.tree.groups)} are put into groups; remake merge.json."
-        )
-    if len(report.tree.leaves) not in (0, leaves):
-        raise InputError(
-            f"run {report.run}: the tree has {leaves} classes, but"
-            f" {len(report.tree.leaves)} names of them; remake merge.json."
-        )
-
-
 def _few(numbers: Sequence[int]) -> str:
     listed = ", ".join(map(str, numbers[:8]))
     return f"({listed}, ... {len(numbers)} in all)" if len(numbers) > 8 else listed
-
-
-def _data(report: PytomReport, ordered: Sequence[SubtomogramClass]) -> dict[str, Any]:
-    """Return what the scripts of the page need, short names for a small page.
-
-    Members are differences of ascending ids, correlations are in thousandths.
-    """
-    classes = []
-    voxel = report.pixel_size if report.pixel_size > 0 else 1.0
-    longest = max((c.frequency for c in ordered), key=len, default=np.zeros(0))
-    for c in ordered:
-        at = [crossing(c.frequency, c.fsc, level) for level in FSC_LEVELS]
-        classes.append(
-            {
-                "k": c.number,
-                "t": c.title,
-                "d": finite(c.resolution, 2),
-                "r": finite(c.reproduction, 4),
-                "d143": finite(voxel / at[1], 2),
-                "m": np.diff(report.members(c.number), prepend=0).tolist(),
-                "f": [finite(1000 * value, 0) for value in c.fsc],
-                "x": [finite(value, 5) for value in at],
-                **_pose_data(report, c.number),
-            }
-        )
-    return {
-        "run": report.run,
-        "checksum": report.checksum,
-        "unfinished": bool(report.unfinished),
-        "shift": "shift x, y [voxel]",
-        "particles": report.particles,
-        "pixel": finite(report.pixel_size, 6),
-        "unit": report.unit,
-        "frequency": [finite(value, 6) for value in longest],
-        "classes": classes,
-        "points": _points(report),
-    }
 
 
 def _pose_data(report: PytomReport, number: int) -> dict[str, Any]:
@@ -584,13 +467,8 @@ def strip(volume: Volume | None, radius: float | None, volumes: int = 1) -> str 
     if volume is None:
         return None
     size = volume.shape[0]
-    block = -(-size // min(LARGEST_SLICE, width_on_page(size, 3 * volumes)))
-    if block == 1:
-        return data_uri(montage(volume, radius))
-    n = size // block
-    cut = volume[: n * block, : n * block, : n * block]
-    small = cut.reshape(n, block, n, block, n, block).mean(axis=(1, 3, 5))
-    return data_uri(montage(small, radius and radius / block))
+    small = reduce_to(volume, min(LARGEST_SLICE, width_on_page(size, 3 * volumes)))
+    return data_uri(montage(small, radius and radius * len(small) / size))
 
 
 def _thumbnail(volume: Volume, radius: float | None) -> str:
@@ -627,9 +505,9 @@ def _course(
         starts.setdefault(entry.get("start"), []).append(entry)
     runs = list(starts.values())
     ends = [
-        _value(run[-1].get("best_objective", run[-1].get("objective"))) for run in runs
+        number(run[-1].get("best_objective", run[-1].get("objective"))) for run in runs
     ]
-    best = max(range(len(runs)), key=lambda i: (_worst_if_unknown(ends[i]), -i))
+    best = int(np.argmax(np.nan_to_num(ends, nan=-math.inf)))
     panels = []
     for key, name, factor, from_zero in (
         ("objective", "objective (mean score)", 1, False),
@@ -637,7 +515,7 @@ def _course(
         ("temperature", "temperature", 1, True),
         ("acceptance", "particles moved to a worse class [%]", 100, True),
     ):
-        lines = [[factor * _value(entry.get(key)) for entry in run] for run in runs]
+        lines = [[factor * number(entry.get(key)) for entry in run] for run in runs]
         if any(math.isfinite(value) for line in lines for value in line):
             panels.append(figures.Panel(name, lines, best, from_zero))
     if not panels:
@@ -650,28 +528,14 @@ def _course(
     }
 
 
-def _value(value: Any) -> float:
-    return math.nan if value is None else float(value)
-
-
-def _worst_if_unknown(value: float) -> float:
-    return value if math.isfinite(value) else -math.inf
-
-
 def _tree(report: PytomReport) -> dict[str, Any] | None:
     tree = report.tree
     if tree is None or not len(tree.linkage):
         return None
-    names = list(tree.leaves) or [str(i) for i in range(len(tree.linkage) + 1)]
-    titles = [
-        f"{name} ({tree.sizes[name]:,})" if name in tree.sizes else name
-        for name in names
-    ]
+    names, known = tree.leaves, tree.averages
+    titles = [f"{k} ({tree.sizes[k]:,})" if k in tree.sizes else k for k in names]
     thumbnails = [
-        _thumbnail(tree.averages[name], report.radius)
-        if name in tree.averages
-        else None
-        for name in names
+        _thumbnail(known[k], report.radius) if k in known else None for k in names
     ]
     return {
         "figure": figures.dendrogram(
@@ -680,7 +544,7 @@ def _tree(report: PytomReport) -> dict[str, Any] | None:
         "leaves": len(names),
         "groups": len(set(tree.groups) - {None}),
         "known": bool(tree.sizes),
-        "pictures": bool(tree.averages),
+        "pictures": bool(known),
     }
 
 

@@ -54,14 +54,3 @@ def sphere(
         return (beyond <= 0).astype(np.float32)
     ramp = np.clip(beyond / edge, 0, 1)
     return (0.5 + 0.5 * np.cos(np.pi * ramp)).astype(np.float32)
-
-
-def pytom_sphere(
-    shape: tuple[int, ...], radius: float, sigma: float = 0.0
-) -> NDArray[np.float32]:
-    """Return a sphere with PyTom's Gaussian edge, cut off at ``sqrt(2 sigma)``."""
-    beyond = distance(shape) - radius
-    if sigma <= 0:
-        return (beyond <= 0).astype(np.float32)
-    soft = np.exp(-((np.maximum(beyond, 0) / sigma) ** 2))
-    return np.where(beyond <= np.sqrt(2 * sigma), soft, 0).astype(np.float32)

@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from cryokin.errors import InputError
-from cryokin.io import pytom_xml
-from cryokin.io.em import read_em
-from cryokin.volume import euler
 from cryokin.volume.filters import filtered, frequencies
 
 WEAKEST_CTF = 0.05  # coefficients under a weaker CTF hold noise alone and are dropped
@@ -143,9 +139,6 @@ class WeightVolume:
         return weight
 
 
-EVERYTHING = TiltWedge()
-
-
 def unmultiplied(volume: NDArray[np.floating], wedge: Wedge) -> NDArray[np.float32]:
     """Return a CTF-premultiplied subtomogram as others are: signal times weight, noise.
 
@@ -250,40 +243,4 @@ def halved_axis(
         f"{path}: a weight volume of {n_x} x {n_y} x {n_z} voxels is neither a cube"
         " nor half of one along x or z, nor two halves as RELION 4 writes them; give"
         " the weight of the particle's box."
-    )
-
-
-def from_particle(
-    wedge: pytom_xml.Wedge,
-    folder: str | os.PathLike[str] = ".",
-    read: Any = None,
-) -> Wedge:
-    """Return the wedge that a particle list describes.
-
-    Parameters
-    ----------
-    wedge : cryokin.io.pytom_xml.Wedge
-        As read, in degrees.
-    folder : path-like
-        Where relative names of weight volumes start.
-    read : callable, optional
-        Reads a volume by its path; default: EM.
-    """
-    if isinstance(wedge, pytom_xml.SingleTiltWedge):
-        return _tilt_wedge(wedge)
-    if isinstance(wedge, pytom_xml.DoubleTiltWedge):
-        return DoubleTilt(_tilt_wedge(wedge.first), _tilt_wedge(wedge.second))
-    path = Path(folder) / wedge.file
-    volume = (read or read_em)(path)
-    is_ctf = isinstance(wedge, pytom_xml.Wedge3dCTF)
-    return WeightVolume(centred_weight(volume, path), is_ctf)
-
-
-def _tilt_wedge(wedge: pytom_xml.SingleTiltWedge) -> TiltWedge:
-    return TiltWedge(
-        np.radians(wedge.angle1).item(),
-        np.radians(wedge.angle2).item(),
-        wedge.cutoff,
-        wedge.smooth,
-        euler.matrix(np.radians(wedge.tilt_axis)),
     )

@@ -1,10 +1,21 @@
 "use strict";
+const dataOfPage = JSON.parse(document.getElementById("data").textContent);
+
+// Puts a shape into a drawing.
+function drawInto(parent, name, attributes, content) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  if (content !== undefined) node.textContent = content;
+  parent.append(node);
+  return node;
+}
+
 // The gallery and the class that is looked at; what it returns, select.js picks from.
 const galleryOfPage = (() => {
   const gallery = document.getElementById("gallery");
   if (!gallery) return null;
   const $ = (id) => document.getElementById(id);
-  const data = JSON.parse($("data").textContent);
+  const data = dataOfPage;
   const classes = new Map(data.classes.map((c) => [c.k, { ...c, n: c.m.length }]));
   const tiles = [...gallery.querySelectorAll(".tile")];
   const classOf = (tile) => classes.get(Number(tile.dataset.class));
@@ -98,20 +109,13 @@ const galleryOfPage = (() => {
     tile.scrollIntoView({ block: "nearest" });
   }
 
-  function draw(svg, name, attributes, content) {
-    const node = document.createElementNS("http://www.w3.org/2000/svg", name);
-    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-    if (content !== undefined) node.textContent = content;
-    svg.append(node);
-  }
-
   // How the members lie: a rose of their angles or a disc of their views, and their shifts.
   function drawSpread(c) {
     const svg = $("d-spread");
     svg.toggleAttribute("hidden", !c.s);
     if (!c.s) return;
     svg.replaceChildren();
-    const add = (...what) => draw(svg, ...what);
+    const add = (...what) => drawInto(svg, ...what);
     const [cx, cy, r] = [76, 78, 60];
     const label = (x, text) =>
       add("text", { x, y: 168, "text-anchor": "middle", class: "name" }, text);
@@ -159,7 +163,7 @@ const galleryOfPage = (() => {
     const end = data.frequency.at(-1) || 0.5;
     const x = (f) => left + ((right - left) * f) / end;
     const y = (v) => floor - (floor - top) * Math.min(Math.max(v, -0.06), 1);
-    const add = (...what) => draw(svg, ...what);
+    const add = (...what) => drawInto(svg, ...what);
     for (const v of [0, 0.143, 0.5, 1]) {
       const kind = v === 0 ? "axis" : v === 1 ? "grid" : "zero";
       add("line", { x1: left, x2: right, y1: y(v), y2: y(v), class: kind });

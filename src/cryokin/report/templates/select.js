@@ -1,4 +1,3 @@
-"use strict";
 // Picks classes to keep and to merge, and saves them as selection.yaml.
 (() => {
   if (!galleryOfPage || galleryOfPage.data.unfinished) return;
@@ -243,11 +242,8 @@
     for (const v of values) bins[binOf(v)] += 1;
     const most = Math.max(...bins);
     const bars = bins.map((n, i) => {
-      const bar = document.createElementNS("http://www.w3.org/2000/svg", "rect");
       const height = n === 0 ? 0 : Math.max(1.5, (28 * n) / most);
-      for (const [k, v] of Object.entries({ x: 4 * i, y: 28 - height, width: 3.4, height })) bar.setAttribute(k, v);
-      svg.append(bar);
-      return bar;
+      return drawInto(svg, "rect", { x: 4 * i, y: 28 - height, width: 3.4, height });
     });
     const limit = () => Number(slider.value);
     const off = () => (atLeast ? limit() <= low : limit() >= high);

@@ -1,0 +1,1 @@
+"""The command ``cryokin``: a thin front to Snakemake, never a second engine."""

@@ -1,0 +1,494 @@
+"""What the rules take, by the options of the runs; quick to import, for the workflow.
+
+Runs are mappings of their names to their options, checked and complete.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cryokin.config import reference
+from cryokin.errors import InputError
+from cryokin.pytom.schedule import number_of_starts, schedule
+
+Runs = Mapping[str, Mapping[str, Any]]
+
+#: Space on a disk that no job can work with [byte].
+FULL = 2**20
+
+#: Ranks share the work. Snakemake tells the libraries of a job to use as many threads
+#: as the job has cores; that many on each rank would only fight with each other.
+ON_RANKS = (
+    "{resources.mpi} -n {resources.tasks} env OMP_NUM_THREADS=1"
+    " OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1"
+)
+
+#: Tables whose images are in other files.
+TABLES = (".star", ".xml", ".tbl", ".cs")
+
+
+def pattern(names: Iterable[str]) -> str:
+    """Return a pattern that matches these names alone, and nothing if there are none.
+
+    Examples
+    --------
+    >>> pattern(["demo", "other"])
+    'demo|other'
+    >>> pattern([])
+    '(?!)'
+    """
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def numbers(runs: Runs, key: str, form: str) -> str:
+    """Return a pattern of the numbers from 1 to the largest that an option has.
+
+    Parameters
+    ----------
+    runs : mapping
+    key : str
+        The option; runs without it do not count.
+    form : str
+        How the numbers are written, e.g. ``{:04d}``.
+    """
+    largest = max((options.get(key, 0) for options in runs.values()), default=0)
+    return pattern(form.format(number) for number in range(1, largest + 1))
+
+
+def prefix(home: Path, beside: Path | None) -> str:
+    """Return what stands before all commands: where programs and libraries are.
+
+    Scripts run as ``python script.py``, with the interpreter and the MPI launcher that
+    stand beside Snakemake's own, also when its environment is not activated.
+
+    Parameters
+    ----------
+    home : Path
+        The folder of the workflow.
+    beside : Path or None
+        The folder of these; None where jobs have environments of their own.
+    """
+    first = f"{shlex.quote(str(beside))}:" if beside else ""
+    text = (
+        f"set -euo pipefail; export CRYOKIN={shlex.quote(str(home))} PATH={first}$PATH;"
+        ' export PYTHONPATH="$CRYOKIN"/src${PYTHONPATH:+:$PYTHONPATH}; '
+    )
+    return text.replace("{", "{{").replace("}", "}}")  # Snakemake formats it
+
+
+def files(wildcards: Any, input: Any, output: Any) -> str:
+    """Return the inputs and outputs of a rule with names, as options of its script.
+
+    A parameter that is made of input and output is none by which jobs are made again.
+    """
+    named = [one for of in (input, output) for one in of.items()]
+    words = [(f"--{key.replace('_', '-')}", value) for key, value in named if value]
+    return shlex.join(
+        word
+        for flag, value in words
+        for word in [flag, *([value] if isinstance(value, str) else value)]
+    )
+
+
+def command(script: str, *values: str, mpi: bool = False, **named: str) -> str:
+    """Return the command that runs a rule's script with its `files` and more values.
+
+    Parameters
+    ----------
+    script : str
+        Its name.
+    *values : str
+        ``params.radius`` is the option ``--radius``; ...
+    mpi : bool, optional
+        Whether it runs on ranks.
+    **named : str
+        ... one of another name is a keyword.
+    """
+    named = {value.rpartition(".")[2]: value for value in values} | named
+    more = [f"--{key.replace('_', '-')} {{{value}:q}}" for key, value in named.items()]
+    more += ["--ranks {resources.tasks}"] * mpi
+    start = f"{ON_RANKS} python -m mpi4py" if mpi else "python"
+    # Of the folder of the workflow no command knows: it would count as changed, and all
+    # results as out of date, when the folder is moved.
+    place = f'"$CRYOKIN"/workflow/scripts/{script}.py'
+    return f"{start} {place} {{params.files}} {' '.join(more)} > {{log}} 2>&1"
+
+
+def end_with_terminal() -> None:
+    """Have a terminal that is closed count as Ctrl-C, or jobs would outlive the call.
+
+    Not where nohup has it passed over.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if main and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGINT))
+
+
+def told_of_disk(folder: str) -> str:
+    """Return a line if the disk is full that a folder is on, else nothing.
+
+    The logs of the jobs that failed of it are on the same disk, and empty.
+    """
+    if not os.path.isdir(folder) or shutil.disk_usage(folder).free > FULL:
+        return ""
+    place = os.path.abspath(folder)
+    return f"{place}: the disk is full; make space, then say the same command again.\n"
+
+
+# ------------------------------------------------------------------------- particles
+
+
+def particles_of(run: str, runs: Runs) -> str:
+    """Return the file of a run's particles, which may be a list of another run."""
+    particles: str = runs[run]["particles"]
+    found = reference(particles)
+    if found is None:
+        return particles
+    other, which = found
+    is_2d = runs[other]["method"] == "isac"
+    if which == "selected":
+        name = "particles_selected.star" if is_2d else "filtered_pl.xml"
+        return f"results/{other}/selected/{name}"
+    if which.startswith("class/"):
+        which = f"class_{int(which.removeprefix('class/')):04d}"
+    return f"results/{other}/subsets/{which}{'.star' if is_2d else '.xml'}"
+
+
+def countable(runs: Runs) -> list[str]:
+    """Return the runs whose particles are known now, not only when another is done."""
+    return [
+        run
+        for run, options in runs.items()
+        if not reference(options["particles"]) or existing(particles_of(run, runs))
+    ]
+
+
+def needs_images(options: Mapping[str, Any], made: Collection[str]) -> bool:
+    """Whether a run starts from a table whose images are in other files.
+
+    Images of what the workflow makes itself (``made``), or lists of another run, are no
+    files to look after: they come with their table.
+    """
+    particles: str = options["particles"]
+    if reference(particles) or particles in made:
+        return False
+    return particles.lower().endswith(TABLES)
+
+
+def lost_images(run: str) -> list[str]:
+    """Return the images of a run that are gone since they were imported."""
+    folder = Path("results", run, "import")
+    if not (folder / "import.json").exists() or not (folder / "images.txt").exists():
+        return []
+    names = (folder / "images.txt").read_text().splitlines()
+    return [name for name in names if not os.path.exists(name)]
+
+
+def given_files(options: Mapping[str, Any], made: Collection[str]) -> dict[str, str]:
+    """Return the files that a run starts from, by the keys that name them.
+
+    Parameters
+    ----------
+    options : mapping
+        Of the run.
+    made : collection of str
+        Files that the workflow makes itself, which need not be there.
+    """
+    named = {k: options.get(k) for k in ("particles", "mask", "focus_mask", "ccc")}
+    named["tilted"] = (options.get("tilted") or {}).get("particles")
+    return {
+        key: path
+        for key, path in named.items()
+        if isinstance(path, str) and path not in made and not reference(path)
+    }
+
+
+def check(runs: Runs, made: Collection[str]) -> None:
+    """Raise `InputError` if a file that a run names is missing, or results has no room.
+
+    What only the import reads may be gone when that is done.
+    """
+    if os.path.exists("results") and not os.path.isdir("results"):
+        raise InputError(
+            f"{os.path.abspath('results')}: is no folder, and results go there; give it"
+            " another name, or give another folder by --directory."
+        )
+    for run, options in runs.items():
+        files = given_files(options, made)
+        if os.path.exists(f"results/{run}/import/import.json"):
+            files = {}
+        if options["selection"]:
+            files["selection"] = options["selection"]
+        for key, path in files.items():
+            if not os.path.exists(path):
+                raise InputError(
+                    f"runs.{run}.{key} = {path}: there is no such file, seen from"
+                    f" {os.getcwd()}; give its path from there, or a whole path."
+                )
+        other, which = reference(options["particles"]) or ("", "")
+        if which == "selected" and not is_selected(other, runs):
+            raise InputError(
+                f"runs.{run}.particles = {options['particles']}: nothing says which"
+                f" classes of run {other} are kept; save a selection in its report as"
+                f" config/selection/{other}.yaml, or set runs.{other}.select."
+            )
+
+
+# ------------------------------------------------------------------------- selection
+
+
+def existing(*paths: str) -> list[str]:
+    """Return those of some files that are there."""
+    return [path for path in paths if os.path.exists(path)]
+
+
+def selection_file(run: str, runs: Runs) -> list[str]:
+    """Return the user's selection of a run's classes, where there is one."""
+    chosen = runs[run]["selection"]
+    return [chosen] if chosen else existing(f"config/selection/{run}.yaml")
+
+
+def is_selected(run: str, runs: Runs) -> bool:
+    """Whether the classes of a run are selected, by hand or by rule."""
+    return bool(selection_file(run, runs) or runs[run]["select"])
+
+
+def selection_needed(run: str, runs: Runs) -> list[str]:
+    """Return the user's selection of a run, or nothing where the run selects by rule.
+
+    Raises
+    ------
+    InputError
+        If there is neither.
+    """
+    if not is_selected(run, runs):
+        raise InputError(
+            f"{run}: nothing says which classes are kept; save a selection in the"
+            f" report as config/selection/{run}.yaml, or set runs.{run}.select in the"
+            " config."
+        )
+    return selection_file(run, runs)
+
+
+def selected_particles(runs: Runs) -> list[str]:
+    """Return the particles of the classes that are kept, of runs with a selection."""
+    names = {True: "particles_selected.star", False: "filtered_pl.xml"}
+    return [
+        f"results/{run}/selected/{names[options['method'] == 'isac']}"
+        for run, options in runs.items()
+        if is_selected(run, runs)
+    ]
+
+
+def class_number(name: str) -> int:
+    """Return the class number in the name of a list; -1 for the unaccounted.
+
+    Examples
+    --------
+    >>> class_number("class_0007"), class_number("unaccounted")
+    (7, -1)
+    """
+    return int(name.removeprefix("class_").replace("unaccounted", "-1"))
+
+
+# ------------------------------------------------------------------------ generations
+
+
+def generation_folder(run: str, number: int) -> str:
+    """Return the folder of a generation."""
+    return f"results/{run}/generation_{number:04d}"
+
+
+def pool(run: str, generation: int) -> str:
+    """Return the particles that a generation starts from: what the last left over."""
+    number = generation - 1
+    return f"{generation_folder(run, number)}/generation_{number}_unaccounted.txt"
+
+
+def left_over(run: str, generation: int, number: int) -> str:
+    """Return the particles that a round starts from: in no candidate so far."""
+    if number == 1:
+        return pool(run, generation)
+    return f"{generation_folder(run, generation)}/round_{number - 1:04d}/left.txt"
+
+
+def same_generation(folder: str, number: str) -> int:
+    """Return the generation that both numbers in the name of a file tell.
+
+    Raises
+    ------
+    InputError
+        If they differ.
+    """
+    if int(folder) != int(number):
+        raise InputError(
+            f"generation_{folder} holds no file of generation {int(number)}; ask for"
+            f" generation_{int(number):04d} instead."
+        )
+    return int(number)
+
+
+def group_of_name(group: str) -> tuple[tuple[str, int] | None, int]:
+    """Return which averages the name of a group means, and its number among them.
+
+    Groups of a generation count from 0, as in the manual's recipe; classes of the run
+    from 1, as in the report and in RELION's tables.
+
+    Returns
+    -------
+    where : (str, int) or None
+        ``candidate_`` or nothing, and the generation; None for the classes of the run.
+    number : int
+        From 0.
+
+    Examples
+    --------
+    >>> group_of_name("class_0001")
+    (None, 0)
+    >>> group_of_name("candidate_generation_0002_group_003")
+    (('candidate_', 2), 3)
+    """
+    name, _, number = group.rpartition("_")
+    if name == "class":
+        return None, int(number) - 1
+    generation = int(name.removesuffix("_group").rpartition("_")[2])
+    kind = "candidate_" if name.startswith("candidate_") else ""
+    return (kind, generation), int(number)
+
+
+# -------------------------------------------------------------------- subtomograms
+
+
+def cpca_start(run: str, options: Mapping[str, Any]) -> list[str]:
+    """Return the classes of CPCA, where a run of MCO starts from them."""
+    wanted = options.get("start_from") == "cpca" and options["compat"] == "none"
+    return [f"results/{run}/cpca/labels.npy"] * wanted
+
+
+def exmx_starts(run: str, options: Mapping[str, Any]) -> list[str]:
+    """Return what the jobs write that run the starts of EXMX.
+
+    PyTom's own way has one start, and needs none of them.
+    """
+    if options["compat"] == "pytom":
+        return []
+    jobs = -(-number_of_starts(options) // options["starts_per_job"])
+    return [f"results/{run}/mco_exmx/starts_{job:04d}.npz" for job in range(jobs)]
+
+
+def annealing_rounds(run: str, options: Mapping[str, Any]) -> list[str]:
+    """Return the states of all rounds of annealing."""
+    rounds = len(schedule(options["temperature"], options["temperature_step"]))
+    return [f"results/{run}/mco_ac/round_{r:04d}.npz" for r in range(rounds)]
+
+
+def annealing_before(run: str, options: Mapping[str, Any], number: int) -> list[str]:
+    """Return the state of the round before, of all but the first.
+
+    Raises
+    ------
+    InputError
+        If there is no such round.
+    """
+    rounds = annealing_rounds(run, options)
+    if number >= len(rounds):
+        raise InputError(f"{run}: there are {len(rounds)} rounds only.")
+    return rounds[number - 1 : number] if number else []
+
+
+def labels(run: str, options: Mapping[str, Any], merged: bool = False) -> str:
+    """Return the classes of a run: of its method, or that independent runs agree on.
+
+    Parameters
+    ----------
+    run : str
+    options : mapping
+    merged : bool, optional
+        Whether merged ones come first, where there are.
+    """
+    folder = options["method"]
+    if options["reproducible"]:
+        folder = "reproducible"
+    if merged and options["merge"]:
+        folder = "merged"
+    return f"results/{run}/{folder}/labels.npy"
+
+
+def classes(run: str, options: Mapping[str, Any]) -> str:
+    """Return what is known of the classes among which the user selects."""
+    folder = "merged/" if options["merge"] else ""
+    return f"results/{run}/{folder}classes.json"
+
+
+def report_files(run: str, options: Mapping[str, Any]) -> dict[str, str]:
+    """Return the files that the report shows, as method and options make them."""
+    method, agreed = options["method"], options["reproducible"]
+    names = {
+        "labels": "classes.csv",
+        "classes": "classes.json",
+        "imported": "import/import.json",
+        "poses": "prepared/poses.npz",
+        "differences": "differences.json",
+    }
+    if method == "cpca" or cpca_start(run, options):
+        names |= {"eigen": "eigen.json", "coefficients": "coefficients.npy"}
+    # Classes that independent runs agree on come from runs of their own.
+    if agreed:
+        names["reproducible"] = "reproducible.json"
+    elif method == "mco_exmx":
+        names["exmx"] = "exmx.json"
+    elif method == "mco_ac":
+        names["annealing"] = "annealing.json"
+    if options["merge"]:
+        names |= {"merge": "merge.json", "merged": "merged/classes.json"}
+    return {key: f"results/{run}/{name}" for key, name in names.items()}
+
+
+# ------------------------------------------------------------------------- resources
+
+
+def memory(each: float, shared: float, own: float = 0) -> Callable[..., int]:
+    """Return memory of a job on a node [MB]: with ranks and input, more when it failed.
+
+    Parameters
+    ----------
+    each : float
+        What every rank takes [MB].
+    shared : float
+        The multiple of the input that all ranks of a node share.
+    own : float, optional
+        The multiple of it that every rank holds.
+    """
+
+    # Snakemake hands these over by their names.
+    def of_job(wildcards: Any, input: Any, threads: int, attempt: int) -> int:
+        size = input.size_mb
+        whole = threads * (each + own * size) + shared * size
+        return int((1 + attempt) / 2 * whole)
+
+    return of_job
+
+
+def minutes(base: float, per_gb: float = 0) -> Callable[..., int]:
+    """Return the time limit of a job [minute]: more with the input, and when it failed.
+
+    Parameters
+    ----------
+    base : float
+        [minute]
+    per_gb : float, optional
+        [minute per GB of input]
+    """
+
+    def of_job(wildcards: Any, input: Any, attempt: int) -> int:
+        return int(attempt * (base + per_gb * input.size_mb / 1000))
+
+    return of_job

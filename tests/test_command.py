@@ -1,0 +1,168 @@
+"""The command ``cryokin``: a first configuration, and calls that go on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from cryokin.command.call import workflow_folder
+from cryokin.command.facts import facts_of, seen_radius
+from cryokin.command.main import command
+from cryokin.config import load_runs
+from cryokin.errors import InputError
+from cryokin.simulate.files import write_image_set
+from cryokin.simulate.images import Recipe, simulate_images
+from cryokin.simulate.volumes import VolumeRecipe, simulate_volumes, write_volume_set
+
+RECIPE = Recipe(n_images=120, box=40, pixel_size=8.0, snr=3.0, n_views=3, shift_sd=0.5)
+SMALL = {
+    **{"method": "isac", "particles": "images/particles.star", "radius": 15},
+    **{"target_radius": 12, "target_nx": 30, "img_per_grp": 20, "maxit": 8},
+    **{"init_iter": 2, "main_iter": 1, "max_round": 1, "match_second": 2},
+    **{"stab_ali": 3, "indep_run": 2, "n_generations": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A folder with images, and a small run of them configured."""
+    folder = tmp_path_factory.mktemp("images")
+    write_image_set(folder / "images", simulate_images(RECIPE))
+    (folder / "config").mkdir()
+    text = yaml.safe_dump({"runs": {"tiny": SMALL}})
+    (folder / "config/config.yaml").write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(("sign", "bright"), [(1, True), (-1, False)])
+@pytest.mark.parametrize("radius", [12, 18])
+def test_a_particle_is_seen_in_noise(radius, sign, bright):
+    box, rng = 64, np.random.default_rng(3)
+    axis = np.arange(box) - box // 2
+    disc = np.hypot(axis[:, None], axis[None, :]) <= radius
+    seen = seen_radius(sign * disc + rng.normal(0, 2, (300, box, box)))
+    assert seen[0] == pytest.approx(1.25 * radius, rel=0.15)
+    assert seen[1] is bright
+
+
+class TestInit:
+    def test_of_images_is_a_configuration_with_reasons(self, images, tmp_path):
+        path, table = tmp_path / "my.yaml", images / "images/particles.star"
+        words = ["init", str(table), "--diameter", "240", "--output", str(path)]
+        assert command([*words, "--name", "2nd"]) == 0
+        run = load_runs(yaml.safe_load(path.read_text()))["2nd"]
+        assert (run["radius"], run["CTF"], run["img_per_grp"]) == (15, False, 30)
+        assert Path(run["particles"]) == table
+        assert "half of 240 A" in path.read_text()
+        with pytest.raises(InputError, match="is there already"):
+            command(words)
+
+    def test_of_subtomograms(self, tmp_path):
+        recipe = VolumeRecipe(n_particles=6, box=16, pixel_size=16.0)
+        write_volume_set(tmp_path / "volumes", simulate_volumes(recipe))
+        path = tmp_path / "my.yaml"
+        table = tmp_path / "volumes/particles.star"
+        assert command(["init", str(table), "--output", str(path)]) == 0
+        run = load_runs(yaml.safe_load(path.read_text()))["first"]
+        assert (run["method"], run["lowpass"], run["nclass"]) == ("mco_exmx", 7, 2)
+        assert run["mask"]["sphere"]["radius"] == 5
+
+    def test_refuses_a_particle_larger_than_its_box(self, images):
+        with pytest.raises(InputError, match=r"the box of .* is 40 pixel"):
+            facts_of(str(images / "images/particles.star"), 400)
+
+    def test_refuses_what_is_no_table(self, tmp_path):
+        (tmp_path / "a.star").write_text("data_\n\nloop_\n_rlnMicrographName\nm.mrc\n")
+        with pytest.raises(InputError, match="rlnImageName"):
+            facts_of(str(tmp_path / "a.star"), None)
+
+
+def test_inspect_says_what_a_file_holds(images, capsys):
+    assert command(["inspect", str(images / "images/particles.star")]) == 0
+    told = capsys.readouterr().out
+    assert "120 images, box 40, 8 A" in told
+    assert "particles are bright" in told
+
+
+CALL = "import sys; from cryokin.command.main import main; main()"
+
+
+def run(*words, folder):
+    """Return the ended call of a command, with what it printed."""
+    return subprocess.run(
+        [sys.executable, "-c", CALL, *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+class TestRun:
+    def test_goes_on_after_a_kill_and_is_calm(self, images):
+        """One call at a time; Snakemake's lock of a call that was killed goes."""
+        process = subprocess.Popen(
+            [sys.executable, "-c", CALL, "run"],
+            cwd=images,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        locks = images / ".snakemake/locks"
+        imported = images / "results/tiny/import/import.json"
+        while not (imported.exists() and any(locks.glob("*"))):
+            assert process.poll() is None
+            time.sleep(0.05)
+        second = run("run", folder=images)
+        assert second.returncode == 1
+        assert "another call of cryokin is at work" in second.stderr
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert any(locks.glob("*"))
+        again = run("run", folder=images)
+        assert again.returncode == 0, again.stderr
+        assert (images / "results/tiny/report/index.html").exists()
+        told = (again.stdout + again.stderr).splitlines()
+        assert len(told) < 20, told
+        assert told[-1].endswith(str(images / "results/tiny/report/index.html"))
+        assert not any(locks.glob("*"))
+
+    @pytest.mark.parametrize(
+        ("text", "told"),
+        [
+            ("runs:\n\ta: 1\n", "line 2"),
+            ("runs:\n  a:\n    radius: 1\n   b: 2\n", "line 4"),
+            (None, "No such file"),
+        ],
+    )
+    def test_a_configuration_that_cannot_be_read(self, tmp_path, text, told):
+        if text is not None:
+            (tmp_path / "my.yaml").write_text(text)
+        done = run("run", "--configfile", "my.yaml", folder=tmp_path)
+        assert done.returncode == 1
+        assert done.stderr.startswith("error: my.yaml")
+        assert told in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert not (tmp_path / ".snakemake").exists()
+
+
+def test_the_workflow_stands_beside_the_package():
+    assert (workflow_folder() / "workflow/rules").is_dir()
+
+
+def test_the_last_line_of_a_failure_is_its_sentence(images):
+    wrong = {"runs": {"wrong": SMALL | {"radius": 25}}}
+    (images / "wrong.yaml").write_text(yaml.safe_dump(wrong))
+    done = run("run", "--configfile", "wrong.yaml", folder=images)
+    assert done.returncode == 1
+    *_, where, last = done.stderr.splitlines()
+    assert where.endswith(f"see {images / 'results/wrong/logs/isac_import.log'}")
+    assert last.startswith("error: ")
+    assert "radius = 25 pixel does not fit the box" in last

@@ -1,0 +1,129 @@
+def flipped_stack(wildcards):
+    """The phase-flipped images, where the run asks for them."""
+    return [f"results/{wildcards.run}/phase_flipped.mrcs"] * RUNS[wildcards.run]["CTF"]
+
+
+rule isac_import:
+    input:
+        drawn_seed,
+        images_behind,
+        particles=table_or_stack,
+    output:
+        table="results/{run}/import/particles.star",
+        images="results/{run}/import/images.npz",
+        info="results/{run}/import/import.json",
+    log:
+        "results/{run}/logs/isac_import.log",
+    benchmark:
+        "results/{run}/benchmarks/isac_import.tsv"
+    wildcard_constraints:
+        run=only(run for run in RUNS_2D if run not in KEPT),
+    retries: 0
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=minutes(60),
+    params:
+        files=files,
+        # For a check alone: made of input, it is none by which jobs are made again.
+        img_per_grp=lambda wildcards, input: RUNS[wildcards.run]["img_per_grp"],
+        options=options("radius", "CTF", "pixel_size", "ctf_convention"),
+    message:
+        "{wildcards.run}: reading {input.particles}"
+    shell:
+        command("isac_import", "params.options", "params.img_per_grp")
+
+
+rule isac_phase_flip:
+    input:
+        images="results/{run}/import/images.npz",
+    output:
+        flipped="results/{run}/phase_flipped.mrcs",
+    log:
+        "results/{run}/logs/isac_phase_flip.log",
+    benchmark:
+        "results/{run}/benchmarks/isac_phase_flip.tsv"
+    wildcard_constraints:
+        run=only(RUNS_2D),
+    conda:
+        "../../envs/core.yaml"
+    threads: N_RANKS
+    resources:
+        mpi="mpiexec",
+        tasks=N_RANKS,
+        mem_mb=memory(500, 1),
+        runtime=minutes(120, 600),
+    params:
+        files=files,
+    message:
+        "{wildcards.run}: flipping phases on {resources.tasks} ranks"
+    shell:
+        command("isac_phase_flip", mpi=True)
+
+
+rule isac_prealign:
+    input:
+        images="results/{run}/import/images.npz",
+        info="results/{run}/import/import.json",
+        flipped=flipped_stack,
+    output:
+        average="results/{run}/2dalignment/aqfinal.hdf",
+        shifts="results/{run}/2dalignment/initial2Dparams.txt",
+    log:
+        "results/{run}/logs/isac_prealign.log",
+    benchmark:
+        "results/{run}/benchmarks/isac_prealign.tsv"
+    wildcard_constraints:
+        run=only(RUNS_2D),
+    conda:
+        "../../envs/core.yaml"
+    threads: N_RANKS
+    resources:
+        mpi="mpiexec",
+        tasks=N_RANKS,
+        mem_mb=memory(700, 2),
+        runtime=minutes(120, 600),
+    params:
+        files=files,
+        options=options("radius", "target_radius", "center_method", "skip_prealignment"),
+    message:
+        "{wildcards.run}: prealigning on {resources.tasks} ranks"
+    shell:
+        command("isac_prealign", "params.options", mpi=True)
+
+
+rule isac_shrink:
+    input:
+        images="results/{run}/import/images.npz",
+        info="results/{run}/import/import.json",
+        flipped=flipped_stack,
+        shifts="results/{run}/2dalignment/initial2Dparams.txt",
+    output:
+        stack="results/{run}/working_stack.mrcs",
+        stack_info="results/{run}/working_stack.json",
+        coefficients="results/{run}/coefficients.npy",
+        readme="results/{run}/README_shrink_ratio.txt",
+        ids="results/{run}/generation_0000/generation_0_unaccounted.txt",
+    log:
+        "results/{run}/logs/isac_shrink.log",
+    benchmark:
+        "results/{run}/benchmarks/isac_shrink.tsv"
+    wildcard_constraints:
+        run=only(RUNS_2D),
+    conda:
+        "../../envs/core.yaml"
+    threads: N_RANKS
+    resources:
+        mpi="mpiexec",
+        tasks=N_RANKS,
+        mem_mb=memory(500, 2),
+        runtime=minutes(120, 600),
+    params:
+        files=files,
+        options=options("radius", "target_radius", "target_nx", "xr", "ir", "rs", "FH"),
+    message:
+        "{wildcards.run}: making the working stack on {resources.tasks} ranks"
+    shell:
+        command("isac_shrink", "params.options", mpi=True)

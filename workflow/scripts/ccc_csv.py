@@ -1,0 +1,17 @@
+from pathlib import Path
+
+import h5py
+
+from cryokin.pytom.ccc import write_matrix
+from cryokin.script import run
+
+
+def ccc_csv(*, matrix: Path, csv: Path) -> None:
+    """Write a correlation matrix as text."""
+    with h5py.File(matrix) as file:
+        rows = file["correlation"]
+        write_matrix(csv, rows, rows.attrs.get("of", ""))
+
+
+if __name__ == "__main__":
+    run(ccc_csv)

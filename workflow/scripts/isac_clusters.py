@@ -1,0 +1,34 @@
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cryokin.files import read_json
+from cryokin.isac.candidates import clusters as found
+from cryokin.isac.clusters import save_clusters
+from cryokin.isac.options import isac_options
+from cryokin.isac.particles import load_particles
+from cryokin.parallel import Team
+from cryokin.script import run
+
+
+def isac_clusters(
+    *,
+    team: Team,
+    coefficients: Path,
+    stack_info: Path,
+    ids: Path,
+    generation: int,
+    round: int,
+    options: Mapping[str, Any],
+    clusters: Path,
+) -> None:
+    """Cluster the particles left over, in independent runs (an MPI program)."""
+    chosen = isac_options(options, read_json(stack_info)["box"])
+    particles = load_particles(coefficients, ids, options)
+    runs = found(team, particles, generation, round, chosen)
+    if team.leads:
+        save_clusters(clusters, runs)
+
+
+if __name__ == "__main__":
+    run(isac_clusters)

@@ -1,0 +1,47 @@
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cryokin.files import atomic_folder
+from cryokin.parallel import Team
+from cryokin.pytom.chains import annealing_report, load_chains, write_annealing
+from cryokin.pytom.courses import informed
+from cryokin.pytom.files import load_import, save_outcome
+from cryokin.pytom.prepare import load_prepared
+from cryokin.pytom.schedule import schedule
+from cryokin.script import Folder, run
+
+
+def mco_ac(
+    *,
+    imported: Folder,
+    prepared: Folder,
+    rounds: list[Path],
+    options: Mapping[str, Any],
+    labels: Path,
+    scores: Path,
+    report: Path,
+    annealing: Path,
+) -> None:
+    """Take the best result of all chains and rounds of annealing."""
+    chains = [load_chains(path) for path in rounds]
+    made = load_prepared(prepared)
+    particles = load_import(imported).placed(made.rotations, made.shifts)
+    temperatures = schedule(options["temperature"], options["temperature_step"])
+    nclass = options["nclass"]
+    with atomic_folder(annealing) as folder:
+        found = write_annealing(
+            folder,
+            particles,
+            made.rows,
+            chains,
+            nclass,
+            temperatures,
+            informed(options),
+        )
+    told = annealing_report(chains, informed(options))
+    save_outcome(Team(), (labels, scores, report), *found, told, nclass)
+
+
+if __name__ == "__main__":
+    run(mco_ac)

@@ -1,0 +1,55 @@
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryokin.parallel import Team
+from cryokin.pytom.chains import (
+    Chain,
+    anneal_chains,
+    best_chain,
+    load_chains,
+    save_chains,
+    searches,
+)
+from cryokin.pytom.courses import informed, starts
+from cryokin.pytom.files import load_import
+from cryokin.pytom.prepare import load_prepared
+from cryokin.script import Folder, run
+
+
+def mco_ac_round(
+    *,
+    team: Team,
+    imported: Folder,
+    prepared: Folder,
+    start: Path | None = None,
+    before: Path | None = None,
+    step: int,
+    options: Mapping[str, Any],
+    state: Path,
+) -> None:
+    """Take all chains through one round of annealing (an MPI program)."""
+    particles = load_import(imported)
+    states: Sequence[Chain | NDArray[np.intp]]
+    if before:
+        states = load_chains(before)
+    else:
+        labels = particles.labels
+        of_cpca = np.load(start) if start else None
+        states = starts(options, len(labels), of_cpca, labels)
+    by_pytom = options["compat"] == "pytom"
+    search = searches(particles, lambda: load_prepared(prepared), options, team)
+    # One chain has all ranks where these share the particles.
+    of_chains = Team() if by_pytom else team
+    chains = anneal_chains(search, states, step, options, of_chains)
+    if team.leads:
+        save_chains(state, chains)
+        best = chains[best_chain(chains, informed(options))].best_objective
+        team.log(f"{len(chains)} chains, best objective {best:.6g}")
+
+
+if __name__ == "__main__":
+    run(mco_ac_round)

@@ -1,0 +1,54 @@
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cryokin.files import atomic_folder_for_team
+from cryokin.parallel import Team
+from cryokin.pytom.compat_runs import run_compat
+from cryokin.pytom.courses import (
+    best_course,
+    informed,
+    load_courses,
+    scorer,
+    write_course,
+)
+from cryokin.pytom.files import load_import, save_outcome
+from cryokin.pytom.prepare import load_prepared
+from cryokin.script import Folder, run
+
+
+def mco_exmx(
+    *,
+    team: Team,
+    imported: Folder,
+    prepared: Folder,
+    courses: list[Path],
+    options: Mapping[str, Any],
+    labels: Path,
+    scores: Path,
+    report: Path,
+    iterations: Path,
+) -> None:
+    """Take the best of all starts of MCO-EXMX, or run PyTom's own (an MPI program)."""
+    particles = load_import(imported)
+    with atomic_folder_for_team(team, iterations) as folder:
+        if options["compat"] == "pytom":
+            found, score, told = run_compat(folder, particles, options, team)
+        else:
+            made = load_prepared(prepared)
+            went, told = best_course(
+                [one for path in courses for one in load_courses(path)],
+                options["nclass"],
+                informed(options),
+            )
+            found, score = went.labels[-1], None
+            if team.leads:
+                placed = particles.placed(made.rotations, made.shifts)
+                by = scorer(made, options)
+                score = write_course(folder, placed, made.rows, went, by)
+    outcome = (labels, scores, report)
+    save_outcome(team, outcome, found, score, told, options["nclass"])
+
+
+if __name__ == "__main__":
+    run(mco_exmx)

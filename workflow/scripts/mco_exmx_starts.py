@@ -1,0 +1,39 @@
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cryokin.parallel import Team
+from cryokin.pytom.courses import course, make_model, save_courses, starts
+from cryokin.pytom.files import load_import
+from cryokin.pytom.prepare import load_prepared
+from cryokin.script import Folder, run
+
+
+def mco_exmx_starts(
+    *,
+    team: Team,
+    imported: Folder,
+    prepared: Folder,
+    start: Path | None = None,
+    batch: int,
+    options: Mapping[str, Any],
+    courses: Path,
+) -> None:
+    """Run the starts of MCO-EXMX that one job has, counted from 0 (an MPI program)."""
+    labels = load_import(imported).labels
+    of_cpca = np.load(start) if start else None
+    size = options["starts_per_job"]
+    mine = slice(batch * size, (batch + 1) * size)
+    first = starts(options, len(labels), of_cpca, labels)[mine]
+    model = make_model(load_prepared(prepared), options)
+    found = team.map(lambda one: course(model, one, options), first)
+    if team.leads:
+        save_courses(courses, found)
+        best = max(float(one.objective[-1]) for one in found)
+        team.log(f"{len(found)} starts, best objective {best:.6g}")
+
+
+if __name__ == "__main__":
+    run(mco_exmx_starts)
