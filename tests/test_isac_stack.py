@@ -6,6 +6,7 @@ import pytest
 from blobs import BALANCED, CHIRAL, alignment, moved, render
 from cryokin.image.centring import centre_of_mass
 from cryokin.image.masks import disc
+from cryokin.image.polar import PolarBasis
 from cryokin.io.mrc import write_stack
 from cryokin.isac.files import (
     StackImages,
@@ -14,7 +15,14 @@ from cryokin.isac.files import (
     working_stack_info,
     write_shifts,
 )
-from cryokin.isac.stack import Shrinking, original_centres, shrink, working_images
+from cryokin.isac.stack import (
+    Shrinking,
+    filtered,
+    original_centres,
+    radial_power,
+    shrink,
+    working_images,
+)
 
 HOW = Shrinking(size=96, radius=30, target_radius=15, box=40)
 
@@ -124,6 +132,40 @@ def test_the_info_tells_the_pixel_size_of_the_working_images(tmp_path):
     assert info["pixel_size"] == 3.0
     assert info["shrink_ratio"] == 0.5
     assert info["box"] == 40
+
+
+def _power(images: np.ndarray) -> tuple[np.ndarray, PolarBasis]:
+    basis = PolarBasis(29, 0.3)
+    analysis = basis.analysis(images.shape[-1])
+    return radial_power(basis.grid(images, analysis), basis), basis
+
+
+def _smoothed(images: np.ndarray, sigma: float) -> np.ndarray:
+    """Low-pass to exp(-1/2) at frequency ``sigma`` [cycles/pixel]."""
+    box = images.shape[-1]
+    square = np.fft.fftfreq(box)[:, None] ** 2 + np.fft.rfftfreq(box)[None] ** 2
+    gain = np.exp(-square / (2 * sigma**2))
+    return np.fft.irfft2(np.fft.rfft2(images) * gain, (box, box))
+
+
+def test_white_noise_has_the_same_power_at_all_radii():
+    power, _ = _power(np.random.default_rng(2).normal(size=(200, 64, 64)))
+    np.testing.assert_allclose(power[1:] / power[1:].mean(), 1, atol=0.1)
+
+
+def test_images_without_high_frequencies_are_told():
+    y, x = np.mgrid[:64, :64] - 32
+    particle = 3 * np.exp(-(x**2 + y**2) / 240)
+    images = particle + np.random.default_rng(3).normal(size=(50, 64, 64))
+    assert filtered(*_power(images), 3.0) == []
+    assert filtered(*_power(np.zeros((5, 64, 64))), 3.0) == []
+    assert filtered(*_power(_smoothed(images, 0.25)), 3.0) == []
+    power, basis = _power(_smoothed(images, 0.06))
+    [sentence] = filtered(power, basis, 3.0)
+    assert sentence.startswith("beyond 11 A the images hold 0.")
+    share = power[-3:].mean() / power.max()
+    assert f"hold {100 * share:.1g} % of the power" in sentence
+    assert "raw micrographs" in sentence
 
 
 def test_a_flipped_stack_stands_for_the_images(tmp_path):
