@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from blobs import BALANCED, CHIRAL, alignment, moved, render
+from cryokin.files import read_json, write_json
 from cryokin.image.centring import centre_of_mass
 from cryokin.image.masks import disc
 from cryokin.image.polar import PolarBasis
 from cryokin.io.mrc import write_stack
+from cryokin.io.particles import image_source, read_particles
 from cryokin.isac.files import (
     StackImages,
     read_shifts,
@@ -23,6 +25,9 @@ from cryokin.isac.stack import (
     shrink,
     working_images,
 )
+from cryokin.parallel import Team
+from cryokin.progress import WARNING
+from isac_shrink import isac_shrink
 
 HOW = Shrinking(size=96, radius=30, target_radius=15, box=40)
 
@@ -176,3 +181,34 @@ def test_a_flipped_stack_stands_for_the_images(tmp_path):
     picked = stack.read(np.array([3, 0]))
     np.testing.assert_array_equal(picked, images[[3, 0]])
     assert picked.dtype == np.float32
+
+
+OPTIONS = {"radius": 29, "target_radius": 29, "target_nx": 64, "xr": 1}
+OPTIONS |= {"ir": 1, "rs": 1, "FH": 0.3}
+
+
+@pytest.mark.parametrize(("sigma", "told"), [(None, 0), (0.06, 1)])
+def test_the_step_tells_of_filtered_images(tmp_path, capsys, sigma, told):
+    images = np.random.default_rng(4).normal(size=(12, 64, 64))
+    stack = tmp_path / "s.mrcs"
+    write_stack(stack, images if sigma is None else _smoothed(images, sigma), 3.0)
+    table = read_particles(stack)
+    image_source(table, 64, with_ctf=False).save(tmp_path / "images.npz")
+    write_json(tmp_path / "import.json", {"excluded": []})
+    write_shifts(tmp_path / "shifts.txt", np.zeros((12, 2)))
+    isac_shrink(
+        team=Team(),
+        images=tmp_path / "images.npz",
+        info=tmp_path / "import.json",
+        shifts=tmp_path / "shifts.txt",
+        options=OPTIONS,
+        stack=tmp_path / "working.mrcs",
+        coefficients=tmp_path / "coefficients.npy",
+        stack_info=tmp_path / "working_stack.json",
+        readme=tmp_path / "readme.txt",
+        ids=tmp_path / "ids.txt",
+    )
+    warnings = read_json(tmp_path / "working_stack.json")["warnings"]
+    assert len(warnings) == told
+    assert capsys.readouterr().out.count("warning: beyond") == told
+    assert "working_stack.json" in WARNING  # the terminal looks there
