@@ -120,9 +120,10 @@ def filtered(
     beyond = pixel_size / basis.radii[-HIGHEST:][0]
     return [
         f"beyond {beyond:.0f} A the images hold {100 * share:.1g} % of the power that"
-        " they have at low frequencies (3 % or more as a camera takes them): they were"
-        " denoised or low-passed, and a smooth background makes classes, too; compare"
-        " the averages with raw micrographs, or give unfiltered images."
+        " they have at low frequencies (3 % or more as a camera takes them): unless they"
+        " have hardly any noise, they were denoised or low-passed, and a smooth"
+        " background makes classes, too; compare the averages with raw micrographs, or"
+        " give unfiltered images."
     ]
 
 
