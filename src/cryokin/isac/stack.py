@@ -120,8 +120,8 @@ def filtered(
     beyond = pixel_size / basis.radii[-HIGHEST:][0]
     return [
         f"beyond {beyond:.0f} A the images hold {100 * share:.1g} % of the power that"
-        " they have at low frequencies (3 % or more as a camera takes them): unless they"
-        " have hardly any noise, they were denoised or low-passed, and a smooth"
+        " they have at low frequencies (3 % or more as a camera takes them): unless"
+        " there is hardly any noise, they were denoised or low-passed, and a smooth"
         " background makes classes, too; compare the averages with raw micrographs, or"
         " give unfiltered images."
     ]
