@@ -84,7 +84,7 @@ class Simulated:
 
 def write_set(
     folder, n=4, noise=0.0, premultiplied=True, warp=False, hidden=(2,), hand=-1.0,
-    turned_boxes=False, seed=0,
+    turned_boxes=False, depth=250.0, seed=0,
 ):  # fmt: skip
     """Write two classes of particles as RELION 5 does, or as Warp."""
     rng = np.random.default_rng(seed)
@@ -97,7 +97,7 @@ def write_set(
     labels = np.arange(n) % 2
     rotations = euler.matrix(rng.uniform(-3, 3, (n, 3)))
     shifts = rng.normal(0, 0.5, (n, 3))
-    places = rng.uniform(-250, 250, (n, 3))  # from the centre [A]
+    places = rng.uniform(-depth, depth, (n, 3))  # from the centre [A]
     boxes = euler.matrix(rng.uniform(-3, 3, (n, 3)) * turned_boxes)
     visible = np.ones(n_tilts, int)
     visible[list(hidden)] = 0

@@ -199,6 +199,38 @@ def slices(
     return Slices(signal.astype(np.complex64), weight.astype(np.float32), rotations, n)
 
 
+def power_agreement(
+    images: NDArray[np.floating], contrast: NDArray[np.floating]
+) -> float:
+    """Return how well the power of premultiplied images follows their contrast.
+
+    Parameters
+    ----------
+    images : ndarray, shape (n_tilts, box, box)
+        Multiplied by their contrast, noise and all.
+    contrast : ndarray, shape (n_tilts, 2 box, 2 box)
+        At `fine_frequencies`.
+
+    Returns
+    -------
+    float
+        Correlation of amplitudes with ``|c|``, both over their mean at a radius, from
+        an eighth to half of the box.
+    """
+    n = images.shape[-1]
+    k = fine_frequencies(n)[::FINER, ::FINER] * n
+    radius = np.linalg.norm(k, axis=-1)
+    inside = (radius >= n / 8) & (radius < n // 2)
+    shell = np.rint(radius[inside]).astype(int)
+    both = []
+    for part in (np.abs(scipy.fft.fft2(images)), np.abs(contrast[:, ::FINER, ::FINER])):
+        values = part[:, inside]
+        sums = np.bincount(shell, values.mean(axis=0))
+        means = (sums / np.maximum(np.bincount(shell), 1))[shell]
+        both.append(np.divide(values, means, np.zeros_like(values), where=means > 0))
+    return float(np.corrcoef(both[0].ravel(), both[1].ravel())[0, 1])
+
+
 def binned(
     source: NDArray[np.floating] | Slices, box: int
 ) -> NDArray[np.float32] | Slices:
