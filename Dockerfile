@@ -10,6 +10,7 @@ COPY src src
 RUN pip install --no-cache-dir --constraint requirements.lock pip setuptools \
     && pip install --no-cache-dir --no-build-isolation --requirement requirements.lock \
     && pip install --no-cache-dir --no-build-isolation --no-deps --editable .
+COPY Snakefile ./
 COPY workflow workflow
 COPY config config
 COPY profiles profiles

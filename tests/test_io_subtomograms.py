@@ -98,8 +98,6 @@ def test_half_precision_volumes_are_read(tmp_path):
         ({"rlnImageName": "none.mrc"}, "is not there"),
         ({"rlnAngleRot": "north"}, "rlnAngleRot of particle 0 is 'north'"),
         ({"rlnOriginXAngst": ["0", "inf", "0"]}, "rlnOriginXAngst of particle 1 is"),
-        ({"rlnTomoSubTomosAre2DStacks": "1"}, "as 3D subtomograms"),
-        ({"rlnTomoParticlesFile": "p.star"}, "names, p.star"),
         ({"rlnAngleRot": None}, "no column rlnAngleRot, but"),
         ({"rlnOpticsGroup": "7"}, "rlnOpticsGroup of particle 0 is 7, but"),
         ({"rlnImagePixelSize": ["5", "5", "6.25"]}, "particle 2 of 6.25 A"),

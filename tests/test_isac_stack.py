@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 
 from blobs import BALANCED, CHIRAL, alignment, moved, render
+from cryokin.files import write_json
 from cryokin.image.centring import centre_of_mass
 from cryokin.image.masks import disc
+from cryokin.image.polar import PolarBasis
 from cryokin.io.mrc import write_stack
+from cryokin.io.particles import image_source, read_particles
 from cryokin.isac.files import (
     StackImages,
     read_shifts,
@@ -14,7 +17,17 @@ from cryokin.isac.files import (
     working_stack_info,
     write_shifts,
 )
-from cryokin.isac.stack import Shrinking, original_centres, shrink, working_images
+from cryokin.isac.stack import (
+    Shrinking,
+    filtered,
+    original_centres,
+    radial_power,
+    shrink,
+    working_images,
+)
+from cryokin.parallel import Team
+from cryokin.progress import warnings as told_by
+from isac_shrink import isac_shrink
 
 HOW = Shrinking(size=96, radius=30, target_radius=15, box=40)
 
@@ -126,6 +139,40 @@ def test_the_info_tells_the_pixel_size_of_the_working_images(tmp_path):
     assert info["box"] == 40
 
 
+def _power(images: np.ndarray) -> tuple[np.ndarray, PolarBasis]:
+    basis = PolarBasis(29, 0.3)
+    analysis = basis.analysis(images.shape[-1])
+    return radial_power(basis.grid(images, analysis), basis), basis
+
+
+def _smoothed(images: np.ndarray, sigma: float) -> np.ndarray:
+    """Low-pass to exp(-1/2) at frequency ``sigma`` [cycles/pixel]."""
+    box = images.shape[-1]
+    square = np.fft.fftfreq(box)[:, None] ** 2 + np.fft.rfftfreq(box)[None] ** 2
+    gain = np.exp(-square / (2 * sigma**2))
+    return np.fft.irfft2(np.fft.rfft2(images) * gain, (box, box))
+
+
+def test_white_noise_has_the_same_power_at_all_radii():
+    power, _ = _power(np.random.default_rng(2).normal(size=(200, 64, 64)))
+    np.testing.assert_allclose(power[1:] / power[1:].mean(), 1, atol=0.1)
+
+
+def test_images_without_high_frequencies_are_told():
+    y, x = np.mgrid[:64, :64] - 32
+    particle = 3 * np.exp(-(x**2 + y**2) / 240)
+    images = particle + np.random.default_rng(3).normal(size=(50, 64, 64))
+    assert filtered(*_power(images), 3.0) == []
+    assert filtered(*_power(np.zeros((5, 64, 64))), 3.0) == []
+    assert filtered(*_power(_smoothed(images, 0.25)), 3.0) == []
+    power, basis = _power(_smoothed(images, 0.06))
+    [sentence] = filtered(power, basis, 3.0)
+    assert sentence.startswith("beyond 11 A the images hold 0.")
+    share = power[-3:].mean() / power.max()
+    assert f"hold {100 * share:.1g} % of the power" in sentence
+    assert "raw micrographs" in sentence
+
+
 def test_a_flipped_stack_stands_for_the_images(tmp_path):
     images = noisy(4, 20).astype(np.float32)
     write_stack(tmp_path / "flipped.mrcs", images, 2.0)
@@ -134,3 +181,32 @@ def test_a_flipped_stack_stands_for_the_images(tmp_path):
     picked = stack.read(np.array([3, 0]))
     np.testing.assert_array_equal(picked, images[[3, 0]])
     assert picked.dtype == np.float32
+
+
+OPTIONS = {"radius": 29, "target_radius": 29, "target_nx": 64, "xr": 1}
+OPTIONS |= {"ir": 1, "rs": 1, "FH": 0.3}
+
+
+@pytest.mark.parametrize(("sigma", "told"), [(None, 0), (0.06, 1)])
+def test_the_step_tells_of_filtered_images(tmp_path, capsys, sigma, told):
+    images = np.random.default_rng(4).normal(size=(12, 64, 64))
+    stack = tmp_path / "s.mrcs"
+    write_stack(stack, images if sigma is None else _smoothed(images, sigma), 3.0)
+    table = read_particles(stack)
+    image_source(table, 64, with_ctf=False).save(tmp_path / "images.npz")
+    write_json(tmp_path / "import.json", {"excluded": []})
+    write_shifts(tmp_path / "shifts.txt", np.zeros((12, 2)))
+    isac_shrink(
+        team=Team(),
+        images=tmp_path / "images.npz",
+        info=tmp_path / "import.json",
+        shifts=tmp_path / "shifts.txt",
+        options=OPTIONS,
+        stack=tmp_path / "working.mrcs",
+        coefficients=tmp_path / "coefficients.npy",
+        stack_info=tmp_path / "working_stack.json",
+        readme=tmp_path / "readme.txt",
+        ids=tmp_path / "ids.txt",
+    )
+    assert len(told_by(tmp_path, "isac_shrink", "")) == told  # on the terminal
+    assert capsys.readouterr().out.count("warning: beyond") == told

@@ -164,6 +164,7 @@ def test_a_run_leaves_blank_particles_unaccounted(tmp_path, capsys):
         "mask": {"sphere": {"radius": 6, "edge": 1}},
         "binning": 1,
         "compat": "none",
+        "tomograms": None,
         "method": "cpca",
         "average": "class",
     }

@@ -469,7 +469,8 @@ def _check_subtomograms(run: dict[str, Any], where: str) -> None:
             f"{where}.particles = {_shown(particles)} cannot be read, its name must end"
             f" in one of {', '.join(SUBTOMOGRAM_SUFFIXES)}."
         )
-    for key in ("particles", "mask", "focus_mask", "ccc", "selection"):
+    files = ("particles", "tomograms", "mask", "focus_mask", "ccc", "selection")
+    for key in files:
         if isinstance(run.get(key), str) and not run[key].startswith("run:"):
             run[key] = _file(run[key], f"{where}.{key}")
     for key in ("mask", "focus_mask"):

@@ -48,7 +48,7 @@ STEPS = {
     "isac_import": Step("reading the particles", "import/import.json", False, WARNS),
     "isac_phase_flip": Step("flipping phases", "phase_flipped.mrcs", MPI),
     "isac_prealign": Step("prealignment", "2dalignment/initial2Dparams.txt", MPI),
-    "isac_shrink": Step("working images", "working_stack.json", MPI),
+    "isac_shrink": Step("working images", "working_stack.json", MPI, WARNS),
     "isac_clusters": Step("generation {generation}, round {round}, clusters", "", MPI),
     "isac_candidates_round": Step(
         "generation {generation}, round {round}", "generation_*/round_*/state.json", MPI

@@ -202,7 +202,8 @@ def given_files(options: Mapping[str, Any], made: Collection[str]) -> dict[str, 
     made : collection of str
         Files that the workflow makes itself, which need not be there.
     """
-    named = {k: options.get(k) for k in ("particles", "mask", "focus_mask", "ccc")}
+    keys = ("particles", "tomograms", "mask", "focus_mask", "ccc")
+    named = {key: options.get(key) for key in keys}
     named["tilted"] = (options.get("tilted") or {}).get("particles")
     return {
         key: path

@@ -77,6 +77,7 @@ def results_3d(wildcards):
 rule pytom_import:
     input:
         file_option("mask"),
+        file_option("tomograms"),
         images_behind,
         particles=table_or_stack,
     output:
@@ -98,7 +99,10 @@ rule pytom_import:
         files=files,
         # For a check alone: made of input, it is none by which jobs are made again.
         nclass=lambda wildcards, input: RUNS[wildcards.run]["nclass"],
-        options=options("method", "compat", "pixel_size", "wedge", "mask", "binning"),
+        options=options(
+            *("method", "compat", "pixel_size", "wedge", "mask", "binning"),
+            "tomograms",
+        ),
         other=import_of_other,
     message:
         "{wildcards.run}: reading {input.particles}"

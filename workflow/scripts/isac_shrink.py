@@ -15,7 +15,13 @@ from cryokin.isac.files import (
     shrink_readme,
     working_stack_info,
 )
-from cryokin.isac.stack import BLOCK, Shrinking, working_images
+from cryokin.isac.stack import (
+    BLOCK,
+    Shrinking,
+    filtered,
+    radial_power,
+    working_images,
+)
 from cryokin.npy import NpyWriter
 from cryokin.parallel import Team
 from cryokin.script import run
@@ -56,6 +62,7 @@ def isac_shrink(
     if not team.leads:
         list(made)  # these ranks compute and write nothing
         return
+    power = np.zeros(len(basis.radii))
     shape = (source.n, len(basis.directions), len(basis.radii))
     with (
         atomic(stack) as stack_path,
@@ -66,9 +73,14 @@ def isac_shrink(
         for some, (block, rows) in made:
             stack_file.write(int(some[0]), block)
             coefficients_file.write(rows)
+            power += radial_power(rows, basis)
     write_text(readme, shrink_readme(how.ratio, how.target_radius))
     write_ids(ids, np.setdiff1d(np.arange(source.n), excluded))
-    write_json(stack_info, working_stack_info(how, source.pixel_size, images))
+    warnings = filtered(power, basis, pixel)
+    made_from = working_stack_info(how, source.pixel_size, images)
+    write_json(stack_info, made_from | {"warnings": warnings})
+    for warning in warnings:
+        team.log(f"warning: {warning}")
     team.log(f"{source.n} working images of {box} x {box} pixel, {pixel:.3f} A")
 
 

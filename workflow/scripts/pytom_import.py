@@ -6,7 +6,7 @@ from typing import Any
 from cryokin.files import portable, read_json, write_json
 from cryokin.io.subtomograms import load, read_subtomograms
 from cryokin.provenance import sha256
-from cryokin.pytom.checks import check_number, look, mask_warnings
+from cryokin.pytom.checks import check_number, check_rules, look, mask_warnings
 from cryokin.pytom.mask import make_mask
 from cryokin.script import Folder, run
 
@@ -25,8 +25,8 @@ def pytom_import(
     """
     angles = options["wedge"]["angles"] if options["wedge"] else None
     if other is None:
-        size = options["pixel_size"]
-        table = read_subtomograms(particles, None, size, wedge_angles=angles)
+        size, tomograms = options["pixel_size"], options["tomograms"]
+        table = read_subtomograms(particles, None, size, angles, tomograms)
     else:
         info = read_json(other)
         table = load(
@@ -34,7 +34,9 @@ def pytom_import(
             info["box"],
             options["pixel_size"] or info["pixel_size"],
             info.get("weight_scale", 1.0),
+            options["tomograms"] or info.get("tomograms", ""),
         ).with_wedges(angles)
+    check_rules(particles, table, options["compat"])
     mask = make_mask(options["mask"], table.box, options["binning"])
     found = look(table, options["compat"] == "pytom" and options["method"] != "cpca")
     n = len(table) - len(found.excluded)
@@ -48,6 +50,7 @@ def pytom_import(
             "box": table.box,
             "pixel_size": table.pixel_size,
             "weight_scale": table.weight_scale,
+            "tomograms": table.tomograms,
             "source": portable(particles),
             "sha256": sha256(particles),
             **asdict(found),

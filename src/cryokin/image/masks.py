@@ -14,10 +14,13 @@ def disc(box: int, radius: float) -> NDArray[np.bool_]:
 
 
 def subtract_background(images: ArrayLike, radius: float) -> NDArray[np.float32]:
-    """Return images less the plane that fits them best outside the disc.
+    """Return images less the slope and saddle that fit them best outside the disc.
 
     A slope of the ice or of the illumination is no view of a particle, but would be
-    found as one: it lies alike in all images once they are turned.
+    found as one: it lies alike in all images once they are turned. So does a saddle,
+    which is what a curved background has of a direction. A bowl has none, and stays:
+    what lies around the disc does not tell how deep it is in the middle, and the halo
+    of a particle is one.
 
     Parameters
     ----------
@@ -37,10 +40,10 @@ def subtract_background(images: ArrayLike, radius: float) -> NDArray[np.float32]
         return images
     axis = (np.arange(box) - box // 2) / box
     y, x = np.meshgrid(axis, axis, indexing="ij")
-    plane = np.stack([np.ones_like(x), x, y])
-    fit = np.linalg.pinv(plane[:, outside].T)
-    slopes = images[:, outside].astype(np.float64) @ fit.T
-    background = np.tensordot(slopes, plane, axes=1)
+    surface = np.stack([np.ones_like(x), x, y, x**2 - y**2, x * y])
+    fit = np.linalg.pinv(surface[:, outside].T)
+    terms = images[:, outside].astype(np.float64) @ fit.T
+    background = np.tensordot(terms, surface, axes=1)
     level: NDArray[np.float32] = images - background.astype(np.float32)
     return level
 

@@ -22,8 +22,8 @@ def files_behind(path: str | os.PathLike[str]) -> list[Path]:
     Parameters
     ----------
     path : path-like
-        STAR table, stack (MRC or EMAN2's HDF), table of cryoSPARC or Dynamo, or
-        ParticleList.
+        STAR table, RELION's optimisation set, stack (MRC or EMAN2's HDF), table of
+        cryoSPARC or Dynamo, or ParticleList.
 
     Returns
     -------
@@ -38,10 +38,17 @@ def files_behind(path: str | os.PathLike[str]) -> list[Path]:
     source = Path(path)
     if not source.is_file():
         raise InputError(f"{source}: no such file; give the particles of the run.")
+    tables: list[Path] = []
+    if source.suffix.lower() == ".star":
+        from cryokin.io.tilt_stacks import files_of_tomograms, tables_of_set
+
+        if named := tables_of_set(source):
+            source, tomograms = named
+            tables = [source, *(files_of_tomograms(tomograms) if tomograms else ())]
     names, joined = _names(source)
     folders = folders_of(source, None)
     found = (find_stack(source, name, folders) for name in dict.fromkeys(names))
-    return [*joined, *found]
+    return [*tables, *joined, *found]
 
 
 def _names(source: Path) -> tuple[Iterable[str], list[Path]]:

@@ -35,8 +35,8 @@ def count_particles(path: str | os.PathLike[str]) -> Counts:
     Parameters
     ----------
     path : path-like
-        STAR table, stack (MRC or EMAN2's HDF), table of cryoSPARC or Dynamo, or
-        ParticleList.
+        STAR table, RELION's optimisation set, stack (MRC or EMAN2's HDF), table of
+        cryoSPARC or Dynamo, or ParticleList.
 
     Raises
     ------
@@ -57,7 +57,10 @@ def count_particles(path: str | os.PathLike[str]) -> Counts:
     if suffix == ".star":
         from cryokin.io.particles import PARTICLE_BLOCKS
         from cryokin.io.star import read_column
+        from cryokin.io.tilt_stacks import tables_of_set
 
+        if tables := tables_of_set(source):
+            source = tables[0]
         names = read_column(source, PARTICLE_BLOCKS, "rlnImageName")
         return _of_names(source, names)
     if suffix == ".cs":

@@ -84,6 +84,13 @@ POSITION = Quantity("coordinate", "pixel", -1e7, 1e7)
 IMAGE_NUMBER = Quantity("number of an image, from 1", "", 1, 2**31 - 1, whole=True)
 IMAGE_INDEX = Quantity("number of an image, from 0", "", 0, 2**31 - 2, whole=True)
 BOX = Quantity("image size", "pixel", 1, 2**13, whole=True)
+PLACE_A = Quantity("coordinate", "A", -1e8, 1e8)
+DOSE = Quantity("electron dose", "electron / A^2", 0, 10_000)
+# Programs before RELION 4 wrote one below 0 for what falls off.
+B_FACTOR = Quantity("B-factor", "A^2", -10_000, 10_000)
+PER_DOSE = Quantity("B-factor per dose", "A^4 / electron", 0, 1000)
+CTF_SCALE = Quantity("scale of the CTF", "", 0, 1000)
+EDGE = Quantity("size of a tomogram", "pixel", 1, 1e6)
 SIGN = Quantity("sign", "", -1, 1)
 CORRELATION = Quantity("correlation", "", -1.001, 1.001)
 
@@ -119,6 +126,20 @@ OF_COLUMN = {
     "rlnCoordinateX": POSITION,
     "rlnCoordinateY": POSITION,
     "rlnCoordinateZ": POSITION,
+    "rlnCenteredCoordinateXAngst": PLACE_A,
+    "rlnCenteredCoordinateYAngst": PLACE_A,
+    "rlnCenteredCoordinateZAngst": PLACE_A,
+    "rlnTomoXTilt": ANGLE,
+    "rlnTomoYTilt": ANGLE,
+    "rlnTomoZRot": ANGLE,
+    "rlnTomoSizeX": EDGE,
+    "rlnTomoSizeY": EDGE,
+    "rlnTomoSizeZ": EDGE,
+    "rlnTomoHand": SIGN,
+    "rlnMicrographPreExposure": DOSE,
+    "rlnCtfBfactor": B_FACTOR,
+    "rlnCtfBfactorPerElectronDose": PER_DOSE,
+    "rlnCtfScalefactor": CTF_SCALE,
     "cryosparc_blob_sign": SIGN,
 }
 

@@ -1,5 +1,7 @@
 """Tables of subtomograms: PyTom's ParticleList, RELION's STAR, Dynamo's table.
 
+A particle of RELION may be a volume or a stack of tilt images.
+
 Whatever the input, particles become those of `cryokin.io.pytom_xml` (degree, voxel),
 and a STAR table with all columns of the input goes along.
 """
@@ -18,14 +20,17 @@ from numpy.typing import NDArray
 
 from cryokin.errors import InputError
 from cryokin.files import portable
-from cryokin.io import dynamo, pytom_xml, quantities
+from cryokin.io import dynamo, pytom_xml, quantities, tilt_stacks
+from cryokin.io.mrc import read_stack_header
 from cryokin.io.particles import PARTICLE_BLOCKS, find_stack, folders_of
 from cryokin.io.pytom_xml import UNACCOUNTED, Particle
 from cryokin.io.stacks import check_unchanged
 from cryokin.io.star import Block, as_table, find_block, read_star, write_star
+from cryokin.io.tilt_stacks import TiltStack
 from cryokin.io.volumes import read_size, read_volume
 from cryokin.io.wedges import from_particle
 from cryokin.volume import euler
+from cryokin.volume.slices import Slices
 from cryokin.volume.wedge import (
     Wedge,
     WeightVolume,
@@ -100,6 +105,9 @@ class Subtomograms:
     imported : float
         When they were imported [second of the epoch]; files that were changed since
         are refused.
+    tomograms : str
+        The table of tomograms of particles that are stacks of tilt images; empty: they
+        are volumes.
     """
 
     particles: tuple[Particle, ...]
@@ -111,6 +119,7 @@ class Subtomograms:
     left_out: LeftOut | None = None
     notes: tuple[str, ...] = ()
     imported: float = np.inf
+    tomograms: str = ""
 
     def __len__(self) -> int:
         return len(self.particles)
@@ -153,13 +162,31 @@ class Subtomograms:
         out = self.left_out.ids if self.left_out else ()
         return np.setdiff1d(np.arange(len(self) + len(out)), out)
 
-    def read(self, i: int) -> NDArray[np.float32]:
-        """Return the subtomogram of a particle, shape (box, box, box).
+    @cached_property
+    def stacks(self) -> list[TiltStack]:
+        """What is known of the tilt images of every particle; empty: volumes."""
+        if not self.tomograms:
+            return []
+        table = as_table(self.star["particles"])
+        source = Path("the table of particles")
+        return _stacks(source, table, self.star, self.tomograms, self.pixel_size or 1.0)
+
+    def data(self, i: int) -> NDArray[np.float32]:
+        """Return what the file of a particle shows of it: a volume, or tilt images."""
+        if self.tomograms:
+            return self.stacks[i].images(self.particles[i].file)
+        return read_volume(self.particles[i].file)
+
+    def read(self, i: int) -> NDArray[np.float32] | Slices:
+        """Return a particle: a subtomogram, shape (box, box, box), or its slices.
 
         Of CTF-premultiplied data, what they are without that.
         """
         particle = self.particles[i]
         check_unchanged([particle.file], self.imported, "pytom_import")
+        if self.tomograms:
+            slices = self.stacks[i].slices(particle.file, self.pixel_size or 1.0)
+            return replace(slices, scale=self.weight_scale)
         volume = read_volume(particle.file)
         if getattr(particle.wedge, "premultiplied", False):
             return unmultiplied(volume, self.wedges[i])
@@ -398,13 +425,15 @@ def read_subtomograms(
     search: str | os.PathLike[str] | None = None,
     pixel_size: float | None = None,
     wedge_angles: Sequence[float] | None = None,
+    tomograms: str | os.PathLike[str] | None = None,
 ) -> Subtomograms:
     """Read and check a table of subtomograms.
 
     Parameters
     ----------
     path : path-like
-        A ParticleList (.xml), a STAR file or a table of Dynamo (.tbl).
+        A ParticleList (.xml), a STAR file or a table of Dynamo (.tbl); or RELION's
+        optimisation set, which names a STAR file.
     search : path-like, optional
         Where relative names are looked for first, then beside the table; default: the
         working folder.
@@ -413,6 +442,9 @@ def read_subtomograms(
     wedge_angles : sequence of float, optional
         90 - largest tilt on either side [degree], for all particles of a table
         without weight volumes.
+    tomograms : path-like, optional
+        RELION's table of tomograms, for particles that are stacks of tilt images;
+        default: that of the optimisation set.
 
     Raises
     ------
@@ -426,6 +458,9 @@ def read_subtomograms(
             " Dynamo."
         )
     folders = folders_of(source, search)
+    if tables := tilt_stacks.tables_of_set(source, search):
+        source, tomograms = tables[0], tomograms or tables[1]
+        folders = folders_of(source, search)
     more: pd.DataFrame | None = None
     star: dict[str, Block] | None = None
     listed: float | None = None
@@ -446,7 +481,8 @@ def read_subtomograms(
         wedges = _tilts(wedge_angles, pd.DataFrame(index=range(len(particles))), source)
         particles = list(_with(particles, wedges))
     particles = [_found(source, p, folders) for p in particles]
-    box, of_file = _box(source, particles)
+    tilted = star is not None and _are_2d_stacks(source, star)
+    box, of_file = (_box_of_stacks if tilted else _box)(source, particles)
     known = pixel_size or listed or of_file
     if of_file and known and abs(of_file / known - 1) > SAME_SIZE:
         notes.append(
@@ -467,14 +503,13 @@ def read_subtomograms(
                 for p in particles
             ]
         star = star | {"particles": table}
-    return Subtomograms(
-        tuple(particles),
-        star,
-        box,
-        known,
-        _weight_scale(source, particles),
-        notes=tuple(notes),
+    found = Subtomograms(tuple(particles), star, box, known, notes=tuple(notes))
+    if not tilted:
+        return replace(found, weight_scale=_weight_scale(source, particles))
+    found = replace(
+        found, tomograms=_checked_stacks(source, found, tomograms, wedge_angles)
     )
+    return replace(found, weight_scale=_scale_of_slices(found))
 
 
 def load(
@@ -482,11 +517,14 @@ def load(
     box: int,
     pixel_size: float | None,
     weight_scale: float = 1.0,
+    tomograms: str = "",
 ) -> Subtomograms:
     """Read what `Subtomograms.write` wrote."""
     particles = tuple(pytom_xml.read_particle_list(f"{stem}.xml"))
     star = read_star(f"{stem}.star")
-    return Subtomograms(particles, star, box, pixel_size, weight_scale)
+    return Subtomograms(
+        particles, star, box, pixel_size, weight_scale, tomograms=tomograms
+    )
 
 
 def _found(source: Path, particle: Particle, folders: Sequence[Path]) -> Particle:
@@ -531,7 +569,6 @@ def _from_star(
 ) -> tuple[list[Particle], dict[str, Block], float | None]:
     """Return particles, blocks with ``particles`` and ``optics``, and pixel size."""
     blocks = read_star(source)
-    _refuse_2d_stacks(source, blocks)
     name = find_block(blocks, PARTICLE_BLOCKS)
     if name is None:
         raise InputError(
@@ -539,11 +576,6 @@ def _from_star(
             f" {', '.join(blocks)}); give a particle table."
         )
     table = as_table(blocks[name])
-    if "rlnTomoParticlesFile" in table and len(table):
-        raise InputError(
-            f"{source}: is RELION's optimisation set; give the table of particles that"
-            f" it names, {table['rlnTomoParticlesFile'].iloc[0]}."
-        )
     if "rlnImageName" not in table:
         raise InputError(
             f"{source}: no column rlnImageName; give a table of extracted subtomograms."
@@ -618,7 +650,9 @@ def _wedges(
     blocks: dict[str, Block],
     angles: Sequence[float] | None,
 ) -> list[pytom_xml.Wedge]:
-    """Return what every particle of a STAR table sampled."""
+    """Return what every particle of a STAR table sampled; tilt images tell it."""
+    if _are_2d_stacks(source, blocks):
+        return [pytom_xml.SingleTiltWedge()] * len(table)
     told = _of_optics(source, table, blocks, PREMULTIPLIED) or [""] * len(table)
     multiplied = quantities.flags(source, PREMULTIPLIED, told)
     if any(multiplied) and (angles is not None or "rlnCtfImage" not in table):
@@ -643,14 +677,103 @@ def _wedges(
     ]
 
 
-def _refuse_2d_stacks(source: Path, blocks: dict[str, Block]) -> None:
-    for block in map(as_table, blocks.values()):
-        if any(quantities.flags(source, STACKS_2D, block.get(STACKS_2D, ()))):
+def _are_2d_stacks(source: Path, blocks: dict[str, Block]) -> bool:
+    """Whether the particles of a STAR file are stacks of tilt images."""
+    columns = (block.get(STACKS_2D, ()) for block in map(as_table, blocks.values()))
+    return any(any(quantities.flags(source, STACKS_2D, told)) for told in columns)
+
+
+def _box_of_stacks(
+    source: Path, particles: Sequence[Particle]
+) -> tuple[int, float | None]:
+    """Return the box of all tilt images, and the pixel size of the first."""
+    sizes = [read_stack_header(particle.file) for particle in particles]
+    first = sizes[0].shape[2]
+    for particle, header in zip(particles, sizes, strict=True):
+        _, n_y, n_x = header.shape
+        if not n_y == n_x == first:
             raise InputError(
-                f"{source}: holds RELION 5's stacks of tilted 2D images"
-                " (rlnTomoSubTomosAre2DStacks is 1), expected volumes; extract the"
-                " particles again as 3D subtomograms ('Write output as 2D stacks? No')."
+                f"{source}: {particle.file} has images of {n_x} x {n_y} pixels,"
+                f" expected {first} x {first} as of the first particle; extract all in"
+                " one square box."
             )
+    return first, sizes[0].pixel_size
+
+
+def _stacks(
+    source: Path,
+    table: pd.DataFrame,
+    blocks: dict[str, Block],
+    tomograms: str | os.PathLike[str],
+    pixel_size: float,
+) -> list[TiltStack]:
+    """Return what the tables say of the tilt images of every particle."""
+    series = tilt_stacks.read_tilt_series(tomograms, list(table["rlnTomoName"]))
+    told = _of_optics(source, table, blocks, PREMULTIPLIED) or [""] * len(table)
+    flags = quantities.flags(source, PREMULTIPLIED, told)
+    turns = euler.from_relion(np.radians(_columns(source, table, BOX_ANGLES)))
+    # All 0 where there are none: the box lies as the tomogram does.
+    return tilt_stacks.read_stacks(
+        *(source, table, series, pixel_size, flags),
+        euler.matrix(turns),
+    )
+
+
+def _checked_stacks(
+    source: Path,
+    found: Subtomograms,
+    tomograms: str | os.PathLike[str] | None,
+    wedge_angles: Sequence[float] | None,
+) -> str:
+    """Return the path of the table of tomograms that fits the particles.
+
+    Raises
+    ------
+    InputError
+        If there is none, something in it is wrong, or a wedge is given besides.
+    """
+    table = as_table(found.star["particles"])
+    if wedge_angles is not None:
+        raise InputError(
+            f"{source}: holds stacks of tilt images, which tell themselves what was"
+            " sampled; leave 'wedge' out of the config."
+        )
+    if tomograms is None:
+        raise InputError(
+            f"{source}: holds stacks of tilt images (rlnTomoSubTomosAre2DStacks is 1),"
+            " and no table tells of the tilts; give the optimisation set as 'particles'"
+            " or the table of tomograms as 'tomograms' in the config."
+        )
+    if found.pixel_size is None or "rlnTomoName" not in table:
+        raise InputError(
+            f"{source}: stacks of tilt images need a pixel size (rlnImagePixelSize) and"
+            " rlnTomoName; complete the table."
+        )
+    stacks = _stacks(source, table, found.star, tomograms, found.pixel_size)
+    for particle, stack in zip(found.particles, stacks, strict=True):
+        stack.check_number(particle.file)
+    return portable(tomograms)
+
+
+def _scale_of_slices(found: Subtomograms) -> float:
+    """Return the weight of a typical particle where it was sampled.
+
+    Not the largest: that is of the few frequencies where all slices meet.
+    """
+    n = min(WEIGHTS_SEEN, len(found))
+    typical = []
+    for i in range(n):
+        source = found.read(i * len(found) // n)
+        assert isinstance(source, Slices)
+        _, weight = source.placed(np.eye(3), np.zeros(3))
+        typical.append(float(np.sqrt(weight.sum() / max(np.count_nonzero(weight), 1))))
+    scale = float(np.median([value for value in typical if value] or [0]))
+    if scale == 0:
+        raise InputError(
+            f"{found.tomograms}: by scale and dose of its tilts no image shows a thing;"
+            " see that rlnCtfScalefactor and rlnMicrographPreExposure are right."
+        )
+    return scale
 
 
 def _pixel_size(

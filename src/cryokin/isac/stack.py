@@ -8,9 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cryokin.image.masks import normalise, subtract_background
+from cryokin.image.polar import Complex64, PolarBasis
 from cryokin.image.resample import new_size, resample, window_or_pad
 
 BLOCK = 256  # images prepared at a time
+# Power at the highest frequencies, as a share of the strongest, below which images have
+# been filtered. What a camera took has 0.03 or more, what a program smoothed 0.0003.
+FILTERED = 0.001
+HIGHEST = 3  # radii that are the highest frequencies
 
 
 class Shrinking(NamedTuple):
@@ -74,6 +79,52 @@ def working_images(
     fits = how.whole >= how.box
     radius = how.target_radius if fits else min(how.target_radius, inner // 2 - 2)
     return window_or_pad(normalise(small, radius), how.box)
+
+
+def radial_power(rows: Complex64, basis: PolarBasis) -> NDArray[np.float64]:
+    """Return the power of images at each radius, summed over them.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (n, directions, radii)
+        Of `PolarBasis.grid`.
+    basis : PolarBasis
+
+    Returns
+    -------
+    ndarray, shape (radii,)
+        Per area of Fourier space: the same at all radii for white noise.
+    """
+    power = np.square(rows.real, dtype=float) + np.square(rows.imag, dtype=float)
+    return np.asarray(power.sum(axis=(0, 1)) / basis.radii)
+
+
+def filtered(
+    power: NDArray[np.floating], basis: PolarBasis, pixel_size: float
+) -> list[str]:
+    """Return a sentence if images hold next to nothing at high frequencies.
+
+    Smoothed noise has few degrees of freedom, and some of its patterns come out again.
+
+    Parameters
+    ----------
+    power : ndarray, shape (radii,)
+        Of `radial_power`.
+    basis : PolarBasis
+    pixel_size : float
+        Of the working images [A].
+    """
+    share = power[-HIGHEST:].mean() / max(power.max(), 1e-300)
+    if not 0 < share < FILTERED:
+        return []
+    beyond = pixel_size / basis.radii[-HIGHEST:][0]
+    return [
+        f"beyond {beyond:.0f} A the images hold {100 * share:.1g} % of the power that"
+        " they have at low frequencies (3 % or more as a camera takes them): unless"
+        " there is hardly any noise, they were denoised or low-passed, and a smooth"
+        " background makes classes, too; compare the averages with raw micrographs, or"
+        " give unfiltered images."
+    ]
 
 
 def original_centres(

@@ -32,8 +32,8 @@ class Subtomograms(Options):
     particles: str = option(
         meaning=(
             "aligned subtomograms: a ParticleList (.xml) of PyTom, a STAR file "
-            "(.star) of RELION or a table (.tbl) of Dynamo beside its particles; "
-            "the path is relative to the working folder"
+            "(.star) of RELION, its optimisation set, or a table (.tbl) of Dynamo "
+            "beside its particles; the path is relative to the working folder"
         ),
         was="-p",
     )
@@ -46,6 +46,14 @@ class Subtomograms(Options):
         unit="Å",
         was="--pixelSize",
         above=0,
+    )
+    tomograms: str | None = option(
+        None,
+        meaning=(
+            "RELION's table of tomograms (.star), for particles that are stacks of "
+            "tilt images; null = the one that the optimisation set names"
+        ),
+        examples=("the path of a file",),
     )
     wedge: Mapped | None = option(
         None,

@@ -26,7 +26,7 @@ from cryokin.io.stacks import (
     one_value,
 )
 from cryokin.io.subtomograms import SAME_SIZE, Subtomograms
-from cryokin.io.volumes import read_size, read_volume
+from cryokin.io.volumes import read_size
 from cryokin.io.wedges import from_particle
 from cryokin.volume import masks
 from cryokin.volume.filters import frequencies
@@ -42,6 +42,8 @@ NO_POWER = 1e-9  # power of a shell over that of the strongest: it was filtered 
 EMPTY = 0.01  # power of a coefficient over that of its shell that noise rarely has
 MUCH_EMPTY = 0.1  # share of such coefficients that is told
 LEAK = 0.3  # power where nothing was sampled over that elsewhere that is told
+HAND = 0.01  # gain of agreement with another hand of the tilts that is told
+MOST = 0.9  # share of the particles that must gain
 DOUBTFUL, BETTER = 0.1, 0.1  # also above this, where another wedge leaves far less
 
 
@@ -84,8 +86,9 @@ def look(particles: Subtomograms, by_class: bool = False) -> Findings:
     powers = Powers(particles.box)
     same: dict[bytes, list[int]] = {}
     filled = []
+    hands: list[tuple[float, float]] = []
     for i, particle in enumerate(particles.particles):
-        volume = read_volume(particle.file)
+        volume = particles.data(i)
         reason = unusable(volume, particle.shift) or NO_CLASS * bool(classless[i])
         if reason:
             entry = {"id": i, "image": particle.file, "reason": reason}
@@ -94,7 +97,12 @@ def look(particles: Subtomograms, by_class: bool = False) -> Findings:
         same.setdefault(blake2b(volume.tobytes()).digest(), []).append(i)
         if one_value(volume) > FILLED:
             filled.append(i)
-        if i in shown:
+        if i in shown and particles.tomograms:
+            # What they sampled is known; only depth may be told the wrong way round.
+            if particles.stacks[i].premultiplied:
+                size = particles.pixel_size or 1.0
+                hands.append(particles.stacks[i].hands(particle.file, size))
+        elif i in shown:
             powers.add(particle.origin, volume, _wedges(particles, i))
     found.copies = [ids for ids in same.values() if len(ids) > 1]
 
@@ -113,6 +121,13 @@ def look(particles: Subtomograms, by_class: bool = False) -> Findings:
     if filled:
         found.warnings += filled_sentence(filled, len(particles), name(filled[0]))
     found.warnings += powers.told()
+    if hands and _other_hand(np.array(hands)):
+        found.warnings.append(
+            f"{particles.tomograms}: the tilt images are multiplied by CTFs that fit"
+            " defocus growing with depth in the other direction better, in"
+            f" {sum(b > a for a, b in hands)} of {len(hands)} particles looked at; see"
+            " that rlnTomoHand has the right sign."
+        )
     return found
 
 
@@ -121,14 +136,14 @@ def unusable(volume: NDArray[np.floating], shift: Sequence[float]) -> str:
 
     Parameters
     ----------
-    volume : ndarray, shape (box, box, box)
-        The subtomogram.
+    volume : ndarray, shape (box, box, box) or (n_tilts, box, box)
+        The subtomogram, or its tilt images.
     shift : sequence of float
         (x, y, z) [voxel].
     """
     if reason := holds_nothing(volume):
         return reason
-    if np.abs(shift).max() >= volume.shape[0] / 2:
+    if np.abs(shift).max() >= volume.shape[-1] / 2:
         there = ", ".join(f"{value:g}" for value in shift)
         return f"its centre lies outside of its box (shift {there} voxels)"
     return ""
@@ -206,6 +221,12 @@ def _wedges(particles: Subtomograms, i: int) -> dict[str, Wedge]:
             replace(given, tilt_axis=(z1 - 90, z2, x))
         )
     return wedges
+
+
+def _other_hand(agreements: NDArray[np.float64]) -> bool:
+    """Whether particles fit another hand (second column) surely better."""
+    gain = agreements[:, 1] - agreements[:, 0]
+    return bool(gain.mean() > HAND and (gain > 0).mean() > MOST)
 
 
 @dataclass
@@ -315,6 +336,17 @@ class Powers:
 def _such_as(names: Mapping[str, Any]) -> str:
     first = next((name for name in names if name), None)
     return f", such as {first}" if first else ""
+
+
+def check_rules(
+    source: str | os.PathLike[str], particles: Subtomograms, compat: str
+) -> None:
+    """Raise `InputError` where rules are asked for that know no such particles."""
+    if particles.tomograms and compat == "pytom":
+        raise InputError(
+            f"{source}: holds stacks of tilt images, which PyTom's rules know nothing"
+            " of; give 3D subtomograms, or leave 'compat' out of the config."
+        )
 
 
 def check_number(

@@ -21,7 +21,7 @@ from cryokin.pytom import compat
 from cryokin.pytom.labels import counts
 from cryokin.pytom.mask import make_mask
 from cryokin.pytom.mco import Classification
-from cryokin.pytom.prepare import reader
+from cryokin.pytom.prepare import volume_reader
 from cryokin.random import stream
 from cryokin.volume.symmetry import operations
 
@@ -34,7 +34,7 @@ def compat_setting(
     """Return what PyTom's own EXMX works on."""
     binning = options["binning"]
     return compat.Setting(
-        reader(particles, binning),
+        volume_reader(particles, binning),
         particles.rotations,
         particles.shifts / binning,
         particles.wedges,

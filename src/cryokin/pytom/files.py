@@ -27,6 +27,7 @@ def load_import(folder: str | os.PathLike[str]) -> Subtomograms:
         info["box"],
         info["pixel_size"],
         info.get("weight_scale", 1.0),
+        info.get("tomograms", ""),
     )
     copies = info.get("copies", [])
     data = list(range(len(found)))

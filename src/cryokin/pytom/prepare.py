@@ -21,7 +21,8 @@ from cryokin.pytom.focus import focus, focus_rows
 from cryokin.pytom.mask import make_mask, narrowest_mask
 from cryokin.pytom.pose_errors import Corrected, consensus, correct, refine
 from cryokin.volume.bands import Band, Rows, band, rows
-from cryokin.volume.resample import binned_size, fourier_crop
+from cryokin.volume.resample import binned_size
+from cryokin.volume.slices import Slices, binned
 from cryokin.volume.symmetry import operations
 
 CERTAIN = 5.0  # standard errors of noise below 0 that make a contrast negative
@@ -55,12 +56,28 @@ class Prepared:
     spread: NDArray[np.float64]
 
 
-def reader(particles: Subtomograms, binning: int) -> Callable[[int], NDArray[Any]]:
+def reader(
+    particles: Subtomograms, binning: int
+) -> Callable[[int], NDArray[Any] | Slices]:
     """Return the function that reads a particle, binned."""
     size = binned_size(particles.box, binning)
     if size == particles.box:
         return particles.read
-    return lambda i: fourier_crop(particles.read(i), size)
+    return lambda i: binned(particles.read(i), size)
+
+
+def volume_reader(
+    particles: Subtomograms, binning: int
+) -> Callable[[int], NDArray[Any]]:
+    """Return the function that reads a particle that is a volume, binned."""
+    read = reader(particles, binning)
+
+    def volume(i: int) -> NDArray[Any]:
+        found = read(i)
+        assert not isinstance(found, Slices)  # refused on import by PyTom's rules
+        return found
+
+    return volume
 
 
 @dataclass(frozen=True)

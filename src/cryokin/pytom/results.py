@@ -18,6 +18,7 @@ from cryokin.parallel import Team
 from cryokin.pytom import compat
 from cryokin.pytom.beam import follows_beam
 from cryokin.pytom.mask import make_mask
+from cryokin.pytom.prepare import volume_reader
 from cryokin.rings import correlation, resolution
 from cryokin.volume import averages
 from cryokin.volume.symmetry import operations
@@ -55,7 +56,7 @@ def class_average(
     sides = halves_of(particles, members)
     if by_pytom:
         setting = compat.Setting(
-            particles.read,
+            volume_reader(particles, 1),
             particles.rotations,
             particles.shifts,
             particles.wedges,

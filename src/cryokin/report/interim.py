@@ -135,7 +135,7 @@ def _isac(
         shifts=shifts,
         usage=read_usage(results, run, options, imported),
         provenance=provenance_of_run(options, imported),
-        warnings=imported.get("warnings", ()),
+        warnings=[*imported.get("warnings", ()), *working.get("warnings", ())],
         schema=schema,
         rounds=read_rounds(_rounds(results, len(generations) + 1)),
         unfinished=_isac_so_far(results, len(generations)),

@@ -128,7 +128,7 @@ def read_report(
         shifts=shifts,
         usage=read_usage(files.results, run, options, imported),
         provenance=provenance_of_run(options, imported),
-        warnings=imported.get("warnings", ()),
+        warnings=[*imported.get("warnings", ()), *working.get("warnings", ())],
         schema=schema or {},
         checksum=sha256(files.classes),
         rounds=read_rounds(files.rounds),

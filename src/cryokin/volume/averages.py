@@ -17,6 +17,7 @@ from cryokin.errors import InputError
 from cryokin.parallel import Team
 from cryokin.volume.filters import frequencies
 from cryokin.volume.resample import Kernel, align, centred
+from cryokin.volume.slices import Slices
 from cryokin.volume.wedge import Wedge, common_frame_weight
 
 BLOCK = 16  # members per partial sum; a constant, so that ranks do not matter
@@ -72,7 +73,7 @@ def normalised(
 
 
 def sums(
-    read: Callable[[int], NDArray[np.floating]],
+    read: Callable[[int], NDArray[np.floating] | Slices],
     members: Sequence[int],
     rotations: NDArray[np.float64],
     shifts: NDArray[np.float64],
@@ -88,7 +89,7 @@ def sums(
     Parameters
     ----------
     read : callable
-        Returns the subtomogram of a particle by its id.
+        Returns a particle by its id: its subtomogram, or its slices.
     members : sequence of int
         Ids.
     rotations, shifts, wedges
@@ -147,21 +148,25 @@ def empty(box: tuple[int, int, int]) -> Sums:
 
 
 def _one(
-    volume: NDArray[np.floating],
+    volume: NDArray[np.floating] | Slices,
     rotation: NDArray[np.float64],
     shift: NDArray[np.float64],
     wedge: Wedge,
     kernel: Kernel,
     mask: NDArray[np.floating] | None,
 ) -> Sums:
-    moved = align(centred(volume), rotation, shift, kernel)
+    if isinstance(volume, Slices):
+        moved, w = volume.aligned(rotation, shift)
+        box = (volume.box,) * 3
+    else:
+        moved = align(centred(volume), rotation, shift, kernel)
+        n_z, n_y, n_x = moved.shape
+        box = (n_z, n_y, n_x)
+        w = common_frame_weight(wedge, rotation, frequencies(box), box)
     aligned = normalised(moved, mask)
-    n_z, n_y, n_x = aligned.shape
-    box = (n_z, n_y, n_x)
-    w = common_frame_weight(wedge, rotation, frequencies(box), box)
     spectrum: NDArray[np.complex128] = scipy.fft.rfftn(aligned.astype(np.float64))
     # A wedge still has to be applied to the data, a CTF is in them already.
-    seen = w if wedge.is_ctf else w**2
+    seen = w if isinstance(volume, Slices) or wedge.is_ctf else w**2
     return Sums((spectrum * seen).astype(np.complex128), w**2, 1, box)
 
 

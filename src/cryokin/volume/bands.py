@@ -19,6 +19,7 @@ from cryokin.errors import InputError
 from cryokin.parallel import Team, in_blocks
 from cryokin.volume.filters import bandpass_weight, frequencies
 from cryokin.volume.resample import Kernel, align, centred
+from cryokin.volume.slices import Slices
 from cryokin.volume.wedge import WEAKEST_CTF, Wedge, common_frame_weight
 
 BLOCK = 32  # particles per piece of work; a constant, so that ranks do not matter
@@ -169,7 +170,7 @@ def as_complex(real: NDArray[np.floating], band: Band) -> NDArray[np.complex64]:
 
 
 def row(
-    volume: NDArray[np.floating],
+    volume: NDArray[np.floating] | Slices,
     rotation: NDArray[np.float64],
     shift: ArrayLike,
     wedge: Wedge,
@@ -185,8 +186,8 @@ def row(
 
     Parameters
     ----------
-    volume : ndarray, shape ``band.box``
-        The subtomogram.
+    volume : ndarray, shape ``band.box``, or Slices
+        The subtomogram; slices bring their own weight, so that ``wedge`` counts not.
     rotation : ndarray, shape (3, 3)
         R of the particle.
     shift : array_like, shape (3,)
@@ -210,9 +211,14 @@ def row(
     w : ndarray of float32, shape (m,)
         Weights.
     """
-    where = None if mask is None else mask > 0
-    source = volume if kernel == "pytom" else centred(volume)
-    aligned = align(source, rotation, shift, kernel, where)
+    if isinstance(volume, Slices):
+        aligned, all_w = volume.aligned(rotation, shift)
+        w = all_w.ravel()[band.index].astype(np.float32)
+    else:
+        where = None if mask is None else mask > 0
+        source = volume if kernel == "pytom" else centred(volume)
+        aligned = align(source, rotation, shift, kernel, where)
+        w = common_frame_weight(wedge, rotation, band.k, band.box).astype(np.float32)
     if mask is None:
         masked = aligned - aligned.mean(dtype=np.float64)
         total = float(aligned.size)
@@ -221,10 +227,11 @@ def row(
         mean = np.vdot(mask, aligned) / mask.sum(dtype=np.float64)
         masked = mask * (aligned - np.float32(mean))
     power = float(np.square(masked, dtype=np.float64).sum())
-    w = common_frame_weight(wedge, rotation, band.k, band.box).astype(np.float32)
     x = coefficients(masked.astype(np.float32, copy=False), band)
     scale = 1 / np.sqrt(power * total) if power > 0 else 0.0
-    if wedge.is_ctf:  # the microscope multiplied it already
+    if (
+        isinstance(volume, Slices) or wedge.is_ctf
+    ):  # the microscope multiplied it already
         w[np.abs(w) < WEAKEST_CTF] = 0
         x[w == 0] = 0
     elif own_wedge:
@@ -233,7 +240,7 @@ def row(
 
 
 def symmetric_row(
-    volume: NDArray[np.floating],
+    volume: NDArray[np.floating] | Slices,
     rotation: NDArray[np.float64],
     shift: ArrayLike,
     wedge: Wedge,
@@ -266,7 +273,7 @@ def symmetric_row(
 
 
 def rows(
-    read: Callable[[int], NDArray[np.floating]],
+    read: Callable[[int], NDArray[np.floating] | Slices],
     rotations: NDArray[np.float64],
     shifts: NDArray[np.float64],
     wedges: Sequence[Wedge],
@@ -283,7 +290,7 @@ def rows(
     Parameters
     ----------
     read : callable
-        Returns the subtomogram of a particle (by its id), binned to ``band.box``.
+        Returns a particle (by its id), binned to ``band.box``.
     rotations : ndarray, shape (n, 3, 3)
         Of the particles.
     shifts : ndarray, shape (n, 3)
