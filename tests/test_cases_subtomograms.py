@@ -9,6 +9,7 @@ from cryokin.errors import InputError
 from cryokin.io.counts import count_particles
 from cryokin.io.star import as_table
 from cryokin.io.subtomograms import ORIGINS_A, ORIGINS_PIXEL, read_subtomograms
+from cryokin.options import Cpca
 from cryokin.parallel import Team
 from cryokin.pytom.checks import look
 from cryokin.pytom.mco import adjusted_rand_index, best_of, model, random_start
@@ -48,7 +49,7 @@ def cases(shared, tmp_path, monkeypatch):
 )
 def test_classes_come_out(cases, tmp_path, name, wedge):
     table = read_subtomograms(cases / name, wedge_angles=wedge)
-    prepared, _ = prepare(table, OPTIONS, Team(), tmp_path)
+    prepared, _ = prepare(table, Cpca.some(OPTIONS), Team(), tmp_path)
     made = model(prepared.corrected)
     starts = [random_start(len(table), 2, 0, i) for i in range(4)]
     truth = np.loadtxt((cases / name).with_name("truth.txt"), dtype=int)

@@ -56,7 +56,7 @@ class TestInit:
         path, table = tmp_path / "my.yaml", images / "images/particles.star"
         words = ["init", str(table), "--diameter", "240", "--output", str(path)]
         assert command([*words, "--name", "2nd"]) == 0
-        run = load_runs(yaml.safe_load(path.read_text()))["2nd"]
+        run = load_runs(yaml.safe_load(path.read_text()))["2nd"].as_dict()
         assert (run["radius"], run["CTF"], run["img_per_grp"]) == (15, False, 30)
         assert Path(run["particles"]) == table
         assert "half of 240 A" in path.read_text()
@@ -69,7 +69,7 @@ class TestInit:
         path = tmp_path / "my.yaml"
         table = tmp_path / "volumes/particles.star"
         assert command(["init", str(table), "--output", str(path)]) == 0
-        run = load_runs(yaml.safe_load(path.read_text()))["first"]
+        run = load_runs(yaml.safe_load(path.read_text()))["first"].as_dict()
         assert (run["method"], run["lowpass"], run["nclass"]) == ("mco_exmx", 7, 2)
         assert run["mask"]["sphere"]["radius"] == 5
 

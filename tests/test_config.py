@@ -41,7 +41,7 @@ def load(run=None, /, **options):
     """Return the options of one run, complete."""
     given = {"method": "isac", "particles": "p.star", "radius": 30} | options
     config = {"runs": {"a": given if run is None else run}}
-    return load_runs(config, "my.yaml")["a"]
+    return load_runs(config, "my.yaml")["a"].as_dict()
 
 
 def sentence(call, *args, **options):
@@ -71,7 +71,7 @@ class TestDefaults:
 
     def test_the_example_is_complete(self):
         config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
-        assert load_runs(config)["demo"]["radius"] == 25
+        assert load_runs(config)["demo"].radius == 25
 
     def test_negative_yr_means_as_xr(self):
         assert load(xr=3)["yr"] == 3
@@ -116,7 +116,7 @@ class TestValues:
     def test_of_every_run(self):
         first = {"method": "isac", "particles": "p.star", "radius": 30}
         runs = load_runs({"runs": {"a": first, "b-2": first | {"xr": 2}}})
-        assert (runs["a"]["xr"], runs["b-2"]["xr"]) == (1, 2)
+        assert (runs["a"].xr, runs["b-2"].xr) == (1, 2)
 
 
 FROM_FILE = {"method": "isac", "particles": "p.star", "radius": 30}
@@ -127,8 +127,8 @@ class TestParticlesOfAnotherRun:
     def test_are_named_by_the_run(self, which):
         runs = {"b": FROM_FILE | {"particles": f"run:a-1/{which}"}, "a-1": FROM_FILE}
         loaded = load_runs({"runs": runs})
-        assert reference(loaded["b"]["particles"]) == ("a-1", which)
-        assert reference(loaded["a-1"]["particles"]) is None
+        assert reference(loaded["b"].particles) == ("a-1", which)
+        assert reference(loaded["a-1"].particles) is None
 
     @pytest.mark.parametrize(
         ("particles", "words"),
@@ -447,21 +447,25 @@ def test_a_path_means_the_same_however_it_is_written(tmp_path, monkeypatch):
     assert load(particles="-p.star")["particles"] == str(tmp_path / "-p.star")
 
 
+def seeded(seed):
+    return Isac(**load(rand_seed=seed))
+
+
 def test_a_seed_is_drawn_once(tmp_path):
-    runs = {"a": load(rand_seed=None), "b": load(rand_seed="null"), "c": load()}
+    runs = {"a": seeded(None), "b": seeded("null"), "c": seeded(0)}
     assert draw_seeds(runs, tmp_path) == ["a", "b"]
     assert not list(tmp_path.iterdir())  # a rule writes them
-    seeds = [runs[run]["rand_seed"] for run in "abc"]
+    seeds = [runs[run].rand_seed for run in "abc"]
     assert seeds[2] == 0
     assert seeds[0] != seeds[1]
     (tmp_path / "a").mkdir()
     (tmp_path / "a/rand_seed.txt").write_text(f"{seeds[0]}\n")
-    again = {"a": load(rand_seed=None)}
+    again = {"a": seeded(None)}
     draw_seeds(again, tmp_path)
-    assert again["a"]["rand_seed"] == seeds[0]
+    assert again["a"].rand_seed == seeds[0]
     (tmp_path / "a/rand_seed.txt").write_text("soon")
     with pytest.raises(InputError, match=r"rand_seed\.txt: holds 'soon'"):
-        draw_seeds({"a": load(rand_seed=None)}, tmp_path)
+        draw_seeds({"a": seeded(None)}, tmp_path)
 
 
 def test_a_configuration_with_a_key_twice_is_refused(tmp_path):

@@ -12,6 +12,7 @@ from cryokin.errors import InputError
 from cryokin.io.mrc import write_stack
 from cryokin.io.particles import read_particles
 from cryokin.io.stacks import ImageSource
+from cryokin.options import Isac
 from isac_import import isac_import
 
 OPTIONS = {"radius": 7, "CTF": False, "pixel_size": None, "ctf_convention": "auto"}
@@ -21,7 +22,7 @@ def run(particles="s.mrcs", img_per_grp=2, **options):
     names = {"table": "p.star", "images": "p.npz", "info": "p.json"}
     isac_import(
         particles=particles,
-        options=OPTIONS | options,
+        options=Isac.some(OPTIONS | options),
         img_per_grp=img_per_grp,
         **{key: Path("out", name) for key, name in names.items()},
     )

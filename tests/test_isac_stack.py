@@ -25,6 +25,7 @@ from cryokin.isac.stack import (
     shrink,
     working_images,
 )
+from cryokin.options import Isac
 from cryokin.parallel import Team
 from cryokin.progress import warnings as told_by
 from isac_shrink import isac_shrink
@@ -201,7 +202,7 @@ def test_the_step_tells_of_filtered_images(tmp_path, capsys, sigma, told):
         images=tmp_path / "images.npz",
         info=tmp_path / "import.json",
         shifts=tmp_path / "shifts.txt",
-        options=OPTIONS,
+        options=Isac.some(OPTIONS),
         stack=tmp_path / "working.mrcs",
         coefficients=tmp_path / "coefficients.npy",
         stack_info=tmp_path / "working_stack.json",

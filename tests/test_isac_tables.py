@@ -22,6 +22,7 @@ from cryokin.isac.tables import (
     membership,
     particle_columns,
 )
+from cryokin.options import Isac
 
 HOW = Shrinking(size=80, radius=32, target_radius=20, box=48)
 FH, FF = 0.3, 0.2
@@ -220,7 +221,7 @@ class Stack:
         return self._images[ids]
 
 
-OPTIONS = {"target_radius": HOW.target_radius, "FH": FH, "FF": FF}
+OPTIONS = Isac.some({"target_radius": HOW.target_radius, "FH": FH, "FF": FF})
 
 
 def test_averages_are_written_with_what_is_known_of_them(tmp_path, data):

@@ -18,6 +18,7 @@ from cryokin.io.pytom_xml import (
 )
 from cryokin.io.star import read_star
 from cryokin.io.subtomograms import read_subtomograms
+from cryokin.options import Cpca
 from cryokin.parallel import Team
 from cryokin.pytom.checks import inverted, look, mask_warnings
 from cryokin.pytom.files import load_import
@@ -170,7 +171,7 @@ def test_a_run_leaves_blank_particles_unaccounted(tmp_path, capsys):
     }
     pytom_import(
         particles=tmp_path / "set/particles.star",
-        options=options,
+        options=Cpca.some(options),
         nclass=2,
         folder=tmp_path / "import",
     )
@@ -184,7 +185,7 @@ def test_a_run_leaves_blank_particles_unaccounted(tmp_path, capsys):
         used.read(3)
     os.utime(changed, (used.imported, used.imported))
     labels = np.arange(10) % 2
-    write_results(tmp_path / "out", used, labels, options, Team())
+    write_results(tmp_path / "out", used, labels, Cpca.some(options), Team())
     expected = np.full(12, -1)
     expected[used.ids] = labels
     rows = (tmp_path / "out/classes.csv").read_text().split()[1:]
@@ -230,7 +231,8 @@ def test_a_class_without_two_halves_has_no_resolution(listed, tmp_path, compat):
     table = replace(listed([noise(i) for i in (0, 1, 2, 2)]), copies=(0, 1, 2, 2))
     options = {"mask": {"sphere": {"radius": 6, "edge": 1}}, "average": "class"}
     labels = np.array([0, 1, 2, 2])
-    write_results(tmp_path, table, labels, options | {"compat": compat}, Team())
+    given = Cpca.some(options | {"compat": compat, "symmetry": None})
+    write_results(tmp_path, table, labels, given, Team())
     entries = read_json(tmp_path / "classes.json")["classes"]
     assert [(e["n"], e["resolution"]) for e in entries] == [(1, None)] * 2 + [(2, None)]
 

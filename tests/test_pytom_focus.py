@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from cryokin.errors import InputError
+from cryokin.options import Cpca
 from cryokin.pytom import ccc, cpca, mco
 from cryokin.pytom.focus import focus, focus_rows
 from cryokin.pytom.mask import narrowest_mask
@@ -98,4 +99,4 @@ def test_a_mask_that_does_not_fit_is_named_as_in_the_configuration(key):
     ball = {"sphere": {"radius": 6.0, "edge": 3.0, "centre": [12.0, 0.0, 0.0]}}
     options = {"mask": "mask.em", "focus_mask": None, "binning": 1, key: ball}
     with pytest.raises(InputError, match=f"^{key}: a sphere of radius 6 does not fit"):
-        narrowest_mask(options, 32)
+        narrowest_mask(Cpca.some(options), 32)

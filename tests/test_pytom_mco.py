@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from cryokin.errors import InputError
+from cryokin.options import Mco, McoExmx
 from cryokin.parallel import Team
 from cryokin.pytom import mco
 from cryokin.pytom.courses import best_course, course, starts
@@ -281,7 +282,7 @@ def test_who_is_in_no_class_joins_the_best():
 def test_classes_of_some_particles_are_a_start_for_all(model, particles):
     truth = particles.labels
     some = np.where(np.arange(len(truth)) % 3 == 0, -1, truth)
-    went = course(model, some, {**EXMX, "nclass": 2})
+    went = course(model, some, McoExmx.some({**EXMX, "nclass": 2}))
     assert went.labels[0].tolist() == some.tolist()
     best, _ = best_course([went], 2)
     assert (best.labels[0] == -1).tolist() == (some == -1).tolist()
@@ -289,7 +290,8 @@ def test_classes_of_some_particles_are_a_start_for_all(model, particles):
 
 
 def test_several_classes_of_the_list_are_one_start():
-    options = {"start_from": "cpca", "starts": 3, "nclass": 2, "rand_seed": 0}
+    some = {"start_from": "cpca", "starts": 3, "nclass": 2, "rand_seed": 0}
+    options = Mco.some(some)
     of_cpca, several = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])
     found = starts(options, 4, of_cpca, several)
     assert len(found) == 4

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from cryokin.errors import InputError
+from cryokin.options import Cpca
 from cryokin.pytom import merge
 from cryokin.pytom.class_tree import average_correlations, merge_classes
 from cryokin.pytom.labels import emptied
@@ -118,11 +119,12 @@ def test_classes_that_are_few_already_stay(n, how):
 
 def test_one_class_correlates_with_itself():
     volume = np.random.default_rng(0).normal(size=(8, 8, 8))
-    options = {"mask": {"sphere": {"radius": 3, "edge": 1}}, "lowpass": 4}
-    found = average_correlations([volume], options | {"highpass": 0})
+    some = {"mask": {"sphere": {"radius": 3, "edge": 1}}, "lowpass": 4, "highpass": 0}
+    options = Cpca.some(some)
+    found = average_correlations([volume], options)
     assert found.tolist() == [[1]]
     with pytest.raises(InputError, match="there is no class"):
-        average_correlations([], options | {"highpass": 0})
+        average_correlations([], options)
 
 
 def test_classes_that_emptied_are_told():

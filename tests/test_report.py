@@ -19,7 +19,6 @@ import pytest
 import yaml
 from PIL import Image
 
-from cryokin.config import options_of_method
 from cryokin.errors import InputError
 from cryokin.estimate import Range, RuleEstimate, RuleUsage
 from cryokin.files import write_json
@@ -101,7 +100,10 @@ def make_report(n_classes=7, box=24, radius=9.0, **changes):
         )
     values = {
         "run": "demo",
-        "options": {"radius": 30, "img_per_grp": 50, "thld_grp": 10, "yr": 1, "xr": 1},
+        "options": {
+            **{"method": "isac", "radius": 30, "img_per_grp": 50, "thld_grp": 10},
+            **{"yr": 1, "xr": 1},
+        },
         "imported": {
             "n": n,
             "box": 64,
@@ -125,15 +127,6 @@ def make_report(n_classes=7, box=24, radius=9.0, **changes):
             RuleUsage("isac_join", 1, math.nan, 5.0, 5.0, math.nan, 1, None),
         ],
         "provenance": provenance(3, []),
-        "schema": {
-            "img_per_grp": {
-                "description": "images a class, see `radius`",
-                "unit": "images",
-                "was": "--img_per_grp",
-                "default": 100,
-            },
-            "yr": {"description": "range", "unit": "pixel", "default": -1},
-        },
     }
     return IsacReport(**(values | changes))
 
@@ -240,7 +233,6 @@ def test_hostile_texts_stay_texts():
         run=HOSTILE,
         options={**harmless.options, "particles": HOSTILE},
         imported={**harmless.imported, "source": HOSTILE, "excluded": excluded},
-        schema={"radius": {"description": HOSTILE, "default": HOSTILE}},
         usage=[RuleUsage(HOSTILE, 1, 1.0, 1.0, 1.0, 1.0, 1, None)],
         warnings=[HOSTILE],
         provenance={
@@ -297,8 +289,8 @@ def test_options_show_unit_and_change():
     html = page(make_report())
     row = re.search(r"<tr[^>]*><th[^>]*><code>img_per_grp.*?</tr>", html)[0]
     assert 'class="changed"' in row
-    assert '<td class="unit">images</td><td class="meaning">images a class,' in row
-    assert "see <code>radius</code></td>" in row
+    assert '<td class="unit">images</td><td class="meaning">images per class:' in row
+    assert "<code>img_per_grp</code> images are needed</td>" in row
     row = re.search(r"<tr[^>]*><th[^>]*><code>yr.*?</tr>", html)[0]
     assert "changed" not in row  # -1 stands for the value of xr
 
@@ -563,10 +555,8 @@ def run_script(folder, options):
 
 
 @pytest.mark.parametrize("n_classes", [0, 3])
-def test_script_makes_the_same_page_from_files(root, tmp_path, n_classes):
-    schema = root / "workflow/schemas/config.schema.json"
-    told = {"schema": options_of_method(schema, "isac"), "warnings": ["An odd one."]}
-    report = make_report(n_classes, usage=[], **told)
+def test_script_makes_the_same_page_from_files(tmp_path, n_classes):
+    report = make_report(n_classes, usage=[], warnings=["An odd one."])
     write_run(tmp_path, report)
     run_script(tmp_path, report.options)
     source = [{"path": "particles.star", "sha256": "0" * 64}]

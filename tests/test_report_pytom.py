@@ -15,7 +15,6 @@ import pytest
 from PIL import Image
 from scipy.cluster import hierarchy
 
-from cryokin.config import options_of_method
 from cryokin.errors import InputError
 from cryokin.estimate import RuleUsage
 from cryokin.files import write_json
@@ -101,7 +100,6 @@ def full_report(n_classes=4, n=60, box=12, **changes):
         "shifts": rng.normal(0, 1, (n, 3)),
         "usage": [RuleUsage("ccc_matrix", 1, 170.0, 90.0, 90.0, 2048.0, 2, None)],
         "provenance": provenance(3, []),
-        "schema": {"nclass": {"description": "classes", "default": 9}},
     }
     return bare_report(n_classes, n, box, **(values | changes))
 
@@ -219,7 +217,7 @@ def test_a_run_that_goes_on_shows_what_it_has(tmp_path):
         for name in made:
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (there / name.rpartition("/")[2]).rename(tmp_path / name)
-        return interim_page("demo", options, tmp_path, {})
+        return interim_page("demo", options, tmp_path)
 
     there = tmp_path / "made"
     there.mkdir()
@@ -305,7 +303,6 @@ def test_text_of_the_user_stays_text():
             classes=classes,
             tree=tree,
             options={"nclass": HOSTILE},
-            schema={"nclass": {"description": HOSTILE, "default": HOSTILE}},
             usage=[RuleUsage(HOSTILE, 1, 1.0, 1.0, 1.0, 1.0, 1, None)],
         )
     )
@@ -436,11 +433,11 @@ def test_direction_is_the_beam_seen_from_the_particle():
 
 
 def test_options_read_as_in_the_configuration():
-    told = {"description": "from the pole", "unit": "degree", "default": None}
-    [row] = option_table({"wedge": {"angles": [30.0, 25.0]}}, {"wedge": told})
+    options = {"method": "cpca", "wedge": {"angles": [30.0, 25.0]}}
+    _, row = option_table(options)
     assert row["value"] == "{angles: [30.0, 25.0]}"
     assert row["unit"] == "degree"
-    assert row["meaning"] == "from the pole"
+    assert row["meaning"].startswith("missing wedge of all particles")
     assert row["changed"]
 
 
@@ -518,17 +515,14 @@ def run_script(folder, options, **names):
     )
 
 
-def test_script_makes_the_same_page_from_files(root, tmp_path):
+def test_script_makes_the_same_page_from_files(tmp_path):
     options = {
         "method": "cpca",
         "mask": {"sphere": {"radius": 4.0, "edge": 1.0}},
         "rand_seed": 3,
     }
-    schema = root / "workflow/schemas/config.schema.json"
-    entries = options_of_method(schema, "cpca")
     warnings = ["An odd wedge.", "An odd contrast.", "An empty class."]
-    told = {"schema": entries, "warnings": warnings}
-    report = full_report(options=options, usage=[], **told)
+    report = full_report(options=options, usage=[], warnings=warnings)
     write_run(tmp_path, report)
     write_json(tmp_path / "import.json", {"warnings": warnings[:1]})
     write_json(tmp_path / "prepared.json", {"warnings": warnings[1:2]})

@@ -2,29 +2,45 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from cryokin import workflow as plan
+from cryokin.config import load_runs
 from cryokin.errors import InputError
 
-IMAGES = {"method": "isac", "particles": "p.star", "selection": None, "select": None}
-VOLUMES = IMAGES | {"method": "mco_exmx", "merge": None, "reproducible": None}
+
+def images(particles="p.star", **given):
+    """Return the options of a run of ISAC."""
+    run = {"method": "isac", "particles": "p.star", "radius": 20} | given
+    return replace(load_runs({"runs": {"it": run}})["it"], particles=particles)
+
+
+def volumes(particles="p.star", **given):
+    """Return the options of a run for subtomograms."""
+    run = {"method": "mco_exmx", "particles": "p.star", "mask": "mask.em"}
+    run |= {"lowpass": 9, "nclass": 2} | given
+    return replace(load_runs({"runs": {"it": run}})["it"], particles=particles)
+
+
+ALL = {"n_generations": 3, "max_round": 12}
 RUNS = {
-    "all": IMAGES | {"n_generations": 3, "max_round": 12},
-    "rest": IMAGES | {"particles": "run:all/unaccounted"},
-    "kept": IMAGES | {"particles": "run:all/selected"},
-    "solid": VOLUMES | {"start_from": "random", "compat": "none"},
-    "inner": VOLUMES | {"particles": "run:solid/class/7"},
+    "all": images(**ALL),
+    "rest": images(particles="run:all/unaccounted"),
+    "kept": images(particles="run:all/selected"),
+    "solid": volumes(start_from="random"),
+    "inner": volumes(particles="run:solid/class/7"),
 }
 
 
 def test_patterns_match_what_there_is_and_nothing_else():
     assert plan.pattern(["a-b", "c"]) == r"a\-b|c"
     assert plan.pattern([]) == "(?!)"
-    assert plan.numbers(RUNS, "n_generations", "{:04d}") == "0001|0002|0003"
+    runs = {"all": RUNS["all"], "solid": RUNS["solid"]}
+    assert plan.numbers(runs, "n_generations", "{:04d}") == "0001|0002|0003"
     assert plan.numbers({}, "n_generations", "{:04d}") == "(?!)"
 
 
@@ -42,13 +58,13 @@ def test_particles_are_a_file_or_a_list_of_another_run():
     [("p.star", True), ("P.CS", True), ("made.star", False), ("stack.mrcs", False)],
 )
 def test_tables_alone_have_images_in_other_files(particles, needed):
-    options = IMAGES | {"particles": particles}
+    options = images(particles=particles)
     assert plan.needs_images(options, ["made.star"]) == needed
 
 
 def test_a_file_that_is_missing_is_told_before_the_import(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    runs = {"a": IMAGES | {"mask": "mask.em"}}
+    runs = {"a": volumes()}
     with pytest.raises(InputError, match=r"runs\.a\.particles = p\.star: there is no"):
         plan.check(runs, [])
     with pytest.raises(InputError, match=r"runs\.a\.mask = mask\.em: there is no"):
@@ -94,18 +110,18 @@ def test_a_round_starts_from_what_the_one_before_left():
     [
         ({}, "mco_exmx"),
         ({"reproducible": {"runs": 3}}, "reproducible"),
-        ({"merge": 2}, "merged"),
+        ({"merge": {"number": 2}}, "merged"),
     ],
 )
 def test_labels_are_of_the_last_step_that_there_is(changes, folder):
-    options = VOLUMES | {"compat": "none"} | changes
+    options = volumes(**changes)
     assert plan.labels("x", options, merged=True) == f"results/x/{folder}/labels.npy"
     assert "merged" not in plan.labels("x", options)
-    assert ("merged" in plan.report_files("x", options)) == bool(options["merge"])
+    assert ("merged" in plan.report_files("x", options)) == bool(options.merge)
 
 
 def test_rounds_of_annealing_follow_each_other():
-    options = {"temperature": 10, "temperature_step": 4}
+    options = volumes(method="mco_ac", temperature=10, temperature_step=4)
     _, second, _ = plan.annealing_rounds("x", options)
     assert plan.annealing_before("x", options, 0) == []
     assert plan.annealing_before("x", options, 2) == [second]
@@ -114,10 +130,11 @@ def test_rounds_of_annealing_follow_each_other():
 
 
 def test_starts_of_a_run_share_jobs():
-    options = {"compat": "none", "start_from": "random", "starts": 26}
-    made = plan.exmx_starts("x", options | {"starts_per_job": 25})
+    some = {"start_from": "random", "starts_per_job": 25}
+    made = plan.exmx_starts("x", volumes(starts=26, **some))
     assert [Path(name).name for name in made] == ["starts_0000.npz", "starts_0001.npz"]
-    assert plan.exmx_starts("x", options | {"compat": "pytom"}) == []
+    by_pytom = volumes(compat="pytom", start_from="labels")
+    assert plan.exmx_starts("x", by_pytom) == []
 
 
 def test_a_job_that_failed_gets_more():

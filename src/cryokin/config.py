@@ -8,12 +8,13 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cryokin.errors import InputError
 from cryokin.files import portable
-from cryokin.options import METHODS, options_of
+from cryokin.options import METHODS, Options, options_of
 from cryokin.options.subtomograms import MANY_CLASSES
 from cryokin.yaml_files import read_yaml
 
@@ -74,7 +75,7 @@ WORKFLOW_FLAGS = {
 
 def load_runs(
     config: Mapping[str, Any], source: str = "config/config.yaml"
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Options]:
     """Check a configuration and return its runs, complete.
 
     Parameters
@@ -87,10 +88,10 @@ def load_runs(
 
     Returns
     -------
-    dict of dict
-        Name of the run to its options: every option of its method, in the order of
-        its class. Two ways to write the same value, and an option that is left out
-        or given its default, make no difference. ``yr`` is never -1.
+    dict of Options
+        By name of the run; of the class of its method. Two ways to write the same
+        value, and an option that is left out or given its default, make no
+        difference. ``yr`` is never -1.
 
     Raises
     ------
@@ -110,15 +111,6 @@ def load_runs(
     return loaded
 
 
-def options_of_method(
-    schema: str | os.PathLike[str], method: str
-) -> dict[str, dict[str, Any]]:
-    """Return what the schema says of each option of a method."""
-    known = read_yaml(schema)["$defs"]
-    options: dict[str, dict[str, Any]] = known[method]["properties"]
-    return options
-
-
 def reference(particles: str) -> tuple[str, str] | None:
     """Return the run whose particles are meant and which of them; None for a file.
 
@@ -132,16 +124,14 @@ def reference(particles: str) -> tuple[str, str] | None:
     return (found[1], found[2]) if found else None
 
 
-def _check_reference(
-    name: str, runs: Mapping[str, Mapping[str, Any]], source: str
-) -> None:
+def _check_reference(name: str, runs: Mapping[str, Options], source: str) -> None:
     """Raise `InputError` if a run takes particles of one that does not fit, or its own.
 
     Particles of another run are followed to the run that starts from a file.
     """
-    where = f"{source}: runs.{name}.particles = {_shown(runs[name]['particles'])}"
+    where = f"{source}: runs.{name}.particles = {_shown(runs[name].particles)}"
     passed = [name]
-    while (found := reference(runs[passed[-1]]["particles"])) is not None:
+    while (found := reference(runs[passed[-1]].particles)) is not None:
         other = found[0]
         if other not in runs:
             raise InputError(
@@ -153,10 +143,10 @@ def _check_reference(
                 f"{where} leads back to run {other}; let one of the runs start from"
                 " a file."
             )
-        if (runs[other]["method"] == "isac") != (runs[name]["method"] == "isac"):
+        if (runs[other].method == "isac") != (runs[name].method == "isac"):
             raise InputError(
-                f"{where} names run {other} of method {runs[other]['method']}, whose"
-                f" particles are of another kind than method {runs[name]['method']}"
+                f"{where} names run {other} of method {runs[other].method}, whose"
+                f" particles are of another kind than method {runs[name].method}"
                 " takes; name a run of the same kind."
             )
         passed.append(other)
@@ -167,7 +157,7 @@ def working_box(target_nx: int, xr: int) -> int:
     return target_nx + max(xr - 1, 0)
 
 
-def _load_run(name: Any, run: Any, source: str) -> dict[str, Any]:
+def _load_run(name: Any, run: Any, source: str) -> Options:
     """Return the options of one run, checked and complete."""
     if not isinstance(name, str) or not RUN_NAME.fullmatch(name):
         raise InputError(
@@ -188,7 +178,7 @@ def _load_run(name: Any, run: Any, source: str) -> dict[str, Any]:
     _CHECKS[method](values, where)
     if method != "isac":
         _check_without_effect(run, values, where)
-    return values
+    return METHODS[method](**values)
 
 
 def check_config_files(paths: Iterable[str | os.PathLike[str]]) -> None:
@@ -207,7 +197,7 @@ def check_config_files(paths: Iterable[str | os.PathLike[str]]) -> None:
 
 
 def draw_seeds(
-    runs: Mapping[str, dict[str, Any]], results: str | os.PathLike[str] = "results"
+    runs: dict[str, Options], results: str | os.PathLike[str] = "results"
 ) -> list[str]:
     """Give a run whose ``rand_seed`` is null a random one.
 
@@ -224,7 +214,7 @@ def draw_seeds(
     InputError
         If that file holds no seed.
     """
-    drawn = [run for run, options in runs.items() if options["rand_seed"] is None]
+    drawn = [run for run, options in runs.items() if options.rand_seed is None]
     for run in drawn:
         path = Path(results, run, "rand_seed.txt")
         there = path.exists()
@@ -234,7 +224,7 @@ def draw_seeds(
                 f"{path}: holds {text[:40]!r}, expected the seed of the run, a whole"
                 " number; remove it, to draw another."
             )
-        runs[run]["rand_seed"] = int(text)
+        runs[run] = replace(runs[run], rand_seed=int(text))
     return drawn
 
 

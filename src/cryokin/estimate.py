@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from cryokin.errors import InputError
 from cryokin.files import read_json
 from cryokin.io.counts import Counts
+from cryokin.options import Options
 from cryokin.steps import CASES, STEPS, Job
 from cryokin.usage import Usage, read_jobs
 
@@ -117,15 +118,14 @@ def load_estimate(path: str | os.PathLike[str]) -> Estimate:
         ) from error
 
 
-def estimate(run: str, options: Mapping[str, Any], particles: Counts) -> Estimate:
+def estimate(run: str, options: Options, particles: Counts) -> Estimate:
     """Estimate what a run takes.
 
     Parameters
     ----------
     run : str
         Its name.
-    options : mapping
-        Its options, checked and complete.
+    options : Options
     particles : Counts
         From `cryokin.io.counts.count_particles`.
     """
@@ -136,8 +136,10 @@ def estimate(run: str, options: Mapping[str, Any], particles: Counts) -> Estimat
     rules = dict.fromkeys(job.rule for jobs in cases for job in jobs)
     made = [_of_rule(rule, cases) for rule in rules]
     jobs = {rule.rule: rule.jobs for rule in made}
-    method = options["method"]
-    return Estimate(run, method, particles, dict(options), _assumed(method, jobs), made)
+    method = options.method
+    return Estimate(
+        run, method, particles, options.as_dict(), _assumed(method, jobs), made
+    )
 
 
 def _of_rule(rule: str, cases: Sequence[Sequence[Job]]) -> RuleEstimate:

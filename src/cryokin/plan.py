@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from cryokin.config import working_box
 from cryokin.files import read_json
@@ -22,6 +22,7 @@ from cryokin.isac.basis import polar_basis
 from cryokin.isac.candidates import n_classes
 from cryokin.isac.prealign import HIGHEST, PASSES, search_schedule
 from cryokin.isac.sac import REFERENCES, cutoffs, number_listed
+from cryokin.options import Cpca, Isac, Mco, McoAc, McoExmx, Options, SubtomogramOptions
 from cryokin.pytom.schedule import number_of_starts, schedule
 from cryokin.steps import Case, Job
 from cryokin.volume.symmetry import operations
@@ -64,7 +65,7 @@ def read_known(results: str | os.PathLike[str]) -> Known:
 
 
 def jobs_of(
-    options: Mapping[str, Any],
+    options: Options,
     particles: Counts,
     case: Case,
     known: Known | None = None,
@@ -73,16 +74,18 @@ def jobs_of(
 
     Parameters
     ----------
-    options : mapping
-        Of the run, checked and complete.
+    options : Options
+        Of the run.
     particles : Counts
     case : Case
     known : mapping, optional
         From `read_known`, in place of what is assumed.
     """
-    if options["method"] == "isac":
+    if isinstance(options, Isac):
         return _of_images(options, particles, case, known or {})
-    return _of_volumes(options, particles, case)
+    if isinstance(options, SubtomogramOptions):
+        return _of_volumes(options, particles, case)
+    raise TypeError(f"no jobs are known of {type(options).__name__}")
 
 
 def _job(
@@ -103,14 +106,14 @@ def _job(
 
 
 def _of_images(
-    options: Mapping[str, Any], particles: Counts, case: Case, known: Known
+    options: Isac, particles: Counts, case: Case, known: Known
 ) -> Iterator[Job]:
     n, box = particles
     yield from _preparation(options, n, box, case.passes)
-    pool, size, classes = n, options["img_per_grp"], 0
-    for generation in range(1, options["n_generations"] + 1):
+    pool, size, classes = n, options.img_per_grp, 0
+    for generation in range(1, options.n_generations + 1):
         left = pool
-        for number in range(1, options["max_round"] + 1):
+        for number in range(1, options.max_round + 1):
             yield from _round(options, left, f"{generation:04d}_{number:04d}")
             left = int(left * case.left)
             assumed = Told(left, not n_classes(left, size))
@@ -128,35 +131,33 @@ def _of_images(
         pool -= accounted
         if last:
             break
-    stack = 4 * working_box(options["target_nx"], options["xr"]) ** 2 * classes
-    size = 100 * MB + 8000 * n + 4 * stack
-    yield _job("isac_class_averages", each=size, disk=ROW * n + 2 * stack, row=2 * n)
+    stack = 4 * working_box(options.target_nx, options.xr) ** 2 * classes
+    each = 100 * MB + 8000 * n + 4 * stack
+    yield _job("isac_class_averages", each=each, disk=ROW * n + 2 * stack, row=2 * n)
     yield _job("isac_report", each=200 * MB, disk=2 * MB, start=REPORT)
 
 
-def _preparation(
-    options: Mapping[str, Any], n: int, box: int, passes: int
-) -> Iterator[Job]:
+def _preparation(options: Isac, n: int, box: int, passes: int) -> Iterator[Job]:
     """Yield the jobs before the first generation."""
-    pixels, radius = box**2, options["target_radius"]
+    pixels, radius = box**2, options.target_radius
     yield _job("isac_import", each=100 * MB + 6000 * n, disk=ROW * n, row=n)
-    if options["CTF"]:
+    if options.CTF:
         each, disk = IDLE + 100 * n, 4 * n * pixels
         yield _job("isac_phase_flip", each=each, disk=disk, voxel=n * pixels)
-    whole = new_size(box, radius / options["radius"])
+    whole = new_size(box, radius / options.radius)
     basis = PolarBasis(max(whole // 2 - 1, 1), HIGHEST)
     matrix, row = _analysis(basis, whole)
     products, turned = 4.0 * matrix, 0.0
     # A radius that does not fit is the import's to refuse.
     entries = search_schedule(max(whole, 2 * radius + 2), radius)
-    for extent, step in () if options["skip_prealignment"] else entries:
+    for extent, step in () if options.skip_prealignment else entries:
         tried = 2 * min(passes, PASSES)
         products += tried * (2 * (extent // step) + 1) ** 2 * comparison(basis.whole)
         turned += tried * coefficients(basis.whole)
     each, work = IDLE + 60 * MB + 14 * matrix, {"product": n * products}
     work["coefficient"] = n * turned
     yield _job("isac_prealign", each=each, disk=50 * n, shared=n * row, **work)
-    box = working_box(options["target_nx"], options["xr"])
+    box = working_box(options.target_nx, options.xr)
     matrix, row = _analysis(polar_basis(options), box)
     size, each = n * (row + 4 * box**2), IDLE + 14 * matrix
     # Pages that were just written are in memory.
@@ -164,43 +165,41 @@ def _preparation(
     yield _job("isac_shrink", each=each, disk=size, shared=size / 4, product=products)
 
 
-def _round(options: Mapping[str, Any], n: int, name: str) -> Iterator[Job]:
+def _round(options: Isac, n: int, name: str) -> Iterator[Job]:
     """Yield the jobs of one round of candidates among n particles."""
-    classes, passes = n_classes(n, options["img_per_grp"]), options["main_iter"]
-    first = sac(options, n, classes, options["init_iter"], False)
+    classes, passes = n_classes(n, options.img_per_grp), options.main_iter
+    first = sac(options, n, classes, options.init_iter, False)
     then = sac(options, n, classes, passes, True)
     yield _of_sac("isac_clusters", name, options, n, [first, then])
-    again = sac(options, n, classes, (options["match_first"] - 1) * passes, True)
+    again = sac(options, n, classes, (options.match_first - 1) * passes, True)
     yield _of_sac("isac_candidates_round", name, options, n, [again])
 
 
-def _reproducible(
-    options: Mapping[str, Any], n: int, left: int, matched: float, name: str
-) -> Job:
+def _reproducible(options: Isac, n: int, left: int, matched: float, name: str) -> Job:
     """Return phase two among n particles, of which phase one left some over."""
-    size, iterations = options["img_per_grp"], options["match_second"]
-    if options["match_by"] == "view":  # the second rarely brings more to agree on
+    size, iterations = options.img_per_grp, options.match_second
+    if options.match_by == "view":  # the second rarely brings more to agree on
         iterations = min(iterations, 2)
-    passes = iterations * options["main_iter"]
+    passes = iterations * options.main_iter
     works = [sac(options, n, n_classes(n, size), passes, True)]
     for spare in [left, *[int(n * (1 - matched))] * (iterations - 1)]:
         if count := n_classes(spare, size):
-            works.append(sac(options, spare, count, options["init_iter"], False))
+            works.append(sac(options, spare, count, options.init_iter, False))
     return _of_sac("isac_reproducible", name, options, n, works)
 
 
 def _of_sac(
     rule: str,
     name: str,
-    options: Mapping[str, Any],
+    options: Isac,
     n: int,
     works: list[dict[str, float]],
 ) -> Job:
     """Return a job of SAC over n particles."""
-    basis, runs = polar_basis(options), options["indep_run"]
-    classes = n_classes(n, options["img_per_grp"])
+    basis, runs = polar_basis(options), options.indep_run
+    classes = n_classes(n, options.img_per_grp)
     row = 8 * len(basis.directions) * len(basis.radii)
-    band = basis.band(options["FH"])
+    band = basis.band(options.FH)
     operand = 16 * coefficients(band) * _shifts(options) * min(classes, REFERENCES)
     references = 12 * runs * classes * coefficients(basis.whole) + 2.5 * operand
     return _job(
@@ -215,7 +214,7 @@ def _of_sac(
 
 
 def sac(
-    options: Mapping[str, Any], n: int, classes: int, passes: int, tested: bool
+    options: Isac, n: int, classes: int, passes: int, tested: bool
 ) -> dict[str, float]:
     """Return the work of all independent runs of SAC over n images.
 
@@ -225,29 +224,29 @@ def sac(
     few = number_listed(classes)
     tried = shifts if few == classes else 1 + shifts * few / classes
     products, turned = 0.0, coefficients(basis.whole)
-    for cutoff in cutoffs(options["FL"], options["FH"]):
-        band = basis.band(band_end(cutoff, options["FF"]))
+    for cutoff in cutoffs(options.FL, options.FH):
+        band = basis.band(band_end(cutoff, options.FF))
         products += (classes * tried + shifts) * comparison(band)
         turned += 3 * coefficients(band)
     # The alignment within a group: its low-pass rises, a search of shifts closes every
     # third of its passes, which are a third of maxit.
-    aligned = options["maxit"] / 9 * (4 + shifts / 3) * coefficients(basis.whole)
-    turned += 0.14 * (options["stab_ali"] if tested else 1) * aligned
-    images = options["indep_run"] * passes * n
+    aligned = options.maxit / 9 * (4 + shifts / 3) * coefficients(basis.whole)
+    turned += 0.14 * (options.stab_ali if tested else 1) * aligned
+    images = options.indep_run * passes * n
     return {"product": images * products, "coefficient": images * turned}
 
 
-def _averages(rule: str, name: str, options: Mapping[str, Any], members: int) -> Job:
+def _averages(rule: str, name: str, options: Isac, members: int) -> Job:
     """Return the averaging of classes with some members in all."""
-    pixels = working_box(options["target_nx"], options["xr"]) ** 2
-    stack = 4 * pixels * members / options["img_per_grp"]
+    pixels = working_box(options.target_nx, options.xr) ** 2
+    stack = 4 * pixels * members / options.img_per_grp
     each, disk = IDLE + members * pixels / 2 + stack, stack + 70 * members
     return _job(rule, name, each=each, disk=disk, voxel=0.6 * members * pixels)
 
 
-def _shifts(options: Mapping[str, Any]) -> int:
+def _shifts(options: Isac) -> int:
     """Return at how many shifts an image is compared."""
-    x, y = (int(options[key] / options["ts"]) for key in ("xr", "yr"))
+    x, y = (int(reach / options.ts) for reach in (options.xr, options.yr))
     return (2 * x + 1) * (2 * y + 1)
 
 
@@ -276,16 +275,16 @@ def _analysis(basis: PolarBasis, box: int) -> tuple[float, int]:
 
 
 def _of_volumes(
-    options: Mapping[str, Any], particles: Counts, case: Case
+    options: SubtomogramOptions, particles: Counts, case: Case
 ) -> Iterator[Job]:
     n, box = particles
-    method, compat = options["method"], options["compat"] == "pytom"
-    voxels, nclass = (box // options["binning"]) ** 3, options["nclass"]
+    compat = options.compat == "pytom"
+    voxels, nclass = (box // options.binning) ** 3, options.nclass
     # About as many coefficients has half a shell of Fourier space.
-    m = 2 / 3 * math.pi * (options["lowpass"] ** 3 - options["highpass"] ** 3)
+    m = 2 / 3 * math.pi * (options.lowpass**3 - options.highpass**3)
     rows = 20 * n * m  # coefficients, residuals and weights of all particles
-    exact = compat or options.get("exact", False)
-    order = len(operations(options["symmetry"]))
+    exact = compat or (isinstance(options, Cpca) and options.exact)
+    order = len(operations(options.symmetry))
 
     def expectation(rule: str, name: str, iterations: int) -> Job:
         """Return so many iterations of all starts together."""
@@ -302,25 +301,27 @@ def _of_volumes(
 
     each = 100 * MB + 6000 * n
     yield _job("pytom_import", each=each, disk=ROW * n, start=LIBRARIES, row=n)
-    passes = 1 if compat else 1 + options["pose_refinement"] + order * (exact or 0)
+    passes = 1 if compat else 1 + options.pose_refinement + order * (exact or 0)
     passes += order if order > 1 and not compat else 0
     about = {"each": IDLE_3D, "disk": rows, "shared": rows, "start": LIBRARIES}
     yield _job("pytom_prepare", **about, voxel=passes * n * voxels)
-    if method == "cpca" or (options.get("start_from") == "cpca" and not compat):
+    if isinstance(options, Cpca) or (
+        isinstance(options, Mco) and options.start_from == "cpca" and not compat
+    ):
         yield from _components(options, n, m, exact)
-    if options["reproducible"]:
-        iterations = options["reproducible"]["runs"] * case.iterations
+    if options.reproducible:
+        iterations = options.reproducible["runs"] * case.iterations
         yield expectation("pytom_reproducible", "", iterations // 2)
-    if method == "mco_exmx":
-        iterations = min(case.iterations, options["iterations"])
-        starts, per_job = number_of_starts(options), options["starts_per_job"]
+    if isinstance(options, McoExmx):
+        iterations = min(case.iterations, options.iterations)
+        starts, per_job = number_of_starts(options), options.starts_per_job
         for first in range(0, 0 if compat else starts, per_job):
             every = min(per_job, starts - first) * iterations
             yield expectation("mco_exmx_starts", f"{first // per_job:04d}", every)
         yield expectation("mco_exmx", "", iterations if compat else 1)
-    if method == "mco_ac":
-        rounds = len(schedule(options["temperature"], options["temperature_step"]))
-        iterations = min(case.iterations, options["local_iterations"]) + 1
+    if isinstance(options, McoAc):
+        rounds = len(schedule(options.temperature, options.temperature_step))
+        iterations = min(case.iterations, options.local_iterations) + 1
         for number in range(rounds):
             every = number_of_starts(options) * iterations
             yield expectation("mco_ac_round", f"{number:04d}", every)
@@ -328,28 +329,28 @@ def _of_volumes(
         yield _job("mco_ac", **about, start=LIBRARIES, row=4 * n * rounds)
     yield averages("pytom_class_averages", n, nclass)
     yield expectation("pytom_differences", "", 2 * case.iterations)  # 4 halves
-    if options["merge"]:
+    if options.merge:
         yield averages("hierarchical_merge", n, nclass)
-    if options["select"]:
-        wanted = options["select"].get("classes") or range(nclass)  # limits: all pass
+    if options.select:
+        wanted = options.select.get("classes") or range(nclass)  # limits: all pass
         yield averages("select_classes", max(1, n // nclass) * len(wanted), 1)
     yield _job("pytom_report", each=200 * MB, disk=3 * MB, start=REPORT)
 
 
 def _components(
-    options: Mapping[str, Any], n: int, m: float, exact: bool
+    options: SubtomogramOptions, n: int, m: float, exact: bool
 ) -> Iterator[Job]:
     """Yield the jobs of CPCA: all pairs, components, classes."""
     pairs, rows, tile = n * (n - 1) / 2, 12 * n * m, min(n, 1024)
     work = {"product": 6 * pairs * m}
     if exact:
-        work = {"coefficient": 1.2 * pairs * (4 * options["lowpass"]) ** 3}
+        work = {"coefficient": 1.2 * pairs * (4 * options.lowpass) ** 3}
     each, disk = IDLE_3D + 32 * tile**2 + 24 * tile * m, 16 * n * n  # tiles, the whole
     about = {"each": each, "disk": disk, "shared": rows, "start": LIBRARIES}
     yield _job("ccc_matrix", **about, **work)
-    if options.get("ccc_csv"):
+    if isinstance(options, Cpca) and options.ccc_csv:
         yield _job("ccc_csv", each=60 * MB, disk=25 * n * n, voxel=2.8 * n * n)
-    neig = NEIG if options["neig"] == "auto" else options["neig"]
+    neig = NEIG if options.neig == "auto" else options.neig
     # Of some particles also what the spectrum is before pose errors are taken out.
     products = 2.0 * n * n * min(n, MOST_PRODUCTS) + 3.0 * min(n, 2000) ** 2 * m
     # Of a large matrix some products are taken, without a copy.
@@ -357,5 +358,5 @@ def _components(
     yield _job(
         "eigen_projection", each=each, disk=8 * n * neig, start=3.5, product=products
     )
-    each = 100 * MB + 16 * n * options["nclass"] * neig
+    each = 100 * MB + 16 * n * options.nclass * neig
     yield _job("kmeans", each=each, disk=8 * n, start=LIBRARIES)

@@ -13,10 +13,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from cryokin.files import read_json
 from cryokin.io.counts import Counts
+from cryokin.options import Options
 from cryokin.steps import CASES, STEPS, Job
 from cryokin.usage import Usage, job_of, last_lines, read_jobs
 
@@ -42,7 +42,7 @@ class Progress(logging.Handler):
 
     def __init__(
         self,
-        runs: Mapping[str, Mapping[str, Any]],
+        runs: Mapping[str, Options],
         ranks: Callable[[], Mapping[str, int]],
         tell: Callable[[str], None] | None = None,
     ) -> None:

@@ -13,7 +13,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from cryokin.errors import exit_on_input_error
-from cryokin.options import Options
+from cryokin.options import Options, options_from
 from cryokin.parallel import Team, world
 from cryokin.usage import log_usage
 
@@ -109,7 +109,8 @@ def _kind(annotation: Any) -> dict[str, Any]:
     if annotation == Folder:
         return {"nargs": "+", "metavar": "FILE"}
     if _is_of_run(annotation):
-        return {"type": lambda text: annotation.some(json.loads(text))}
+        read = options_from if annotation is Options else annotation.some
+        return {"type": lambda text: read(json.loads(text))}
     if origin is Literal:
         return {"choices": inner}
     if origin is list or origin is Sequence:

@@ -17,9 +17,10 @@ from typing import Any
 
 from cryokin.config import reference
 from cryokin.errors import InputError
+from cryokin.options import Mco, McoAc, McoExmx, Options, SubtomogramOptions
 from cryokin.pytom.schedule import number_of_starts, schedule
 
-Runs = Mapping[str, Mapping[str, Any]]
+Runs = Mapping[str, Options]
 
 #: Space on a disk that no job can work with [byte].
 FULL = 2**20
@@ -59,7 +60,7 @@ def numbers(runs: Runs, key: str, form: str) -> str:
     form : str
         How the numbers are written, e.g. ``{:04d}``.
     """
-    largest = max((options.get(key, 0) for options in runs.values()), default=0)
+    largest = max((getattr(o, key, 0) for o in runs.values()), default=0)
     return pattern(form.format(number) for number in range(1, largest + 1))
 
 
@@ -148,12 +149,12 @@ def told_of_disk(folder: str) -> str:
 
 def particles_of(run: str, runs: Runs) -> str:
     """Return the file of a run's particles, which may be a list of another run."""
-    particles: str = runs[run]["particles"]
+    particles: str = runs[run].particles
     found = reference(particles)
     if found is None:
         return particles
     other, which = found
-    is_2d = runs[other]["method"] == "isac"
+    is_2d = runs[other].method == "isac"
     if which == "selected":
         name = "particles_selected.star" if is_2d else "filtered_pl.xml"
         return f"results/{other}/selected/{name}"
@@ -167,17 +168,17 @@ def countable(runs: Runs) -> list[str]:
     return [
         run
         for run, options in runs.items()
-        if not reference(options["particles"]) or existing(particles_of(run, runs))
+        if not reference(options.particles) or existing(particles_of(run, runs))
     ]
 
 
-def needs_images(options: Mapping[str, Any], made: Collection[str]) -> bool:
+def needs_images(options: Options, made: Collection[str]) -> bool:
     """Whether a run starts from a table whose images are in other files.
 
     Images of what the workflow makes itself (``made``), or lists of another run, are no
     files to look after: they come with their table.
     """
-    particles: str = options["particles"]
+    particles: str = options.particles
     if reference(particles) or particles in made:
         return False
     return particles.lower().endswith(TABLES)
@@ -192,19 +193,20 @@ def lost_images(run: str) -> list[str]:
     return [name for name in names if not os.path.exists(name)]
 
 
-def given_files(options: Mapping[str, Any], made: Collection[str]) -> dict[str, str]:
+def given_files(options: Options, made: Collection[str]) -> dict[str, str]:
     """Return the files that a run starts from, by the keys that name them.
 
     Parameters
     ----------
-    options : mapping
+    options : Options
         Of the run.
     made : collection of str
         Files that the workflow makes itself, which need not be there.
     """
     keys = ("particles", "tomograms", "mask", "focus_mask", "ccc")
-    named = {key: options.get(key) for key in keys}
-    named["tilted"] = (options.get("tilted") or {}).get("particles")
+    known = options.as_dict()
+    named = {key: known.get(key) for key in keys}
+    named["tilted"] = (known.get("tilted") or {}).get("particles")
     return {
         key: path
         for key, path in named.items()
@@ -226,18 +228,18 @@ def check(runs: Runs, made: Collection[str]) -> None:
         files = given_files(options, made)
         if os.path.exists(f"results/{run}/import/import.json"):
             files = {}
-        if options["selection"]:
-            files["selection"] = options["selection"]
+        if options.selection:
+            files["selection"] = options.selection
         for key, path in files.items():
             if not os.path.exists(path):
                 raise InputError(
                     f"runs.{run}.{key} = {path}: there is no such file, seen from"
                     f" {os.getcwd()}; give its path from there, or a whole path."
                 )
-        other, which = reference(options["particles"]) or ("", "")
+        other, which = reference(options.particles) or ("", "")
         if which == "selected" and not is_selected(other, runs):
             raise InputError(
-                f"runs.{run}.particles = {options['particles']}: nothing says which"
+                f"runs.{run}.particles = {options.particles}: nothing says which"
                 f" classes of run {other} are kept; save a selection in its report as"
                 f" config/selection/{other}.yaml, or set runs.{other}.select."
             )
@@ -253,13 +255,13 @@ def existing(*paths: str) -> list[str]:
 
 def selection_file(run: str, runs: Runs) -> list[str]:
     """Return the user's selection of a run's classes, where there is one."""
-    chosen = runs[run]["selection"]
+    chosen = runs[run].selection
     return [chosen] if chosen else existing(f"config/selection/{run}.yaml")
 
 
 def is_selected(run: str, runs: Runs) -> bool:
     """Whether the classes of a run are selected, by hand or by rule."""
-    return bool(selection_file(run, runs) or runs[run]["select"])
+    return bool(selection_file(run, runs) or runs[run].select)
 
 
 def selection_needed(run: str, runs: Runs) -> list[str]:
@@ -283,7 +285,7 @@ def selected_particles(runs: Runs) -> list[str]:
     """Return the particles of the classes that are kept, of runs with a selection."""
     names = {True: "particles_selected.star", False: "filtered_pl.xml"}
     return [
-        f"results/{run}/selected/{names[options['method'] == 'isac']}"
+        f"results/{run}/selected/{names[options.method == 'isac']}"
         for run, options in runs.items()
         if is_selected(run, runs)
     ]
@@ -368,30 +370,31 @@ def group_of_name(group: str) -> tuple[tuple[str, int] | None, int]:
 # -------------------------------------------------------------------- subtomograms
 
 
-def cpca_start(run: str, options: Mapping[str, Any]) -> list[str]:
+def cpca_start(run: str, options: SubtomogramOptions) -> list[str]:
     """Return the classes of CPCA, where a run of MCO starts from them."""
-    wanted = options.get("start_from") == "cpca" and options["compat"] == "none"
+    wanted = isinstance(options, Mco) and options.start_from == "cpca"
+    wanted = wanted and options.compat == "none"
     return [f"results/{run}/cpca/labels.npy"] * wanted
 
 
-def exmx_starts(run: str, options: Mapping[str, Any]) -> list[str]:
+def exmx_starts(run: str, options: McoExmx) -> list[str]:
     """Return what the jobs write that run the starts of EXMX.
 
     PyTom's own way has one start, and needs none of them.
     """
-    if options["compat"] == "pytom":
+    if options.compat == "pytom":
         return []
-    jobs = -(-number_of_starts(options) // options["starts_per_job"])
+    jobs = -(-number_of_starts(options) // options.starts_per_job)
     return [f"results/{run}/mco_exmx/starts_{job:04d}.npz" for job in range(jobs)]
 
 
-def annealing_rounds(run: str, options: Mapping[str, Any]) -> list[str]:
+def annealing_rounds(run: str, options: McoAc) -> list[str]:
     """Return the states of all rounds of annealing."""
-    rounds = len(schedule(options["temperature"], options["temperature_step"]))
+    rounds = len(schedule(options.temperature, options.temperature_step))
     return [f"results/{run}/mco_ac/round_{r:04d}.npz" for r in range(rounds)]
 
 
-def annealing_before(run: str, options: Mapping[str, Any], number: int) -> list[str]:
+def annealing_before(run: str, options: McoAc, number: int) -> list[str]:
     """Return the state of the round before, of all but the first.
 
     Raises
@@ -405,33 +408,33 @@ def annealing_before(run: str, options: Mapping[str, Any], number: int) -> list[
     return rounds[number - 1 : number] if number else []
 
 
-def labels(run: str, options: Mapping[str, Any], merged: bool = False) -> str:
+def labels(run: str, options: SubtomogramOptions, merged: bool = False) -> str:
     """Return the classes of a run: of its method, or that independent runs agree on.
 
     Parameters
     ----------
     run : str
-    options : mapping
+    options : SubtomogramOptions
     merged : bool, optional
         Whether merged ones come first, where there are.
     """
-    folder = options["method"]
-    if options["reproducible"]:
+    folder = options.method
+    if options.reproducible:
         folder = "reproducible"
-    if merged and options["merge"]:
+    if merged and options.merge:
         folder = "merged"
     return f"results/{run}/{folder}/labels.npy"
 
 
-def classes(run: str, options: Mapping[str, Any]) -> str:
+def classes(run: str, options: SubtomogramOptions) -> str:
     """Return what is known of the classes among which the user selects."""
-    folder = "merged/" if options["merge"] else ""
+    folder = "merged/" if options.merge else ""
     return f"results/{run}/{folder}classes.json"
 
 
-def report_files(run: str, options: Mapping[str, Any]) -> dict[str, str]:
+def report_files(run: str, options: SubtomogramOptions) -> dict[str, str]:
     """Return the files that the report shows, as method and options make them."""
-    method, agreed = options["method"], options["reproducible"]
+    method, agreed = options.method, options.reproducible
     names = {
         "labels": "classes.csv",
         "classes": "classes.json",
@@ -448,7 +451,7 @@ def report_files(run: str, options: Mapping[str, Any]) -> dict[str, str]:
         names["exmx"] = "exmx.json"
     elif method == "mco_ac":
         names["annealing"] = "annealing.json"
-    if options["merge"]:
+    if options.merge:
         names |= {"merge": "merge.json", "merged": "merged/classes.json"}
     return {key: f"results/{run}/{name}" for key, name in names.items()}
 

@@ -13,7 +13,7 @@ shell.prefix(plan.prefix(HOME, None if OWN else Path(sys.executable).parent))
 
 def runs_of(*methods):
     """The names of the runs of some methods."""
-    return [run for run in RUNS if RUNS[run]["method"] in methods]
+    return [run for run in RUNS if RUNS[run].method in methods]
 
 
 RUNS_2D, RUNS_3D = runs_of("isac"), runs_of("cpca", "mco_exmx", "mco_ac")
@@ -38,8 +38,8 @@ def checked(function, *arguments):
 
 def options(*keys):
     """Those options of a run that a rule depends on, as JSON for its script."""
-    return lambda wildcards: json.dumps(
-        {key: RUNS[wildcards.run][key] for key in keys if key in RUNS[wildcards.run]}
+    return lambda w: json.dumps(
+        {key: getattr(RUNS[w.run], key) for key in keys if hasattr(RUNS[w.run], key)}
     )
 
 
@@ -47,7 +47,7 @@ def file_option(key):
     """What an option of a run names, where that is a file."""
 
     def of_run(wildcards):
-        value = RUNS[wildcards.run].get(key)
+        value = getattr(RUNS[wildcards.run], key, None)
         return [value] if isinstance(value, str) else []
 
     return of_run

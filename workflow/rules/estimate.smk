@@ -24,7 +24,7 @@ rule estimate_run:
         runtime=30,
     params:
         files=files,
-        options=lambda wildcards: json.dumps(RUNS[wildcards.run]),
+        options=lambda wildcards: json.dumps(RUNS[wildcards.run].as_dict()),
     message:
         "{wildcards.run}: estimating jobs, time, memory and disk"
     shell:

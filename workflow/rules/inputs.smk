@@ -37,7 +37,7 @@ rule rand_seed:
         "../../envs/core.yaml"
     params:
         # Made of output, it is none by which it would be drawn again.
-        seed=lambda wildcards, output: RUNS[wildcards.run]["rand_seed"],
+        seed=lambda wildcards, output: RUNS[wildcards.run].rand_seed,
     message:
         "{wildcards.run}: drawing a seed"
     shell:

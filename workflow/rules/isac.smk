@@ -58,7 +58,7 @@ def made(checkpoint, **place):
 def rounds(run, number):
     """The candidates of a generation's rounds, asking each round if it was the last."""
     classes = []
-    for round_number in range(1, RUNS[run]["max_round"] + 1):
+    for round_number in range(1, RUNS[run].max_round + 1):
         place = dict(run=run, folder=f"{number:04d}", round=f"{round_number:04d}")
         output = made(checkpoints.isac_candidates_round, **place)
         classes.append(output.classes)
@@ -75,7 +75,7 @@ def rounds_of_generation(wildcards):
 
 def generations(run):
     """The numbers of a run's generations, asking each if it was the last."""
-    for number in range(1, RUNS[run]["n_generations"] + 1):
+    for number in range(1, RUNS[run].n_generations + 1):
         yield number
         place = dict(run=run, folder=f"{number:04d}", generation=number)
         if is_last(made(checkpoints.isac_account, **place).status):
@@ -102,7 +102,7 @@ def results_2d(wildcards):
     of_round = [rules.isac_clusters, rules.isac_candidates_round]
     wanted = []
     for run in RUNS_2D:
-        flip = [rules.isac_phase_flip] * RUNS[run]["CTF"]
+        flip = [rules.isac_phase_flip] * RUNS[run].CTF
         wanted += outputs(of_run + flip, run=run)
         for number in generations(run):
             place = dict(run=run, folder=f"{number:04d}", generation=number)

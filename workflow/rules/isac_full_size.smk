@@ -24,7 +24,7 @@ rule isac_full_averages:
         runtime=minutes(240, 600),
     params:
         files=files,
-        radius=lambda wildcards: RUNS[wildcards.run]["radius"],
+        radius=lambda wildcards: RUNS[wildcards.run].radius,
     message:
         "{wildcards.run}: averaging the original images on {resources.tasks} ranks"
     shell:

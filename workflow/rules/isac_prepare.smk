@@ -1,6 +1,6 @@
 def flipped_stack(wildcards):
     """The phase-flipped images, where the run asks for them."""
-    return [f"results/{wildcards.run}/phase_flipped.mrcs"] * RUNS[wildcards.run]["CTF"]
+    return [f"results/{wildcards.run}/phase_flipped.mrcs"] * RUNS[wildcards.run].CTF
 
 
 rule isac_import:
@@ -28,7 +28,7 @@ rule isac_import:
     params:
         files=files,
         # For a check alone: made of input, it is none by which jobs are made again.
-        img_per_grp=lambda wildcards, input: RUNS[wildcards.run]["img_per_grp"],
+        img_per_grp=lambda wildcards, input: RUNS[wildcards.run].img_per_grp,
         options=options("radius", "CTF", "pixel_size", "ctf_convention"),
     message:
         "{wildcards.run}: reading {input.particles}"

@@ -21,7 +21,7 @@ def averages_of_group(wildcards):
 
 def tilted_particles(wildcards):
     """The tilted counterparts of a run's particles."""
-    tilted = RUNS[wildcards.run]["tilted"]
+    tilted = RUNS[wildcards.run].tilted
     if tilted is None:
         sys.exit(
             f"error: {wildcards.run}: nothing says where the tilted counterparts of the"
@@ -32,7 +32,7 @@ def tilted_particles(wildcards):
 
 def match_column(wildcards):
     """The name of the column that pairs share, if the run has one."""
-    return (RUNS[wildcards.run]["tilted"] or {}).get("match") or ""
+    return (RUNS[wildcards.run].tilted or {}).get("match") or ""
 
 
 rule isac_rct:

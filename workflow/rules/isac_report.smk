@@ -53,7 +53,7 @@ rule isac_report:
         runtime=minutes(30),
     params:
         files=files,
-        options=lambda wildcards: json.dumps(RUNS[wildcards.run]),
+        options=lambda wildcards: json.dumps(RUNS[wildcards.run].as_dict()),
         results="results/{run}",
     message:
         "{wildcards.run}: writing the report"

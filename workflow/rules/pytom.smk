@@ -28,14 +28,14 @@ AVERAGE_OPTIONS = ("mask", "compat", "average", "symmetry")
 
 def import_of_other(wildcards):
     """What is known of another run's particles, if they are what is classified."""
-    other, _ = reference(RUNS[wildcards.run]["particles"]) or (None, None)
+    other, _ = reference(RUNS[wildcards.run].particles) or (None, None)
     return f"results/{other}/import/import.json" if other else ""
 
 
 def rows_memory(wildcards, input, threads, attempt):
     """Memory of `pytom_prepare` [MB]: the ranks share the rows of all particles."""
     imported = next(name for name in input.imported if name.endswith("import.json"))
-    coefficients = 2.1 * RUNS[wildcards.run]["lowpass"] ** 3  # half a ball
+    coefficients = 2.1 * RUNS[wildcards.run].lowpass ** 3  # half a ball
     # A coefficient, its weight and its residual, mapped from files.
     rows = read_json(imported)["n"] * coefficients * 20 / 1e6
     return int((1 + attempt) / 2 * (threads * 800 + rows))
@@ -61,15 +61,15 @@ def results_3d(wildcards):
     by_method = dict(cpca="kmeans", mco_exmx="mco_exmx", mco_ac="mco_ac")
     wanted = []
     for run in RUNS_3D:
-        method = RUNS[run]["method"]
+        method = RUNS[run].method
         of_classes = getattr(rules, by_method[method])
-        if RUNS[run]["reproducible"]:
+        if RUNS[run].reproducible:
             of_classes = rules.pytom_reproducible
         of_components = [rules.ccc_matrix, rules.eigen_projection] * (method == "cpca")
         wanted += outputs([*of_run, of_classes, *of_components], run=run)
-        if RUNS[run].get("ccc_csv"):
+        if getattr(RUNS[run], "ccc_csv", False):
             wanted.append(f"results/{run}/correlation_matrix.csv")
-        if RUNS[run]["merge"]:
+        if RUNS[run].merge:
             wanted.append(f"results/{run}/merge.json")
     return wanted
 
@@ -98,7 +98,7 @@ rule pytom_import:
     params:
         files=files,
         # For a check alone: made of input, it is none by which jobs are made again.
-        nclass=lambda wildcards, input: RUNS[wildcards.run]["nclass"],
+        nclass=lambda wildcards, input: RUNS[wildcards.run].nclass,
         options=options(
             *("method", "compat", "pixel_size", "wedge", "mask", "binning"),
             "tomograms",

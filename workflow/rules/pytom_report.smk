@@ -1,7 +1,7 @@
 def averages_shown(wildcards):
     """The folders of averages; how many there are is known to classes.json alone."""
     folder = f"results/{wildcards.run}"
-    merged = [f"{folder}/merged/class_averages"] * bool(RUNS[wildcards.run]["merge"])
+    merged = [f"{folder}/merged/class_averages"] * bool(RUNS[wildcards.run].merge)
     return [f"{folder}/class_averages", *merged]
 
 
@@ -35,7 +35,7 @@ rule pytom_report:
         runtime=minutes(30),
     params:
         files=files,
-        options=lambda wildcards: json.dumps(RUNS[wildcards.run]),
+        options=lambda wildcards: json.dumps(RUNS[wildcards.run].as_dict()),
         results="results/{run}",
     message:
         "{wildcards.run}: writing the report"

@@ -1,4 +1,3 @@
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryokin.files import atomic
+from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
 from cryokin.provenance import fingerprint
 from cryokin.pytom import ccc
@@ -28,7 +28,7 @@ def ccc_matrix(
     imported: Folder,
     prepared: Folder,
     given: Path | None = None,
-    options: Mapping[str, Any],
+    options: SubtomogramOptions,
     matrix: Path,
 ) -> None:
     """Correlate all pairs of prepared subtomograms, or check a matrix that is given.
@@ -45,10 +45,10 @@ def ccc_matrix(
         return
     made = load_prepared(prepared)
     rows = made.rows
-    project = options["pose_errors"] == "project" and rows.mask is not None
+    project = options.pose_errors == "project" and rows.mask is not None
     if rows.mask is None:
         mask = narrowest_mask(options, load_import(imported).box)
-    by_pytom = options["compat"] == "pytom"
+    by_pytom = options.compat == "pytom"
     source = made.corrected if project else rows
 
     def part(i: slice, j: slice) -> NDArray[Any]:

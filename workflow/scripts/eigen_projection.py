@@ -1,13 +1,12 @@
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
 from cryokin.files import atomic, atomic_folder, read_json, write_json
 from cryokin.io.volumes import write_both
+from cryokin.options import SubtomogramOptions
 from cryokin.pytom import cpca
 from cryokin.pytom.files import load_import
 from cryokin.pytom.prepare import load_prepared, masking_on_sample
@@ -20,7 +19,7 @@ def eigen_projection(
     matrix: Path,
     imported: Folder,
     prepared: Folder,
-    options: Mapping[str, Any],
+    options: SubtomogramOptions,
     coefficients: Path,
     eigen: Path,
     volumes: Path,
@@ -28,9 +27,9 @@ def eigen_projection(
     """Take the leading components of a correlation matrix."""
     with h5py.File(matrix) as file:
         correlations = file["correlation"][:]
-    by_pytom = options["compat"] == "pytom"
+    by_pytom = options.compat == "pytom"
     neig, shared, shown = cpca.leading(
-        correlations, options["neig"], options["rand_seed"], by_pytom
+        correlations, options.neig, options.rand_seed, by_pytom
     )
     told = max(neig, min(len(correlations), cpca.TOLD))
     found = shown.first(told)

@@ -1,18 +1,17 @@
 import traceback
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from cryokin.errors import InputError
 from cryokin.estimate import estimate
 from cryokin.files import write_json
 from cryokin.io.counts import count_particles
+from cryokin.options import Options
 from cryokin.script import run as run_script
 
 
 def estimate_run(
-    *, run: str, options: Mapping[str, Any], particles: Path, estimated: Path
+    *, run: str, options: Options, particles: Path, estimated: Path
 ) -> None:
     """Estimate what a run will take, and write it to estimate.json."""
     try:
@@ -22,7 +21,7 @@ def estimate_run(
         if not isinstance(error, InputError):
             traceback.print_exc()
         reason = " ".join(str(error).split()) or type(error).__name__
-        made = {"run": run, "options": options, "unknown": reason}
+        made = {"run": run, "options": options.as_dict(), "unknown": reason}
         print(f"no estimate: {reason}")
     write_json(estimated, made)
 

@@ -1,12 +1,11 @@
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from cryokin.files import read_json, write_json, write_text
 from cryokin.io.pytom_xml import Particle, write_particle_list
 from cryokin.io.volumes import read_volume
+from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
 from cryokin.pytom.class_tree import (
     average_correlations,
@@ -28,7 +27,7 @@ def hierarchical_merge(
     labels: Path,
     classes: Path,
     differences: Path | None = None,
-    options: Mapping[str, Any],
+    options: SubtomogramOptions,
     folder: Folder,
     merged: Path,
     merge: Path,
@@ -38,7 +37,7 @@ def hierarchical_merge(
     entries = read_json(classes)["classes"]
     files = [classes.parent / entry["em"] for entry in entries]
     names = [entry["class"] for entry in entries]
-    made, how = load_prepared(prepared), options["merge"]
+    made, how = load_prepared(prepared), dict(options.merge or {})
     if differences:
         how = how | {"number": max(read_json(differences)["distinct"], 1)}
     matrix = average_correlations(list(map(read_volume, files)), options)

@@ -1,13 +1,11 @@
 from pathlib import Path
 
-from cryokin.config import load_runs, options_of_method
+from cryokin.config import load_runs
 from cryokin.errors import InputError
 from cryokin.files import write_text
 from cryokin.report.interim import interim_page, is_finished
 from cryokin.script import run as run_script
 from cryokin.yaml_files import read_yaml
-
-SCHEMA = Path(__file__).parents[1] / "schemas/config.schema.json"
 
 
 def interim_report(
@@ -28,8 +26,7 @@ def interim_report(
     page = results / "report/index.html"
     if not is_finished(results):
         page = page.with_name("interim.html")
-        entries = options_of_method(SCHEMA, options["method"])
-        write_text(page, interim_page(run, options, results, entries))
+        write_text(page, interim_page(run, options.as_dict(), results))
     print(page)
 
 

@@ -1,6 +1,4 @@
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -9,6 +7,7 @@ from cryokin.isac.averages import write_averages
 from cryokin.isac.candidates import LEAST_ACCOUNTED, n_classes
 from cryokin.isac.classes import held, load_classes
 from cryokin.isac.files import open_working_stack
+from cryokin.options import Isac
 from cryokin.script import run
 
 
@@ -20,7 +19,7 @@ def isac_account(
     stack: Path,
     stack_info: Path,
     generation: int,
-    options: Mapping[str, Any],
+    options: Isac,
     averages: Path,
     accounted: Path,
     unaccounted: Path,
@@ -36,7 +35,7 @@ def isac_account(
     write_ids(accounted, members)
     write_ids(unaccounted, left)
     worth_while = len(members) >= max(LEAST_ACCOUNTED * len(particles), 1)
-    enough = n_classes(len(left), options["img_per_grp"]) > 0
+    enough = n_classes(len(left), options.img_per_grp) > 0
     write_json(
         status,
         {

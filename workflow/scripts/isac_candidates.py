@@ -1,10 +1,9 @@
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from cryokin.isac.averages import write_averages
 from cryokin.isac.classes import held, load_classes, save_classes
 from cryokin.isac.files import open_working_stack
+from cryokin.options import Isac
 from cryokin.script import run
 
 
@@ -14,7 +13,7 @@ def isac_candidates(
     stack: Path,
     stack_info: Path,
     generation: int,
-    options: Mapping[str, Any],
+    options: Isac,
     classes: Path,
     averages: Path,
 ) -> None:

@@ -1,6 +1,4 @@
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -10,6 +8,7 @@ from cryokin.isac.classes import held, save_classes
 from cryokin.isac.clusters import load_clusters
 from cryokin.isac.options import isac_options
 from cryokin.isac.particles import load_particles
+from cryokin.options import Isac
 from cryokin.parallel import Team
 from cryokin.script import run
 
@@ -23,7 +22,7 @@ def isac_candidates_round(
     clusters: Path,
     generation: int,
     round: int,
-    options: Mapping[str, Any],
+    options: Isac,
     classes: Path,
     left: Path,
     state: Path,

@@ -1,12 +1,11 @@
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from cryokin.files import read_json
 from cryokin.isac.candidates import clusters as found
 from cryokin.isac.clusters import save_clusters
 from cryokin.isac.options import isac_options
 from cryokin.isac.particles import load_particles
+from cryokin.options import Isac
 from cryokin.parallel import Team
 from cryokin.script import run
 
@@ -19,7 +18,7 @@ def isac_clusters(
     ids: Path,
     generation: int,
     round: int,
-    options: Mapping[str, Any],
+    options: Isac,
     clusters: Path,
 ) -> None:
     """Cluster the particles left over, in independent runs (an MPI program)."""

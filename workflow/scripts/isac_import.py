@@ -1,6 +1,4 @@
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from cryokin.files import portable, write_json
 from cryokin.io.particles import (
@@ -14,6 +12,7 @@ from cryokin.io.particles import (
     write_particles,
 )
 from cryokin.isac.checks import check_number, check_radius
+from cryokin.options import Isac
 from cryokin.provenance import sha256
 from cryokin.script import run
 
@@ -21,22 +20,22 @@ from cryokin.script import run
 def isac_import(
     *,
     particles: str,  # not Path: a bdb: name is no path, and refused by its own sentence
-    options: Mapping[str, Any],
+    options: Isac,
     img_per_grp: int,
     table: Path,
     images: Path,
     info: Path,
 ) -> None:
     """Read and check the particles of a 2D run; a refused input leaves no file."""
-    convention = options["ctf_convention"]
+    convention = options.ctf_convention
     read = read_particles(
         particles,
-        pixel_size=options["pixel_size"],
+        pixel_size=options.pixel_size,
         ctf_convention=None if convention == "auto" else convention,
     )
     box = image_box(read)
-    source = image_source(read, box, with_ctf=options["CTF"])
-    check_radius(particles, options["radius"], box)
+    source = image_source(read, box, with_ctf=options.CTF)
+    check_radius(particles, options.radius, box)
     check_number(particles, read.n, 0, img_per_grp)
     report = check_images(read)
     check_number(particles, read.n, len(report.excluded), img_per_grp)

@@ -1,7 +1,5 @@
-from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +12,7 @@ from cryokin.io.star import write_star
 from cryokin.isac.basis import polar_basis
 from cryokin.isac.compare import average_spectra, similarity, tour, tour_alignment
 from cryokin.isac.tables import class_columns
+from cryokin.options import Isac
 from cryokin.script import run
 
 
@@ -22,7 +21,7 @@ def isac_ordered_averages(
     averages: Path,
     full: Path,
     stack_info: Path,
-    options: Mapping[str, Any],
+    options: Isac,
     stack: Path,
     hdf: Path,
     table: Path,

@@ -1,6 +1,4 @@
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +8,7 @@ from cryokin.io.eman_hdf import write_images
 from cryokin.isac.files import open_particles, write_shifts
 from cryokin.isac.prealign import prealign, unaligned_average
 from cryokin.isac.stack import Shrinking, shrink
+from cryokin.options import Isac
 from cryokin.parallel import Team
 from cryokin.script import run
 
@@ -20,14 +19,14 @@ def isac_prealign(
     images: Path,
     info: Path,
     flipped: Path | None = None,
-    options: Mapping[str, Any],
+    options: Isac,
     average: Path,
     shifts: Path,
 ) -> None:
     """Align all images to their common average, to find centres (an MPI program)."""
     source = open_particles(images, flipped)
-    radius = options["target_radius"]
-    how = Shrinking(source.box, options["radius"], radius, source.box)
+    radius = options.target_radius
+    how = Shrinking(source.box, options.radius, radius, source.box)
     excluded = [entry["id"] for entry in read_json(info)["excluded"]]
     usable = np.setdiff1d(np.arange(source.n), excluded)
     found = np.zeros((source.n, 2))
@@ -35,11 +34,11 @@ def isac_prealign(
     def read(numbers: NDArray[np.intp]) -> NDArray[np.float32]:
         return shrink(source.read(usable[numbers]), how)
 
-    if options["skip_prealignment"]:
+    if options.skip_prealignment:
         common = unaligned_average(team, read, len(usable))
     else:
         aligned = prealign(
-            team, read, len(usable), how.whole, radius, options["center_method"]
+            team, read, len(usable), how.whole, radius, options.center_method
         )
         common, found[usable] = aligned.reference, -aligned.centres / how.ratio
     if team.leads:

@@ -2,14 +2,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cryokin.config import options_of_method
 from cryokin.files import atomic, atomic_folder, write_text
 from cryokin.report.isac_files import IsacFiles, read_report
 from cryokin.report.isac_page import contact_sheet, figure_files
 from cryokin.report.isac_page import page as page_of
 from cryokin.script import run as run_script
-
-SCHEMA = Path(__file__).parents[1] / "schemas/config.schema.json"
 
 
 def isac_report(
@@ -22,8 +19,7 @@ def isac_report(
     figures: Path,
 ) -> None:
     """Make the report of an ISAC run: a page for a browser, a gallery as PNG."""
-    entries = options_of_method(SCHEMA, "isac")
-    report = read_report(run, options, files, entries)
+    report = read_report(run, options, files)
     with atomic(gallery) as partial:
         partial.write_bytes(contact_sheet(report))
     with atomic_folder(figures) as partial:

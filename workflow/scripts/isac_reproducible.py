@@ -1,12 +1,11 @@
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from cryokin.files import read_json
 from cryokin.isac.classes import load_classes, save_classes
 from cryokin.isac.options import isac_options
 from cryokin.isac.particles import load_particles
 from cryokin.isac.reproducible import reproducible_classes
+from cryokin.options import Isac
 from cryokin.parallel import Team
 from cryokin.script import run
 
@@ -19,7 +18,7 @@ def isac_reproducible(
     ids: Path,
     candidates: Path,
     generation: int,
-    options: Mapping[str, Any],
+    options: Isac,
     classes: Path,
 ) -> None:
     """Find the classes that all independent runs reproduce (an MPI program)."""

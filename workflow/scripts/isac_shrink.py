@@ -1,4 +1,3 @@
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from cryokin.isac.stack import (
     working_images,
 )
 from cryokin.npy import NpyWriter
+from cryokin.options import Isac
 from cryokin.parallel import Team
 from cryokin.script import run
 
@@ -34,7 +34,7 @@ def isac_shrink(
     info: Path,
     flipped: Path | None = None,
     shifts: Path,
-    options: Mapping[str, Any],
+    options: Isac,
     stack: Path,
     coefficients: Path,
     stack_info: Path,
@@ -45,8 +45,8 @@ def isac_shrink(
     source = open_particles(images, flipped)
     excluded = [entry["id"] for entry in read_json(info)["excluded"]]
     moved = read_shifts(shifts)
-    box = working_box(options["target_nx"], options["xr"])
-    how = Shrinking(source.box, options["radius"], options["target_radius"], box)
+    box = working_box(options.target_nx, options.xr)
+    how = Shrinking(source.box, options.radius, options.target_radius, box)
     basis = polar_basis(options)
     analysis = basis.analysis(box)
     pixel = source.pixel_size / how.ratio

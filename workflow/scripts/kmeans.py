@@ -1,28 +1,27 @@
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from cryokin.files import read_json
+from cryokin.options import SubtomogramOptions
 from cryokin.pytom import cpca
 from cryokin.pytom.files import save_labels
 from cryokin.script import run
 
 
 def kmeans(
-    *, coefficients: Path, eigen: Path, options: Mapping[str, Any], labels: Path
+    *, coefficients: Path, eigen: Path, options: SubtomogramOptions, labels: Path
 ) -> None:
     """Group particles by their leading components, from many seeded starts."""
-    method: cpca.Clustering = options["clustering"]
-    if options["compat"] == "pytom":
+    method: cpca.Clustering = options.clustering
+    if options.compat == "pytom":
         method = "kmeans"
     classes = cpca.cluster(
         np.load(coefficients)[:, : read_json(eigen)["neig"]],
-        options["nclass"],
-        options["rand_seed"],
+        options.nclass,
+        options.rand_seed,
         method,
-        options["restarts"],
+        options.restarts,
     )
     save_labels(labels, classes)
     print(f"members of the classes: {np.bincount(classes).tolist()}")

@@ -1,8 +1,7 @@
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from cryokin.files import atomic_folder
+from cryokin.options import McoAc
 from cryokin.parallel import Team
 from cryokin.pytom.chains import annealing_report, load_chains, write_annealing
 from cryokin.pytom.courses import informed
@@ -17,7 +16,7 @@ def mco_ac(
     imported: Folder,
     prepared: Folder,
     rounds: list[Path],
-    options: Mapping[str, Any],
+    options: McoAc,
     labels: Path,
     scores: Path,
     report: Path,
@@ -27,8 +26,8 @@ def mco_ac(
     chains = [load_chains(path) for path in rounds]
     made = load_prepared(prepared)
     particles = load_import(imported).placed(made.rotations, made.shifts)
-    temperatures = schedule(options["temperature"], options["temperature_step"])
-    nclass = options["nclass"]
+    temperatures = schedule(options.temperature, options.temperature_step)
+    nclass = options.nclass
     with atomic_folder(annealing) as folder:
         found = write_annealing(
             folder,

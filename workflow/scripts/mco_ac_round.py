@@ -1,10 +1,10 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cryokin.options import McoAc
 from cryokin.parallel import Team
 from cryokin.pytom.chains import (
     Chain,
@@ -28,7 +28,7 @@ def mco_ac_round(
     start: Path | None = None,
     before: Path | None = None,
     step: int,
-    options: Mapping[str, Any],
+    options: McoAc,
     state: Path,
 ) -> None:
     """Take all chains through one round of annealing (an MPI program)."""
@@ -40,7 +40,7 @@ def mco_ac_round(
         labels = particles.labels
         of_cpca = np.load(start) if start else None
         states = starts(options, len(labels), of_cpca, labels)
-    by_pytom = options["compat"] == "pytom"
+    by_pytom = options.compat == "pytom"
     search = searches(particles, lambda: load_prepared(prepared), options, team)
     # One chain has all ranks where these share the particles.
     of_chains = Team() if by_pytom else team

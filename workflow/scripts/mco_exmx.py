@@ -1,8 +1,7 @@
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from cryokin.files import atomic_folder_for_team
+from cryokin.options import McoExmx
 from cryokin.parallel import Team
 from cryokin.pytom.compat_runs import run_compat
 from cryokin.pytom.courses import (
@@ -23,7 +22,7 @@ def mco_exmx(
     imported: Folder,
     prepared: Folder,
     courses: list[Path],
-    options: Mapping[str, Any],
+    options: McoExmx,
     labels: Path,
     scores: Path,
     report: Path,
@@ -32,13 +31,13 @@ def mco_exmx(
     """Take the best of all starts of MCO-EXMX, or run PyTom's own (an MPI program)."""
     particles = load_import(imported)
     with atomic_folder_for_team(team, iterations) as folder:
-        if options["compat"] == "pytom":
+        if options.compat == "pytom":
             found, score, told = run_compat(folder, particles, options, team)
         else:
             made = load_prepared(prepared)
             went, told = best_course(
                 [one for path in courses for one in load_courses(path)],
-                options["nclass"],
+                options.nclass,
                 informed(options),
             )
             found, score = went.labels[-1], None
@@ -47,7 +46,7 @@ def mco_exmx(
                 by = scorer(made, options)
                 score = write_course(folder, placed, made.rows, went, by)
     outcome = (labels, scores, report)
-    save_outcome(team, outcome, found, score, told, options["nclass"])
+    save_outcome(team, outcome, found, score, told, options.nclass)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from cryokin.options import McoExmx
 from cryokin.parallel import Team
 from cryokin.pytom.courses import course, make_model, save_courses, starts
 from cryokin.pytom.files import load_import
@@ -18,13 +17,13 @@ def mco_exmx_starts(
     prepared: Folder,
     start: Path | None = None,
     batch: int,
-    options: Mapping[str, Any],
+    options: McoExmx,
     courses: Path,
 ) -> None:
     """Run the starts of MCO-EXMX that one job has, counted from 0 (an MPI program)."""
     labels = load_import(imported).labels
     of_cpca = np.load(start) if start else None
-    size = options["starts_per_job"]
+    size = options.starts_per_job
     mine = slice(batch * size, (batch + 1) * size)
     first = starts(options, len(labels), of_cpca, labels)[mine]
     model = make_model(load_prepared(prepared), options)

@@ -1,9 +1,8 @@
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
 from cryokin.pytom.files import load_placed
 from cryokin.pytom.results import write_results
@@ -16,7 +15,7 @@ def pytom_class_averages(
     imported: Folder,
     poses: Path,
     labels: Path,
-    options: Mapping[str, Any],
+    options: SubtomogramOptions,
     folder: Folder,
 ) -> None:
     """Average the classes; write lists, tables and averages (an MPI program)."""

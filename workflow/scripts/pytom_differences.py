@@ -1,10 +1,9 @@
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from cryokin.files import write_json
+from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
 from cryokin.pytom import mco, told
 from cryokin.pytom.distinct import distinct
@@ -20,7 +19,7 @@ def pytom_differences(
     imported: Folder,
     prepared: Folder,
     labels: Path,
-    options: Mapping[str, Any],
+    options: SubtomogramOptions,
     differences: Path,
 ) -> None:
     """Tell which classes differ beyond chance, and by what (an MPI program)."""
@@ -30,10 +29,10 @@ def pytom_differences(
     rows = np.full(len(classes), -1)
     rows[known] = numbers
     model, beam = mco.model(made.corrected), made.rotations[:, 2, :]
-    found = distinct(model, rows, len(names), options["rand_seed"], team, beam)
+    found = distinct(model, rows, len(names), options.rand_seed, team, beam)
     if not team.leads:
         return
-    given, binning = load_import(imported), options["binning"]
+    given, binning = load_import(imported), options.binning
     amounts = removed(
         (given.rotations, given.shifts / binning),
         (made.rotations, made.shifts / binning),

@@ -1,10 +1,9 @@
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from cryokin.files import portable, read_json, write_json
 from cryokin.io.subtomograms import load, read_subtomograms
+from cryokin.options import SubtomogramOptions
 from cryokin.provenance import sha256
 from cryokin.pytom.checks import check_number, check_rules, look, mask_warnings
 from cryokin.pytom.mask import make_mask
@@ -15,7 +14,7 @@ def pytom_import(
     *,
     particles: Path,
     other: Path | None = None,
-    options: Mapping[str, Any],
+    options: SubtomogramOptions,
     nclass: int,
     folder: Folder,
 ) -> None:
@@ -23,25 +22,25 @@ def pytom_import(
 
     ``other`` is the import.json of the run whose list the particles are.
     """
-    angles = options["wedge"]["angles"] if options["wedge"] else None
+    angles = options.wedge["angles"] if options.wedge else None
     if other is None:
-        size, tomograms = options["pixel_size"], options["tomograms"]
+        size, tomograms = options.pixel_size, options.tomograms
         table = read_subtomograms(particles, None, size, angles, tomograms)
     else:
         info = read_json(other)
         table = load(
             particles.with_suffix(""),
             info["box"],
-            options["pixel_size"] or info["pixel_size"],
+            options.pixel_size or info["pixel_size"],
             info.get("weight_scale", 1.0),
-            options["tomograms"] or info.get("tomograms", ""),
+            options.tomograms or info.get("tomograms", ""),
         ).with_wedges(angles)
-    check_rules(particles, table, options["compat"])
-    mask = make_mask(options["mask"], table.box, options["binning"])
-    found = look(table, options["compat"] == "pytom" and options["method"] != "cpca")
+    check_rules(particles, table, options.compat)
+    mask = make_mask(options.mask, table.box, options.binning)
+    found = look(table, options.compat == "pytom" and options.method != "cpca")
     n = len(table) - len(found.excluded)
     check_number(particles, n, found, nclass)
-    found.warnings += mask_warnings(options["mask"], mask, table.pixel_size)
+    found.warnings += mask_warnings(options.mask, mask, table.pixel_size)
     table.write(folder / "particles")
     write_json(
         folder / "import.json",

@@ -1,7 +1,5 @@
-from collections.abc import Mapping
-from typing import Any
-
 from cryokin.files import atomic_folder_for_team
+from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
 from cryokin.pytom.files import load_import
 from cryokin.pytom.prepare import contrast_warnings, prepare, save_prepared
@@ -9,7 +7,7 @@ from cryokin.script import Folder, run
 
 
 def pytom_prepare(
-    *, team: Team, imported: Folder, options: Mapping[str, Any], prepared: Folder
+    *, team: Team, imported: Folder, options: SubtomogramOptions, prepared: Folder
 ) -> None:
     """Bring subtomograms into the common frame, as coefficients (an MPI program)."""
     particles = load_import(imported)
@@ -17,7 +15,7 @@ def pytom_prepare(
         made, inverted = prepare(particles, options, team, folder)
         if team.leads:
             pixel = particles.pixel_size
-            voxel = pixel * options["binning"] if pixel else None
+            voxel = pixel * options.binning if pixel else None
             warnings = contrast_warnings(particles, inverted)
             save_prepared(folder, made, voxel, warnings)
             for warning in warnings:

@@ -2,14 +2,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cryokin.config import options_of_method
 from cryokin.files import atomic_folder, write_text
 from cryokin.report.pytom_files import PytomFiles, read_report
 from cryokin.report.pytom_page import figure_files
 from cryokin.report.pytom_page import page as page_of
 from cryokin.script import run as run_script
-
-SCHEMA = Path(__file__).parents[1] / "schemas/config.schema.json"
 
 
 def pytom_report(
@@ -21,8 +18,7 @@ def pytom_report(
     figures: Path,
 ) -> None:
     """Make the report of a classification of subtomograms: a page for a browser."""
-    entries = options_of_method(SCHEMA, options["method"])
-    report = read_report(run, options, files, entries)
+    report = read_report(run, options, files)
     with atomic_folder(figures) as partial:
         for name, figure in figure_files(report).items():
             write_text(partial / f"{name}.svg", figure)

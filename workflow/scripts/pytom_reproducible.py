@@ -1,10 +1,9 @@
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from cryokin.files import write_json
+from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
 from cryokin.pytom import mco
 from cryokin.pytom.beam import without_wedge
@@ -19,7 +18,7 @@ def pytom_reproducible(
     *,
     team: Team,
     prepared: Folder,
-    options: Mapping[str, Any],
+    options: SubtomogramOptions,
     labels: Path,
     report: Path,
 ) -> None:
@@ -27,9 +26,9 @@ def pytom_reproducible(
     made = load_prepared(prepared)
     found = classify(
         mco.model(made.corrected),
-        options["nclass"],
-        options["rand_seed"],
-        options["reproducible"]["runs"],
+        options.nclass,
+        options.rand_seed,
+        (options.reproducible or {})["runs"],
         team=team,
     )
     # What is reproduced may be the wedge, which is no noise.

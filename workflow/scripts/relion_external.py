@@ -170,9 +170,9 @@ def work(folder: Path, words: list[str], cores: int) -> bool:
     write_text(config, yaml.safe_dump({"runs": {name: options}}, sort_keys=False))
     if run(command(folder, config, cores), folder):
         return True
-    outputs = outputs_2d if checked["method"] == "isac" else outputs_3d
+    outputs = outputs_2d if checked.method == "isac" else outputs_3d
     by_hand = folder / f"config/selection/{name}.yaml"
-    selected = bool(checked["select"] or checked["selection"] or by_hand.exists())
+    selected = bool(checked.select or checked.selection or by_hand.exists())
     write_nodes(folder, outputs(folder, folder / "results" / name, selected))
     return False
 

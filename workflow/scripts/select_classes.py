@@ -1,6 +1,4 @@
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,6 +6,7 @@ import pandas as pd
 from cryokin.files import read_json, write_text
 from cryokin.io.star import write_star
 from cryokin.io.volumes import write_both
+from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
 from cryokin.pytom.files import load_placed
 from cryokin.pytom.mask import make_mask
@@ -30,7 +29,7 @@ def select_classes(
     poses: Path,
     labels: Path,
     classes: Path,
-    options: Mapping[str, Any],
+    options: SubtomogramOptions,
     folder: Folder,
 ) -> None:
     """Write the particles and the average of classes kept by hand, else by rule."""
@@ -38,7 +37,7 @@ def select_classes(
     known = read_json(classes)["classes"]
     if selection is None:
         values = [entry | {"size": entry["n"]} for entry in known]
-        kept = select_by_rule(run, options["select"], values)
+        kept = select_by_rule(run, options.select or {}, values)
     else:
         kept = read_selection(selection)
         names = [e["name"] for e in known] + [e["class"] for e in known]
@@ -56,10 +55,10 @@ def select_classes(
     average = class_average(
         particles,
         list(range(len(particles))),
-        make_mask(options["mask"], particles.box, 1),
-        options["compat"] == "pytom",
+        make_mask(options.mask, particles.box, 1),
+        options.compat == "pytom",
         Team(),
-        options["symmetry"],
+        options.symmetry,
     )
     write_both(folder / "filteredIniRef", average.volume, particles.pixel_size)
     rows = [f"{places[i] + 1},{found[i]}\n" for i in chosen]

@@ -1,6 +1,4 @@
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +20,7 @@ from cryokin.isac.selected import (
     subset,
 )
 from cryokin.isac.tables import class_columns, membership, particle_columns
+from cryokin.options import Isac
 from cryokin.script import Folder
 from cryokin.script import run as run_script
 from cryokin.selection import select_by_rule
@@ -38,14 +37,14 @@ def select_particles(
     classes: list[Path],
     stack: Path,
     stack_info: Path,
-    options: Mapping[str, Any],
+    options: Isac,
     folder: Folder,
     groups: Path,
 ) -> None:
     """Write the particles and averages of the classes kept by hand, else by rule."""
     averages, headers = read_images(hdf)
     if selection is None:
-        kept = select_by_rule(run, options["select"], class_values(headers))
+        kept = select_by_rule(run, options.select or {}, class_values(headers))
     else:
         kept = read_kept(selection, run, headers, class_table)
     known = [c for path in classes for c in load_classes(path)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from cryokin.io.eman_hdf import write_images
 from cryokin.isac.classes import Class, Image, class_average
 from cryokin.isac.files import Images
+from cryokin.options import Isac
 from cryokin.rings import resolution
 
 
@@ -18,7 +19,7 @@ def write_averages(
     path: str | os.PathLike[str],
     classes: Sequence[Class],
     images: Images,
-    options: Mapping[str, Any],
+    options: Isac,
     generation: int,
 ) -> None:
     """Average classes and write them with what is known about them.
@@ -30,7 +31,7 @@ def write_averages(
     classes : sequence of Class
     images : Images
         The working stack.
-    options : mapping
+    options : Isac
         Options of the run: ``target_radius``, ``FH``, ``FF``.
     generation : int
     """
@@ -42,12 +43,12 @@ def write_averages(
 
 
 def average_and_header(
-    found: Class, images: Images, options: Mapping[str, Any], generation: int
+    found: Class, images: Images, options: Isac, generation: int
 ) -> tuple[Image, dict[str, Any]]:
     """Return the average of a class and its attributes; see `write_averages`."""
     pixel = images.pixel_size
     average = class_average(
-        images.read, found, options["target_radius"], options["FH"], options["FF"]
+        images.read, found, options.target_radius, options.FH, options.FF
     )
     frequency = np.arange(len(average.frc)) / images.box
     errors = found.errors[np.isfinite(found.errors)]

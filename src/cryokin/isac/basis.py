@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from cryokin.image.filters import band_end
 from cryokin.image.polar import PolarBasis
+from cryokin.options import Isac
 
 
-def polar_basis(options: Mapping[str, Any]) -> PolarBasis:
+def polar_basis(options: Isac) -> PolarBasis:
     """Return the polar grid that the working stack is analysed on."""
     return PolarBasis(
-        radius=options["target_radius"],
-        highest=band_end(options["FH"], 0.0),
-        inner=options["ir"],
-        step=options["rs"],
+        radius=options.target_radius,
+        highest=band_end(options.FH, 0.0),
+        inner=options.ir,
+        step=options.rs,
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from cryokin.isac.sac import SacOptions
 from cryokin.isac.within_group import Refinement
+from cryokin.options import Isac
 
 
 @dataclass(frozen=True)
@@ -59,37 +59,30 @@ class IsacOptions:
         return max(1, math.ceil(share * (self.indep_run - 1) - 1e-9))
 
 
-def isac_options(options: Mapping[str, Any], box: int) -> IsacOptions:
+def isac_options(options: Isac, box: int) -> IsacOptions:
     """Return the options of a run of the configuration, complete.
 
     Parameters
     ----------
-    options : mapping
-        The run, checked and with all defaults.
+    options : Isac
+        What only the matching needs may be missing where nothing is matched.
     box : int
         Box of the working stack [pixel].
-
-    What only the matching needs may be missing where nothing is matched.
     """
     refinement = Refinement(
-        xr=options["xr"],
-        yr=options["yr"],
-        ts=options["ts"],
-        maxit=options["maxit"],
-        dst=options["dst"],
-        FH=options["FH"],
-        FF=options["FF"],
+        xr=options.xr,
+        yr=options.yr,
+        ts=options.ts,
+        maxit=options.maxit,
+        dst=options.dst,
+        FH=options.FH,
+        FF=options.FF,
         # A particle's disc stays inside its image.
-        max_shift=box // 2 - 1 - options["target_radius"],
+        max_shift=box // 2 - 1 - options.target_radius,
     )
-    same = ("img_per_grp", "init_iter", "main_iter", "match_first", "match_second")
-    also = ("indep_run", "thld_grp", "match_by", "thld_rep", "last_assignment")
-    rest: dict[str, Any] = {key: options.get(key) for key in (*same, *also)}
-    return IsacOptions(
-        sac=SacOptions(
-            refinement,
-            *(options[k] for k in ("FL", "stab_ali", "iter_reali", "thld_err")),
-        ),
-        **rest,
-        rand_seed=options["rand_seed"],
+    sac = SacOptions(
+        refinement, options.FL, options.stab_ali, options.iter_reali, options.thld_err
     )
+    own = [each.name for each in fields(IsacOptions) if each.name != "sac"]
+    rest: dict[str, Any] = {key: getattr(options, key, None) for key in own}
+    return IsacOptions(sac, **rest)

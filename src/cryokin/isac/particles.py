@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +12,7 @@ from cryokin.image.geometry import Alignment, centre
 from cryokin.image.polar import Complex64, Float32, PolarBasis
 from cryokin.isac.alignment import average
 from cryokin.isac.basis import polar_basis
+from cryokin.options import Isac
 from cryokin.parallel import Team
 
 BLOCK = 256  # images compared at a time; fixed, so that results do not see the ranks
@@ -86,7 +85,7 @@ class Particles:
 def load_particles(
     coefficients: str | os.PathLike[str],
     ids: str | os.PathLike[str],
-    options: Mapping[str, Any],
+    options: Isac,
 ) -> Particles:
     """Return some particles of a run from its files.
 
@@ -96,7 +95,7 @@ def load_particles(
         ``coefficients.npy``; it is mapped, not read.
     ids : path-like
         List of the particles' ids.
-    options : mapping
+    options : Isac
         Options of the run, as for `polar_basis`.
     """
     chosen = np.fromfile(ids, np.intp, sep=" ")

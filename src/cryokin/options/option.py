@@ -9,9 +9,17 @@ that Snakemake can read a configuration where it stands alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from types import NoneType
-from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    Self,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 #: A value with keys of its own, such as ``{sphere: {radius: 12}}``.
 Mapped = Mapping[str, Any]
@@ -38,6 +46,8 @@ class Option:
         Bounds of a number.
     pattern : str
         Regular expression of a text.
+    word : str
+        What may stand in the place of a number.
     examples : sequence of str
         Values as they are written, where a type says too little.
     shape : mapping or None
@@ -55,6 +65,7 @@ class Option:
     at_most: float | None = None
     below: float | None = None
     pattern: str = ""
+    word: str = ""
     examples: tuple[str, ...] = ()
     shape: Mapped | None = None
     hint: Any = None
@@ -77,12 +88,14 @@ class Option:
             made["enum"] = list(self.choices)
         else:
             parts = get_args(self.hint) or (self.hint,)
-            types = [_JSON_TYPES[part] for part in parts]
+            types = [_JSON_TYPES[part] for part in parts if part in _JSON_TYPES]
+            types += ["string"] if self.word else []
             made["type"] = types if len(types) > 1 else types[0]
             if "object" in types:
                 made |= {"additionalProperties": False, **(self.shape or {})}
             if "string" in types:
-                made |= {"pattern": self.pattern} if self.pattern else {"minLength": 1}
+                pattern = f"^{self.word}$" if self.word else self.pattern
+                made |= {"pattern": pattern} if pattern else {"minLength": 1}
         bounds = {
             "minimum": self.at_least,
             "exclusiveMinimum": self.above,
@@ -112,6 +125,12 @@ class Options:
 
     method: str = option(meaning="the method of the run")
 
+    if TYPE_CHECKING:  # what all methods have; each says what it means
+        particles: str = option()
+        rand_seed: int | None = option()
+        select: Mapped | None = option()
+        selection: str | None = option()
+
     @classmethod
     def some(cls, values: Mapping[str, Any]) -> Self:
         """Return options of which a step is given some; others have no attribute."""
@@ -121,12 +140,14 @@ class Options:
 
     def as_dict(self) -> dict[str, Any]:
         """Return names and values, in the order of the class."""
-        return asdict(self)
+        return dict(vars(self))
 
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(
-            f"the option {name} was not handed over; the rule of this step must name it"
-        )
+    if not TYPE_CHECKING:  # to which a wrong name is one
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(
+                f"the option {name} was not handed over, its rule must name it"
+            )
 
 
 def options_of(kind: type[Options]) -> dict[str, Option]:

@@ -26,7 +26,7 @@ def _sphere(**parts: Mapped) -> Mapped:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subtomograms(Options):
+class SubtomogramOptions(Options):
     """What every method for subtomograms takes."""
 
     particles: str = option(
@@ -126,7 +126,7 @@ class Subtomograms(Options):
         was="-b",
         at_least=1,
     )
-    nclass: int | str = option(
+    nclass: int = option(
         meaning=(
             f"number of classes; auto = {MANY_CLASSES}, of which those that do not "
             "differ beyond chance are merged (merge: {number: auto})"
@@ -134,7 +134,7 @@ class Subtomograms(Options):
         unit="classes",
         was="-n of CPCA, -c of MCO",
         at_least=1,
-        pattern="^auto$",
+        word="auto",
         examples=("auto", "2"),
     )
     symmetry: str | None = option(
@@ -266,7 +266,7 @@ class Subtomograms(Options):
             "`config/selection/<run>.yaml`, where there is one"
         ),
     )
-    neig: int | str = option(
+    neig: int | Literal["auto"] = option(
         "auto",
         meaning=(
             "leading components of the correlation matrix that are used; auto = "
@@ -275,7 +275,7 @@ class Subtomograms(Options):
         unit="components",
         was="-e",
         at_least=1,
-        pattern="^auto$",
+        word="auto",
         examples=("auto", "4"),
     )
     clustering: Literal["mixture", "kmeans"] = option(
@@ -295,7 +295,7 @@ class Subtomograms(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cpca(Subtomograms):
+class Cpca(SubtomogramOptions):
     """Correlation of all pairs, principal components and clustering.
 
     Foerster et al. 2008, J. Struct. Biol. 161:276-286.
@@ -329,7 +329,7 @@ class Cpca(Subtomograms):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mco(Subtomograms):
+class Mco(SubtomogramOptions):
     """What both ways of multiple correlation optimisation take."""
 
     score: Literal["likelihood", "correlation"] = option(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from cryokin.io.pytom_xml import (
     write_swap_list,
 )
 from cryokin.io.subtomograms import Subtomograms
+from cryokin.options import McoAc
 from cryokin.parallel import Team
 from cryokin.pytom.annealing import Criterion, anneal_round
 from cryokin.pytom.compat_runs import compat_search, compat_setting
@@ -97,18 +98,18 @@ class Chain:
 def searches(
     particles: Subtomograms,
     prepared: Callable[[], Prepared],
-    options: Mapping[str, Any],
+    options: McoAc,
     team: Team,
 ) -> Search:
     """Return what runs EXMX in a round of annealing, from classes to start from.
 
     Under ``compat: pytom`` it is PyTom's own, whose ranks share the particles.
     """
-    nclass, iterations = options["nclass"], options["local_iterations"]
-    if options["compat"] != "pytom":
+    nclass, iterations = options.nclass, options.local_iterations
+    if options.compat != "pytom":
         of_run = make_model(prepared(), options)
         return lambda labels: exmx(
-            of_run, labels, nclass, iterations, 0.0, options["leave_one_out"]
+            of_run, labels, nclass, iterations, 0.0, options.leave_one_out
         )
     setting = compat_setting(particles, options)
     return lambda labels: compat_search(
@@ -117,7 +118,7 @@ def searches(
         labels,
         nclass,
         iterations,
-        options["end_threshold"],
+        options.end_threshold,
         team,
     )
 
@@ -126,7 +127,7 @@ def anneal_chains(
     search: Search,
     before: Sequence[Chain | NDArray[np.intp]],
     round_number: int,
-    options: Mapping[str, Any],
+    options: McoAc,
     team: Team,
 ) -> list[Chain]:
     """Run one round of annealing of all chains.
@@ -139,15 +140,15 @@ def anneal_chains(
         The chains after the round before, or the classes that they start from.
     round_number : int
         From 0.
-    options : mapping
+    options : McoAc
         Of the run.
     team : Team
         Shares the chains; alone where the search shares the particles.
     """
-    temperatures = schedule(options["temperature"], options["temperature_step"])
+    temperatures = schedule(options.temperature, options.temperature_step)
     # By PyTom's rules its own moves are taken, too.
-    by_pytom = options["compat"] == "pytom"
-    criterion: Criterion = "pytom" if by_pytom else options["criterion"]
+    by_pytom = options.compat == "pytom"
+    criterion: Criterion = "pytom" if by_pytom else options.criterion
 
     def advance(number: int) -> Chain:
         now, best, best_scores = before[number], None, np.empty(0)
@@ -161,14 +162,14 @@ def anneal_chains(
         state = anneal_round(
             search,
             labels,
-            options["nclass"],
+            options.nclass,
             temperatures[round_number],
-            options["rand_seed"],
+            options.rand_seed,
             round_number,
             best,
             criterion,
-            options["temperature_unit"] == "sigma",
-            options["allow_class_collapse"],
+            options.temperature_unit == "sigma",
+            options.allow_class_collapse,
             number,
             _higher if by_pytom else surpasses,
         )
@@ -189,7 +190,7 @@ def anneal_chains(
             temperature=state.temperature,
             changed=state.changed,
             round=round_number,
-            done=state.changed <= options["end_threshold"],
+            done=state.changed <= options.end_threshold,
         )
 
     return team.map(advance, range(len(before)))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryokin.errors import InputError
+from cryokin.options import SubtomogramOptions
 from cryokin.pytom import merge
 from cryokin.pytom.distinct import class_tree
 from cryokin.pytom.mask import make_mask
@@ -19,7 +20,7 @@ from cryokin.volume.filters import bandpass
 
 
 def average_correlations(
-    volumes: Sequence[NDArray[np.floating]], options: Mapping[str, Any]
+    volumes: Sequence[NDArray[np.floating]], options: SubtomogramOptions
 ) -> NDArray[np.float64]:
     """Return the correlations of band-passed class averages under the mask.
 
@@ -27,7 +28,7 @@ def average_correlations(
     ----------
     volumes : sequence of ndarray
         Averages, unbinned.
-    options : mapping
+    options : SubtomogramOptions
         ``mask``, ``lowpass`` and ``highpass`` [Fourier pixel, the same unbinned].
 
     Raises
@@ -40,11 +41,11 @@ def average_correlations(
             "merge: there is no class that could be merged; take merge out of the"
             " config, or classify in another way."
         )
-    mask = make_mask(options["mask"], volumes[0].shape[0], 1).ravel()
+    mask = make_mask(options.mask, volumes[0].shape[0], 1).ravel()
     weight = mask / mask.sum(dtype=np.float64)
     inside = np.stack(
         [
-            bandpass(volume, options["highpass"], options["lowpass"]).ravel()
+            bandpass(volume, options.highpass, options.lowpass).ravel()
             for volume in volumes
         ]
     )

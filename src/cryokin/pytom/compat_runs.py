@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from cryokin.io.pytom_xml import (
     write_particle_list,
 )
 from cryokin.io.subtomograms import Subtomograms
+from cryokin.options import McoExmx, SubtomogramOptions
 from cryokin.parallel import Team
 from cryokin.pytom import compat
 from cryokin.pytom.labels import counts
@@ -29,35 +29,35 @@ COMPAT_STREAM = 1_000_000  # address of the random classes that PyTom starts fro
 
 
 def compat_setting(
-    particles: Subtomograms, options: Mapping[str, Any]
+    particles: Subtomograms, options: SubtomogramOptions
 ) -> compat.Setting:
     """Return what PyTom's own EXMX works on."""
-    binning = options["binning"]
+    binning = options.binning
     return compat.Setting(
         volume_reader(particles, binning),
         particles.rotations,
         particles.shifts / binning,
         particles.wedges,
-        make_mask(options["mask"], particles.box, binning),
-        options["highpass"],
-        options["lowpass"],
-        symmetry=operations(options["symmetry"]),
+        make_mask(options.mask, particles.box, binning),
+        options.highpass,
+        options.lowpass,
+        symmetry=operations(options.symmetry),
     )
 
 
 def run_compat(
-    folder: Path, particles: Subtomograms, options: Mapping[str, Any], team: Team
+    folder: Path, particles: Subtomograms, options: McoExmx, team: Team
 ) -> tuple[NDArray[np.intp], NDArray[np.float64], dict[str, Any]]:
     """Run PyTom's own EXMX, write its files; return classes, scores and a report."""
     setting = compat_setting(particles, options)
-    generator = stream(options["rand_seed"], COMPAT_STREAM)
+    generator = stream(options.rand_seed, COMPAT_STREAM)
     now, order = compat.initial_lists(
-        list(particles.particles), options["nclass"], generator
+        list(particles.particles), options.nclass, generator
     )
     if team.leads:
         write_particle_list(folder / "RandomisedParticleList.xml", now)
     iterations = []
-    for number in range(options["iterations"]):
+    for number in range(options.iterations):
         found = compat.exmx_iteration(setting, now, order, team)
         place = folder / str(number)
         if team.leads:
@@ -80,7 +80,7 @@ def run_compat(
                 "counts": counts(in_order),
             }
         )
-        if found.changed <= options["end_threshold"]:
+        if found.changed <= options.end_threshold:
             break
     labels = np.full(len(particles), -1)
     labels[order] = in_order

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +20,7 @@ from cryokin.io.pytom_xml import (
     write_particle_list,
 )
 from cryokin.io.subtomograms import Subtomograms
+from cryokin.options import Mco, McoExmx
 from cryokin.pytom.labels import (
     counts,
     listable,
@@ -41,22 +42,22 @@ from cryokin.volume.averages import FLOOR
 from cryokin.volume.bands import Rows, volume_of
 
 
-def make_model(prepared: Prepared, options: Mapping[str, Any]) -> Model:
+def make_model(prepared: Prepared, options: Mco) -> Model:
     """Return what MCO works on, in memory."""
-    return model(prepared.corrected, options["score"])
+    return model(prepared.corrected, options.score)
 
 
 def scorer(
-    prepared: Prepared, options: Mapping[str, Any]
+    prepared: Prepared, options: Mco
 ) -> Callable[[NDArray[np.intp]], NDArray[np.float64]]:
     """Return what scores all particles against the averages of given classes."""
     of_run = make_model(prepared, options)
-    nclass, leave_one_out = options["nclass"], options["leave_one_out"]
+    nclass, leave_one_out = options.nclass, options.leave_one_out
     return lambda labels: scores(of_run, labels, nclass, leave_one_out)
 
 
 def starts(
-    options: Mapping[str, Any],
+    options: Mco,
     n: int,
     of_cpca: NDArray[np.intp] | None,
     of_list: NDArray[np.intp],
@@ -65,7 +66,7 @@ def starts(
 
     Parameters
     ----------
-    options : mapping
+    options : Mco
         ``start_from``, ``starts``, ``nclass`` and ``rand_seed``.
     n : int
         Number of particles.
@@ -80,8 +81,8 @@ def starts(
     InputError
         If the list has more classes than the run.
     """
-    nclass, seed = options["nclass"], options["rand_seed"]
-    if options["start_from"] == "labels":
+    nclass, seed = options.nclass, options.rand_seed
+    if options.start_from == "labels":
         found = int(of_list.max()) + 1
         if found > nclass:
             raise InputError(
@@ -92,7 +93,7 @@ def starts(
         if found > 1:
             return [of_list]
         return [random_start(n, nclass, seed, 0)]
-    random = [random_start(n, nclass, seed, i) for i in range(options["starts"])]
+    random = [random_start(n, nclass, seed, i) for i in range(options.starts)]
     if of_cpca is None:
         return random
     # Several classes of the list are one more way to start, as in PyTom.
@@ -101,9 +102,9 @@ def starts(
     return [of_cpca, *random]
 
 
-def informed(options: Mapping[str, Any]) -> bool:
+def informed(options: Mco) -> bool:
     """Return whether the first of the starts is that of CPCA."""
-    return bool(options["start_from"] == "cpca" and options["compat"] != "pytom")
+    return bool(options.start_from == "cpca" and options.compat != "pytom")
 
 
 @dataclass(frozen=True)
@@ -126,17 +127,17 @@ class Course:
     fits: NDArray[np.float64]
 
 
-def course(model: Model, start: NDArray[np.intp], options: Mapping[str, Any]) -> Course:
+def course(model: Model, start: NDArray[np.intp], options: McoExmx) -> Course:
     """Run EXMX from one start, and keep all iterations."""
     labels: list[NDArray[np.intp]] = [start]
     objective: list[float] = []
     for one in exmx_iterations(
         model,
         start,
-        options["nclass"],
-        options["iterations"],
-        options["end_threshold"],
-        options["leave_one_out"],
+        options.nclass,
+        options.iterations,
+        options.end_threshold,
+        options.leave_one_out,
     ):
         labels.append(one.labels)
         objective.append(one.objective)

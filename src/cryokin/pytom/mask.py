@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cryokin.errors import InputError
 from cryokin.io.volumes import read_volume
+from cryokin.options import SubtomogramOptions
 from cryokin.volume import masks
 from cryokin.volume.resample import binned_size, fourier_crop
 
@@ -67,7 +68,9 @@ def make_mask(
     return np.clip(fourier_crop(weight, size), 0, 1) if size != box else weight
 
 
-def narrowest_mask(options: Mapping[str, Any], box: int) -> NDArray[Any]:
+def narrowest_mask(options: SubtomogramOptions, box: int) -> NDArray[Any]:
     """Return the mask under which classes are compared, see `make_mask`."""
-    key = "mask" if options["focus_mask"] is None else "focus_mask"
-    return make_mask(options[key], box, options["binning"], key)
+    key, given = "focus_mask", options.focus_mask
+    if given is None:
+        key, given = "mask", options.mask
+    return make_mask(given, box, options.binning, key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cryokin.errors import InputError
 from cryokin.files import read_json, write_json
 from cryokin.io.subtomograms import Subtomograms
+from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
 from cryokin.pytom import ccc
 from cryokin.pytom.cpca import components
@@ -155,7 +156,7 @@ class Frame:
 
 
 def frame_of(
-    particles: Subtomograms, options: Mapping[str, Any], team: Team, folder: Path
+    particles: Subtomograms, options: SubtomogramOptions, team: Team, folder: Path
 ) -> Frame:
     """Return the frame that the options of a run describe.
 
@@ -164,21 +165,21 @@ def frame_of(
     InputError
         If the band or the mask does not fit the box.
     """
-    binning, by_pytom = options["binning"], options["compat"] == "pytom"
+    binning, by_pytom = options.binning, options.compat == "pytom"
     size = binned_size(particles.box, binning)
-    if options["lowpass"] > size // 2:
+    if options.lowpass > size // 2:
         raise InputError(
-            f"lowpass = {options['lowpass']:g} Fourier pixels is beyond half the box"
+            f"lowpass = {options.lowpass:g} Fourier pixels is beyond half the box"
             f" of {size} voxels (allowed: up to {size // 2}); lower it in the config."
         )
     return Frame(
         particles,
         binning,
-        make_mask(options["mask"], particles.box, binning),
-        band((size,) * 3, options["lowpass"], options["highpass"]),
+        make_mask(options.mask, particles.box, binning),
+        band((size,) * 3, options.lowpass, options.highpass),
         by_pytom,
         # PyTom's own rules know symmetry in averages alone.
-        operations(None if by_pytom else options["symmetry"]),
+        operations(None if by_pytom else options.symmetry),
         team,
         folder,
     )
@@ -186,7 +187,7 @@ def frame_of(
 
 def prepare(
     particles: Subtomograms,
-    options: Mapping[str, Any],
+    options: SubtomogramOptions,
     team: Team,
     folder: Path,
 ) -> tuple[Prepared, NDArray[np.intp]]:
@@ -196,7 +197,7 @@ def prepare(
     ----------
     particles, team, folder
         See `Frame`.
-    options : mapping
+    options : SubtomogramOptions
         Of the run.
 
     Returns
@@ -206,16 +207,16 @@ def prepare(
         Particles of inverted contrast, on the leading rank.
     """
     frame = frame_of(particles, options, team, folder)
-    project = options["pose_errors"] == "project" and not frame.by_pytom
+    project = options.pose_errors == "project" and not frame.by_pytom
     narrow = None
-    if options["focus_mask"] is not None:
+    if options.focus_mask is not None:
         narrow = narrowest_mask(options, particles.box)
     looks: list[NDArray[np.intp]] = []
 
     def look(given: Rows) -> None:
         looks.append(_look(given, narrow, project, team, folder))
 
-    steps = 0 if frame.by_pytom else options["pose_refinement"]
+    steps = 0 if frame.by_pytom else options.pose_refinement
     found = _at_best_poses(frame, steps, project, look)
     rotations, shifts = found.rotations, found.shifts
     if frame.symmetric:
@@ -225,7 +226,7 @@ def prepare(
     if narrow is not None:
         corrected = focus(found.corrected, narrow, team, folder / "residuals.npy")
         found = replace(found, corrected=corrected)
-    if frame.by_pytom or options.get("exact", False):
+    if frame.by_pytom or getattr(options, "exact", False):
         made = frame.rows(rotations, shifts, False, frame.symmetric)
         found = replace(found, rows=made)
     elif narrow is not None:
@@ -414,7 +415,7 @@ class Masking:
 
 
 def masking_on_sample(
-    particles: Subtomograms, prepared: Prepared, options: Mapping[str, Any]
+    particles: Subtomograms, prepared: Prepared, options: SubtomogramOptions
 ) -> Masking:
     """Correlate some particles in both ways, at the poses that were prepared.
 
@@ -424,12 +425,12 @@ def masking_on_sample(
         All of them.
     prepared : Prepared
         Their poses and band.
-    options : mapping
+    options : SubtomogramOptions
         ``mask``, ``focus_mask``, ``binning`` and ``symmetry`` of the run.
     """
     n = min(SAMPLE, len(particles))
     ids = np.arange(n) * len(particles) // n
-    few, binning = particles.take(ids.tolist()), options["binning"]
+    few, binning = particles.take(ids.tolist()), options.binning
     mask = narrowest_mask(options, few.box)
     once, never = (
         rows(
@@ -439,7 +440,7 @@ def masking_on_sample(
             few.wedges,
             where,
             prepared.rows.band,
-            symmetry=operations(options["symmetry"]),
+            symmetry=operations(options.symmetry),
         )
         for where in (mask, None)
     )

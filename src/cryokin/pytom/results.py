@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from cryokin.files import atomic_folder, write_json, write_text
 from cryokin.io.subtomograms import Subtomograms
 from cryokin.io.volumes import write_both
+from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
 from cryokin.pytom import compat
 from cryokin.pytom.beam import follows_beam
@@ -105,7 +105,7 @@ def write_results(
     folder: str | os.PathLike[str],
     particles: Subtomograms,
     labels: NDArray[np.integer],
-    options: Mapping[str, Any],
+    options: SubtomogramOptions,
     team: Team,
     names: Sequence[str] | None = None,
     scores: NDArray[np.floating] | None = None,
@@ -124,7 +124,7 @@ def write_results(
     labels : ndarray of int, shape (n,)
         Classes from 0; -1: unaccounted. Particles that were left out on import are
         unaccounted, too.
-    options : mapping
+    options : SubtomogramOptions
         ``average``, ``mask``, ``compat`` and ``symmetry`` of the run.
     team : Team
         Shares the members of a class.
@@ -134,15 +134,15 @@ def write_results(
         Of the particles in their classes, for the list.
     """
     folder = Path(folder)
-    mask = make_mask(options["mask"], particles.box, 1)
+    mask = make_mask(options.mask, particles.box, 1)
     found = {
         int(c): class_average(
             particles,
             np.flatnonzero(labels == c).tolist(),
             mask,
-            options["compat"] == "pytom",
+            options.compat == "pytom",
             team,
-            options.get("symmetry"),
+            getattr(options, "symmetry", None),
         )
         for c in np.unique(labels[labels >= 0])
     }
@@ -152,7 +152,7 @@ def write_results(
     entries = []
     with atomic_folder(folder / "class_averages") as place:
         for c, one in found.items():
-            name = f"{options['average']}_{c}"
+            name = f"{options.average}_{c}"
             write_both(place / name, one.volume, particles.pixel_size)
             frequency = np.arange(len(one.fsc)) / particles.box
             pixel = particles.pixel_size or 1.0

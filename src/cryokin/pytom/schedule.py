@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from cryokin.errors import InputError
+from cryokin.options import Mco
 
 
 def schedule(temperature: float, step: float) -> list[float]:
@@ -27,9 +26,8 @@ def schedule(temperature: float, step: float) -> list[float]:
     return [temperature - step * r for r in range(rounds)]
 
 
-def number_of_starts(options: Mapping[str, Any]) -> int:
+def number_of_starts(options: Mco) -> int:
     """Return from how many classifications a run of MCO starts."""
-    if options["start_from"] == "labels":
+    if options.start_from == "labels":
         return 1
-    random: int = options["starts"]
-    return random + int(options["start_from"] == "cpca")
+    return options.starts + int(options.start_from == "cpca")

@@ -32,7 +32,6 @@ def interim_page(
     run: str,
     options: Mapping[str, Any],
     results: Path,
-    schema: Mapping[str, Mapping[str, Any]],
 ) -> str:
     """Return the page of a run with what it has done so far.
 
@@ -44,8 +43,6 @@ def interim_page(
         Option of the run to its value.
     results : Path
         ``results/<run>``.
-    schema : mapping
-        Option to its entry in the configuration schema.
 
     Raises
     ------
@@ -58,8 +55,8 @@ def interim_page(
             " and ask again when its particles have been read."
         )
     if options["method"] == "isac":
-        return isac_page.page(_isac(run, options, results, schema))
-    return pytom_page.page(_pytom(run, options, results, schema))
+        return isac_page.page(_isac(run, options, results))
+    return pytom_page.page(_pytom(run, options, results))
 
 
 def is_finished(results: Path) -> bool:
@@ -80,7 +77,6 @@ def _isac(
     run: str,
     options: Mapping[str, Any],
     results: Path,
-    schema: Mapping[str, Mapping[str, Any]],
 ) -> IsacReport:
     imported = read_json(results / "import/import.json")
     shown = _there(results / "working_stack.json")
@@ -136,7 +132,6 @@ def _isac(
         usage=read_usage(results, run, options, imported),
         provenance=provenance_of_run(options, imported),
         warnings=[*imported.get("warnings", ()), *working.get("warnings", ())],
-        schema=schema,
         rounds=read_rounds(_rounds(results, len(generations) + 1)),
         unfinished=_isac_so_far(results, len(generations)),
     )
@@ -186,7 +181,6 @@ def _pytom(
     run: str,
     options: Mapping[str, Any],
     results: Path,
-    schema: Mapping[str, Mapping[str, Any]],
 ) -> pytom_page.PytomReport:
     labels = _there(results / "classes.csv")
     files = PytomFiles(
@@ -201,7 +195,7 @@ def _pytom(
         imported=results / "import/import.json",
         results=results,
     )
-    report = read_report(run, options, files, schema)
+    report = read_report(run, options, files)
     rounds = sorted(results.glob("mco_ac/round_[0-9]*.npz"))
     if rounds and not report.annealing:
         chains = annealing_report([load_chains(path) for path in rounds])

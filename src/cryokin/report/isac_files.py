@@ -19,6 +19,7 @@ from cryokin.io.counts import Counts
 from cryokin.io.eman_hdf import read_headers, read_images
 from cryokin.io.mrc import open_stack
 from cryokin.io.star import as_table, read_star
+from cryokin.options import options_from
 from cryokin.provenance import provenance_of_run, sha256
 from cryokin.report.isac_page import Candidate, ClassAverage, IsacReport, Pose
 from cryokin.report.page import number
@@ -80,7 +81,6 @@ def read_report(
     run: str,
     options: Mapping[str, Any],
     files: IsacFiles,
-    schema: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> IsacReport:
     """Read all that the report of a run shows.
 
@@ -92,8 +92,6 @@ def read_report(
         Option of the run to its value.
     files : IsacFiles
         Where things stand.
-    schema : mapping, optional
-        Option to its entry in the configuration schema.
 
     Raises
     ------
@@ -129,7 +127,6 @@ def read_report(
         usage=read_usage(files.results, run, options, imported),
         provenance=provenance_of_run(options, imported),
         warnings=[*imported.get("warnings", ()), *working.get("warnings", ())],
-        schema=schema or {},
         checksum=sha256(files.classes),
         rounds=read_rounds(files.rounds),
         candidates=[] if classes else _read_candidates(files.candidates),
@@ -184,7 +181,9 @@ def read_usage(
     if all(rule.estimate is not None for rule in used):
         return used
     counts = Counts(int(imported["n"]), int(imported["box"]))
-    known = {rule.rule: rule for rule in estimate(run, options, counts).rules}
+    known = {
+        rule.rule: rule for rule in estimate(run, options_from(options), counts).rules
+    }
     return [
         replace(rule, estimate=rule.estimate or known.get(rule.rule)) for rule in used
     ]

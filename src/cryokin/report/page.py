@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cryokin.errors import InputError
 from cryokin.estimate import Range, RuleUsage
+from cryokin.options import METHODS, options_of
 from cryokin.rings import crossing, resolution
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -74,8 +75,6 @@ class Report:
         What the rules took, beside the estimate; may be empty.
     provenance : mapping
         As `cryokin.provenance.provenance` gives it; may be empty.
-    schema : mapping
-        Option to its entry in the configuration schema; an option may be missing.
     warnings : sequence of str
         What the jobs found odd, in sentences.
     checksum : str
@@ -95,7 +94,6 @@ class Report:
     frequency: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     usage: Sequence[RuleUsage] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    schema: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     checksum: str = ""
     unfinished: str = ""
@@ -184,7 +182,7 @@ def render(
         data=_json(shared | dict(data)),
         number=Numbering(),
         report=report,
-        options=option_table(report.options, report.schema),
+        options=option_table(report.options),
         configuration=configuration(report.run, report.options),
         rules=rule_table(report.usage),
         **values,
@@ -214,30 +212,28 @@ def _texts(names: Sequence[str]) -> str:
     return "\n".join((TEMPLATES / name).read_text("utf-8") for name in names)
 
 
-def option_table(
-    options: Mapping[str, Any], schema: Mapping[str, Mapping[str, Any]]
-) -> list[dict[str, Any]]:
+def option_table(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return name, value, unit, meaning of each option, and whether it was changed.
 
     Parameters
     ----------
     options : mapping
         Option of the run to its value.
-    schema : mapping
-        Option to its entry in the configuration schema; an option may be missing.
     """
     rows = []
+    kind = METHODS.get(options.get("method", ""))
+    known = options_of(kind) if kind else {}
     for name, value in options.items():
-        entry = schema.get(name, {})
-        default = entry.get("default", value)
+        told = known.get(name)
+        default = value if told is None or told.needed else told.default
         if name == "yr" and default == -1:
             default = options.get("xr")  # which is what -1 stands for
         rows.append(
             {
                 "name": name,
                 "value": _value(value),
-                "unit": entry.get("unit", ""),
-                "meaning": entry.get("description", ""),
+                "unit": told.unit if told else "",
+                "meaning": told.meaning if told else "",
                 "default": _value(default),
                 "changed": value != default,
             }

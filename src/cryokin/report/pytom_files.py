@@ -73,7 +73,6 @@ def read_report(
     run: str,
     options: Mapping[str, Any],
     files: PytomFiles,
-    schema: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> PytomReport:
     """Read all that the report of a run shows.
 
@@ -86,8 +85,6 @@ def read_report(
         where contrast is stretched; averages are of the box of the subtomograms.
     files : PytomFiles
         Where things stand.
-    schema : mapping, optional
-        Option to its entry in the configuration schema.
 
     Raises
     ------
@@ -163,7 +160,6 @@ def read_report(
             for found in (imported, prepared, exmx, annealing)
             for warning in found.get("warnings", ())
         ],
-        schema=schema or {},
     )
 
 
