@@ -71,7 +71,7 @@ class Checkout(Place):
 
     def __init__(self, root, folder):
         super().__init__(root, folder, folder / DEMO["particles"])
-        for name in ("workflow", "profiles", "src"):
+        for name in ("Snakefile", "workflow", "profiles", "src"):
             (folder / name).symlink_to(root / name)
         (folder / "config").mkdir()
         self.write("config/config.yaml", {"demo": DEMO})

@@ -6,6 +6,8 @@ import sys
 import traceback
 from collections.abc import Callable
 
+INTERRUPTED = 130  # exit status after Ctrl-C, which is no defect and needs no traceback
+
 
 class InputError(ValueError):
     """Something the user gave cannot be used.
@@ -23,6 +25,8 @@ def exit_on_input_error(main: Callable[[], None]) -> None:
     """
     try:
         main()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     except (InputError, OSError) as error:
         if isinstance(error, OSError) and error.errno is None:
             traceback.print_exc()

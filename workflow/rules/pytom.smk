@@ -43,7 +43,7 @@ def rows_memory(wildcards, input, threads, attempt):
 
 def differences_needed(wildcards):
     """Which classes are distinct, where as many are to remain."""
-    merging = RUNS[wildcards.run]["merge"] or {}
+    merging = RUNS[wildcards.run].merge or {}
     automatic = merging.get("number") == "auto"
     return f"results/{wildcards.run}/differences.json" if automatic else []
 

@@ -60,7 +60,7 @@ def ccc_matrix(
 
     size = ccc.EXACT_FILE if rows.mask is None else ccc.TILE
     sources = [prepared / name for name in INPUTS]
-    inputs = team.from_leader(lambda: fingerprint(options, sources))
+    inputs = team.from_leader(lambda: fingerprint(options.as_dict(), sources))
     of = RESIDUALS if project else ""
     ccc.compute(matrix, len(rows), size, part, inputs, team, of)
     team.log(f"{len(rows)} x {len(rows)} correlations")
