@@ -1,0 +1,66 @@
+"""Rooms of the library use those below them alone."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from conftest import ROOT
+
+#: From the lowest to the highest; what stands in one line may use each other.
+LAYERS = (
+    {"errors", "npy", "random", "parallel", "files", "usage", "provenance", "__init__"},
+    {"options", "yaml_files", "config", "selection", "script", "selftest"},
+    {"rings", "image", "volume"},
+    {"io"},
+    {"simulate", "isac", "pytom"},
+    {"steps", "plan", "estimate", "progress", "workflow"},
+    {"report"},
+    {"command"},
+)
+# A round of clustering is matched alike in both families; the checks of both know
+# which endings there are.
+KNOWN = {("pytom", "isac")}
+
+
+def rooms_used(path):
+    """Return the rooms that a module imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+            "cryokin."
+        ):
+            yield node.module.split(".")[1]
+
+
+def test_no_room_uses_one_above_it():
+    level = {room: i for i, layer in enumerate(LAYERS) for room in layer}
+    source = ROOT / "src/cryokin"
+    wrong = []
+    for path in sorted(source.rglob("*.py")):
+        parts = path.relative_to(source).with_suffix("").parts
+        for used in rooms_used(path):
+            if level[used] > level[parts[0]]:
+                wrong.append((str(path.relative_to(source)), used))
+    assert wrong == []
+
+
+def test_the_two_families_share_little():
+    source = ROOT / "src/cryokin"
+    used = {
+        (path.parts[-2], room)
+        for family in ("isac", "pytom")
+        for path in (source / family).glob("*.py")
+        for room in rooms_used(path)
+        if room in ("isac", "pytom") and room != family
+    }
+    assert used <= KNOWN
+
+
+@pytest.mark.parametrize("heavy", ["numpy", "scipy", "pandas", "h5py", "mpi4py"])
+def test_what_snakemake_loads_needs_no_library(heavy):
+    program = (
+        f"import sys; sys.modules[{heavy!r}] = None\n"
+        "import cryokin.workflow, cryokin.config, cryokin.progress, cryokin.pytom.told"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
