@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryokin.io.subtomograms import Subtomograms, read_subtomograms
+from cryokin.options import Cpca
 from cryokin.parallel import Team
 from cryokin.pytom import annealing, ccc, cpca, mco
 from cryokin.pytom.distinct import distinct
@@ -142,7 +143,7 @@ def one(
 def prepared_as(particles: Subtomograms, options: dict) -> Prepared:
     """Return particles prepared with some options."""
     with tempfile.TemporaryDirectory() as folder:
-        prepared, *_ = prepare(particles, options, Team(), Path(folder))
+        prepared, *_ = prepare(particles, Cpca.some(options), Team(), Path(folder))
         save_prepared(Path(folder), prepared, particles.pixel_size)
     return prepared
 

@@ -233,7 +233,7 @@ def pass_seconds(
     chosen: Mapping[str, Any], n: int, ranks: int
 ) -> tuple[float, float, float]:
     """Return what a rank takes for a pass of all runs: shared, own, network [s]."""
-    runs, classes = chosen["indep_run"], n // chosen["img_per_grp"]
+    runs, classes = chosen.indep_run, n // chosen.img_per_grp
     work = plan.sac(chosen, n, classes, 1, True)
     by_block, by_class = (SECONDS[k] * work[k] for k in ("product", "coefficient"))
     blocks, items = -(-n // BLOCK), runs * classes

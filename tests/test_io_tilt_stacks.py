@@ -10,6 +10,7 @@ from cryokin.io.star import as_table, read_star, write_star
 from cryokin.io.subtomograms import load, read_subtomograms
 from cryokin.io.tilt_stacks import read_tilt_series
 from cryokin.io.volumes import read_volume
+from cryokin.options import Cpca
 from cryokin.parallel import Team
 from cryokin.pytom import ccc
 from cryokin.pytom.checks import check_rules, look
@@ -155,10 +156,10 @@ def test_a_hand_that_is_not_that_of_the_images_is_told(tmp_path, hand):
 def test_prepared_particles_show_their_classes(tmp_path):
     one = write_set(tmp_path / "set", n=24, noise=0.5)
     table = read_subtomograms(one.path)
-    made, _ = prepare(table, OPTIONS, Team(), tmp_path)
+    made, _ = prepare(table, Cpca.some(OPTIONS), Team(), tmp_path)
     binned = {**OPTIONS, "binning": 1.5, "lowpass": 6.0, "pose_refinement": 1}
     (tmp_path / "binned").mkdir()
-    smaller, _ = prepare(table, binned, Team(), tmp_path / "binned")
+    smaller, _ = prepare(table, Cpca.some(binned), Team(), tmp_path / "binned")
     assert smaller.rows.band.box == (16, 16, 16)
     moved = np.linalg.norm(smaller.shifts - table.shifts, axis=1)
     assert 0 < np.median(moved) < 0.3

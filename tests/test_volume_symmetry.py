@@ -5,6 +5,7 @@ import pytest
 
 from cryokin.errors import InputError
 from cryokin.io.subtomograms import read_subtomograms
+from cryokin.options import Cpca
 from cryokin.parallel import Team
 from cryokin.pytom.mco import adjusted_rand_index, best_of, model, random_start
 from cryokin.pytom.prepare import prepare
@@ -161,7 +162,7 @@ def test_symmetry_finds_classes_that_are_hidden_without(tmp_path):
 
     def agreement(name):
         given = options | {"symmetry": name}
-        prepared, _ = prepare(table, given, Team(), tmp_path)
+        prepared, _ = prepare(table, Cpca.some(given), Team(), tmp_path)
         starts = [random_start(40, 2, 0, i) for i in range(8)]
         found = best_of(model(prepared.corrected), starts, 2).best.labels
         return adjusted_rand_index(found, made.labels)
