@@ -1,6 +1,6 @@
 # cryokin with Snakemake, MPI and all that its rules need, at the locked versions.
 #   docker build --tag cryokin .
-#   docker run --rm --volume "$PWD:/work" cryokin --profile profiles/local --directory /work --configfile /work/my.yaml
+#   docker run --rm --volume "$PWD:/data" cryokin --profile profiles/local --directory /data --configfile /data/my.yaml
 # With Apptainer: apptainer build cryokin.sif docker-daemon://cryokin:latest
 FROM python:3.11-slim-bookworm
 

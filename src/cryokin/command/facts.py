@@ -24,6 +24,7 @@ LOOKED_AT = 500  # images that tell the size of the particle
 SMOOTH = 1.5  # against their noise, standard deviation of a Gaussian [pixel]
 EDGE = 0.1  # of the power's height: where the particle seems to end
 MORE = 1.25  # times that is its radius
+WEDGE = (30.0, 30.0)  # proposed where no table tells it [degree]
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,11 @@ def facts_of(path: str, diameter: float | None) -> Facts:
         return _of_subtomograms(path, diameter)
     try:
         table = read_particles(path)
-    except InputError as error:
-        if "subtomogram" not in str(error):
-            raise
-        return _of_subtomograms(path, diameter)
+    except InputError as of_images:
+        try:
+            return _of_subtomograms(path, diameter)
+        except InputError:
+            raise of_images from None
     return _of_images(path, table, diameter)
 
 
@@ -127,14 +129,15 @@ def _of_images(path: str, table: ParticleTable, diameter: float | None) -> Facts
 
 
 def _of_subtomograms(path: str, diameter: float | None) -> Facts:
+    wedge = True
     try:
         particles = read_subtomograms(path)
-        wedge = True
-    except InputError as error:
-        if "wedge" not in str(error):
-            raise
-        particles = read_subtomograms(path, wedge_angles=(30.0, 30.0))
+    except InputError as without:
         wedge = False
+        try:
+            particles = read_subtomograms(path, wedge_angles=WEDGE)
+        except InputError:
+            raise without from None
     box = particles.box
     radius, by = _radius(
         path, diameter, particles.pixel_size, box, box // 3, "a third of the box"

@@ -34,7 +34,7 @@ def command(words: Sequence[str]) -> int:
         script = workflow_folder() / "workflow/scripts" / SCRIPTS[words[0]][0]
         os.execv(sys.executable, [sys.executable, str(script), *words[1:]])
     chosen, rest = _parser().parse_known_args(words)
-    if chosen.takes_more is False and rest:
+    if rest and not chosen.takes_more:
         _parser().error(f"unrecognized arguments: {' '.join(rest)}")
     act: Callable[[argparse.Namespace, list[str]], int] = chosen.act
     return act(chosen, rest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from cryokin.command.facts import Facts, contrast
+from cryokin.command.facts import WEDGE, Facts, contrast
 from cryokin.config import load_runs
 from cryokin.errors import InputError
 from cryokin.files import write_text
@@ -69,7 +69,8 @@ def _subtomograms(facts: Facts) -> list[str]:
         reason = f"{facts.box * pixel / lowpass:.0f} A"
     wedge = "# wedge: as the table says"
     if not facts.wedge:
-        wedge = "wedge: { angles: [30, 30] } # 90 - largest tilt: not told by the table"
+        angles = ", ".join(f"{angle:g}" for angle in WEDGE)
+        wedge = f"wedge: {{ angles: [{angles}] }} # 90 - largest tilt: not told"
     return [
         "method: mco_exmx # or cpca, mco_ac",
         f"particles: {_quoted(facts.path)}",
