@@ -13,7 +13,7 @@ sys.path.insert(0, str(HOME / "src"))
 from cryokin.config import check_config_files, draw_seeds, load_runs, reference
 from cryokin.errors import InputError
 from cryokin.progress import Progress
-from cryokin.pytom.told import run_sentences
+from cryokin.subtomo.told import run_sentences
 
 # The runs of a --configfile take the place of the example's, they are not added to them.
 if not workflow.overwrite_configfiles:

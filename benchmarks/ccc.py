@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from cryokin.io.em import read_em, write_em
-from cryokin.pytom import ccc
+from cryokin.subtomo import ccc
 from cryokin.volume import euler, masks
 from cryokin.volume.bands import Rows, band, rows
 from cryokin.volume.wedge import TiltWedge, common_frame_weight

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from cryokin.io.subtomograms import Subtomograms, read_subtomograms
 from cryokin.options import Cpca
 from cryokin.parallel import Team
-from cryokin.pytom import annealing, ccc, cpca, mco
-from cryokin.pytom.distinct import distinct
-from cryokin.pytom.prepare import Prepared, prepare, save_prepared
 from cryokin.random import stream
+from cryokin.subtomo import annealing, ccc, cpca, mco
+from cryokin.subtomo.distinct import distinct
+from cryokin.subtomo.prepare import Prepared, prepare, save_prepared
 
 OPTIONS = {
     "focus_mask": None,

@@ -14,14 +14,14 @@ LAYERS = (
     {"options", "yaml_files", "config", "selection", "script", "selftest"},
     {"rings", "image", "volume"},
     {"io"},
-    {"simulate", "isac", "pytom"},
+    {"simulate", "isac", "subtomo"},
     {"steps", "plan", "estimate", "progress", "workflow"},
     {"report"},
     {"command"},
 )
 # A round of clustering is matched alike in both families; the checks of both know
 # which endings there are.
-KNOWN = {("pytom", "isac")}
+KNOWN = {("subtomo", "isac")}
 
 
 def rooms_used(path):
@@ -49,10 +49,10 @@ def test_the_two_families_share_little():
     source = ROOT / "src/cryokin"
     used = {
         (path.parts[-2], room)
-        for family in ("isac", "pytom")
+        for family in ("isac", "subtomo")
         for path in (source / family).glob("*.py")
         for room in rooms_used(path)
-        if room in ("isac", "pytom") and room != family
+        if room in ("isac", "subtomo") and room != family
     }
     assert used <= KNOWN
 
@@ -61,6 +61,6 @@ def test_the_two_families_share_little():
 def test_what_snakemake_loads_needs_no_library(heavy):
     program = (
         f"import sys; sys.modules[{heavy!r}] = None\n"
-        "import cryokin.workflow, cryokin.config, cryokin.progress, cryokin.pytom.told"
+        "import cryokin.workflow, cryokin.progress, cryokin.subtomo.told"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

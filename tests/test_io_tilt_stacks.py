@@ -12,10 +12,10 @@ from cryokin.io.tilt_stacks import read_tilt_series
 from cryokin.io.volumes import read_volume
 from cryokin.options import Cpca
 from cryokin.parallel import Team
-from cryokin.pytom import ccc
-from cryokin.pytom.checks import check_rules, look
-from cryokin.pytom.cpca import components
-from cryokin.pytom.prepare import prepare
+from cryokin.subtomo import ccc
+from cryokin.subtomo.checks import check_rules, look
+from cryokin.subtomo.cpca import components
+from cryokin.subtomo.prepare import prepare
 from cryokin.volume import averages, euler, masks
 from cryokin.volume.filters import frequencies, lowpass
 from tilted import BOX, PIXEL, volume, write_set

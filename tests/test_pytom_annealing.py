@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from cryokin.errors import InputError
-from cryokin.pytom import annealing, mco
-from cryokin.pytom.pose_errors import correct
+from cryokin.subtomo import annealing, mco
+from cryokin.subtomo.pose_errors import correct
 from simulated import simulate
 
 N = 40_000

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cryokin.files import write_json
-from cryokin.pytom import beam, told
+from cryokin.subtomo import beam, told
 
 
 def directions(n, seed=0):

@@ -5,7 +5,7 @@ import pytest
 from cryokin.errors import InputError
 from cryokin.io.em import read_em
 from cryokin.parallel import Team
-from cryokin.pytom import ccc
+from cryokin.subtomo import ccc
 from cryokin.volume import euler, masks
 from cryokin.volume.bands import band, rows
 from cryokin.volume.filters import filtered, frequencies, lowpass

@@ -20,13 +20,13 @@ from cryokin.io.star import read_star
 from cryokin.io.subtomograms import read_subtomograms
 from cryokin.options import Cpca
 from cryokin.parallel import Team
-from cryokin.pytom.checks import inverted, look, mask_warnings
-from cryokin.pytom.files import load_import
-from cryokin.pytom.mask import make_mask
-from cryokin.pytom.prepare import contrast_warnings, inverted_contrast
-from cryokin.pytom.results import class_average, halves_of, write_results
 from cryokin.rings import resolution
 from cryokin.simulate.volumes import VolumeRecipe, simulate_volumes, write_volume_set
+from cryokin.subtomo.checks import inverted, look, mask_warnings
+from cryokin.subtomo.files import load_import
+from cryokin.subtomo.mask import make_mask
+from cryokin.subtomo.prepare import contrast_warnings, inverted_contrast
+from cryokin.subtomo.results import class_average, halves_of, write_results
 from cryokin.volume import masks
 from cryokin.volume.bands import band, rows
 from cryokin.volume.filters import filtered, frequencies

@@ -5,7 +5,7 @@ import pytest
 
 from cryokin.io.em import read_em
 from cryokin.io.pytom_xml import Particle, read_particle_list, split_by_class
-from cryokin.pytom import compat
+from cryokin.subtomo import compat
 from cryokin.volume.filters import lowpass
 from small2 import BAND, load, ribosome_mask
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from cryokin.errors import InputError
-from cryokin.pytom import ccc, cpca
-from cryokin.pytom.mco import adjusted_rand_index
-from cryokin.pytom.pose_errors import consensus, correct, refine
+from cryokin.subtomo import ccc, cpca
+from cryokin.subtomo.mco import adjusted_rand_index
+from cryokin.subtomo.pose_errors import consensus, correct, refine
 from simulated import simulate
 
 BLOCKS = 0.1 + np.kron(np.eye(2), [[0.9, 0.7], [0.7, 0.9]])

@@ -3,8 +3,8 @@ import pytest
 
 from cryokin.files import write_json
 from cryokin.parallel import Team
-from cryokin.pytom import distinct, mco, told
-from cryokin.pytom.pose_errors import correct, removed, share_in_poses
+from cryokin.subtomo import distinct, mco, told
+from cryokin.subtomo.pose_errors import correct, removed, share_in_poses
 from cryokin.volume import euler
 from simulated import simulate
 

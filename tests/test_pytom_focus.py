@@ -3,12 +3,12 @@ import pytest
 
 from cryokin.errors import InputError
 from cryokin.options import Cpca
-from cryokin.pytom import ccc, cpca, mco
-from cryokin.pytom.focus import focus, focus_rows
-from cryokin.pytom.mask import narrowest_mask
-from cryokin.pytom.mco import adjusted_rand_index
-from cryokin.pytom.pose_errors import correct
 from cryokin.random import stream
+from cryokin.subtomo import ccc, cpca, mco
+from cryokin.subtomo.focus import focus, focus_rows
+from cryokin.subtomo.mask import narrowest_mask
+from cryokin.subtomo.mco import adjusted_rand_index
+from cryokin.subtomo.pose_errors import correct
 from cryokin.volume import masks
 from cryokin.volume.bands import as_complex, volume_of
 from cryokin.volume.filters import filtered, frequencies

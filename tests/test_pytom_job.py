@@ -7,7 +7,7 @@ import pytest
 
 from cryokin.errors import InputError
 from cryokin.io.em import write_em
-from cryokin.pytom import job as job_module
+from cryokin.subtomo import job as job_module
 
 JOB = """<MCOEXMXJob NumberIterations="8" NumberClasses="2" EndThreshold="0.01">
 <ExpectationMaximisationJob><Description Binning="1"><ParticleList>

@@ -4,9 +4,9 @@ import pytest
 from cryokin.errors import InputError
 from cryokin.options import Mco, McoExmx
 from cryokin.parallel import Team
-from cryokin.pytom import mco
-from cryokin.pytom.courses import best_course, course, starts
-from cryokin.pytom.pose_errors import correct
+from cryokin.subtomo import mco
+from cryokin.subtomo.courses import best_course, course, starts
+from cryokin.subtomo.pose_errors import correct
 from simulated import simulate
 
 EXMX = {"iterations": 20, "end_threshold": 0.0, "leave_one_out": True}

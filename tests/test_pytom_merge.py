@@ -3,10 +3,10 @@ import pytest
 
 from cryokin.errors import InputError
 from cryokin.options import Cpca
-from cryokin.pytom import merge
-from cryokin.pytom.class_tree import average_correlations, merge_classes
-from cryokin.pytom.labels import emptied
-from cryokin.pytom.mco import adjusted_rand_index
+from cryokin.subtomo import merge
+from cryokin.subtomo.class_tree import average_correlations, merge_classes
+from cryokin.subtomo.labels import emptied
+from cryokin.subtomo.mco import adjusted_rand_index
 
 BLOCKS = 0.1 + np.kron(np.eye(2), [[0.9, 0.7], [0.7, 0.9]])
 

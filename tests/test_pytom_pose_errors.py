@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cryokin.parallel import Team
-from cryokin.pytom.pose_errors import (
+from cryokin.subtomo.pose_errors import (
     believed,
     correct,
     derivatives,

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from cryokin.pytom import annealing, ccc, mco, reproducible
-from cryokin.pytom.pose_errors import correct, refine
+from cryokin.subtomo import annealing, ccc, mco, reproducible
+from cryokin.subtomo.pose_errors import correct, refine
 from ranks import on_ranks
 from simulated import simulate
 

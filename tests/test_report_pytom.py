@@ -20,7 +20,6 @@ from cryokin.estimate import RuleUsage
 from cryokin.files import write_json
 from cryokin.io.mrc import write_volume
 from cryokin.provenance import provenance, sha256
-from cryokin.pytom.chains import Chain, save_chains
 from cryokin.report import pytom_figures as figures
 from cryokin.report.images import montage, slices, stretch
 from cryokin.report.interim import interim_page
@@ -36,6 +35,7 @@ from cryokin.report.pytom_page import (
     page,
     strip,
 )
+from cryokin.subtomo.chains import Chain, save_chains
 from pytom_report import pytom_report
 
 HOSTILE = """"><script>alert(1)</script>&amp;'</script><!--<img src=x onerror=a()>"""

@@ -7,8 +7,6 @@ from cryokin.errors import InputError
 from cryokin.io.subtomograms import read_subtomograms
 from cryokin.options import Cpca
 from cryokin.parallel import Team
-from cryokin.pytom.mco import adjusted_rand_index, best_of, model, random_start
-from cryokin.pytom.prepare import prepare
 from cryokin.simulate.density import Density, chiral_density
 from cryokin.simulate.volumes import (
     ARM,
@@ -17,6 +15,8 @@ from cryokin.simulate.volumes import (
     simulate_volumes,
     write_volume_set,
 )
+from cryokin.subtomo.mco import adjusted_rand_index, best_of, model, random_start
+from cryokin.subtomo.prepare import prepare
 from cryokin.volume import masks
 from cryokin.volume.averages import average, sums
 from cryokin.volume.bands import band, rows

@@ -23,8 +23,8 @@ from cryokin.isac.candidates import n_classes
 from cryokin.isac.prealign import HIGHEST, PASSES, search_schedule
 from cryokin.isac.sac import REFERENCES, cutoffs, number_listed
 from cryokin.options import Cpca, Isac, Mco, McoAc, McoExmx, Options, SubtomogramOptions
-from cryokin.pytom.schedule import number_of_starts, schedule
 from cryokin.steps import Case, Job
+from cryokin.subtomo.schedule import number_of_starts, schedule
 from cryokin.volume.symmetry import operations
 
 MB = 1e6

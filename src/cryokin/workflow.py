@@ -18,7 +18,7 @@ from typing import Any
 from cryokin.config import reference
 from cryokin.errors import InputError
 from cryokin.options import Mco, McoAc, McoExmx, Options, SubtomogramOptions
-from cryokin.pytom.schedule import number_of_starts, schedule
+from cryokin.subtomo.schedule import number_of_starts, schedule
 
 Runs = Mapping[str, Options]
 

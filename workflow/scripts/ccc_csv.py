@@ -2,8 +2,8 @@ from pathlib import Path
 
 import h5py
 
-from cryokin.pytom.ccc import write_matrix
 from cryokin.script import run
+from cryokin.subtomo.ccc import write_matrix
 
 
 def ccc_csv(*, matrix: Path, csv: Path) -> None:

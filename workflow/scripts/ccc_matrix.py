@@ -9,11 +9,11 @@ from cryokin.files import atomic
 from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
 from cryokin.provenance import fingerprint
-from cryokin.pytom import ccc
-from cryokin.pytom.files import load_import
-from cryokin.pytom.mask import narrowest_mask
-from cryokin.pytom.prepare import load_prepared
 from cryokin.script import Folder, run
+from cryokin.subtomo import ccc
+from cryokin.subtomo.files import load_import
+from cryokin.subtomo.mask import narrowest_mask
+from cryokin.subtomo.prepare import load_prepared
 
 RESIDUALS = (
     "correlations of residuals, without the average of all and pose errors; of the"

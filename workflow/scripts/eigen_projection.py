@@ -7,10 +7,10 @@ import numpy as np
 from cryokin.files import atomic, atomic_folder, read_json, write_json
 from cryokin.io.volumes import write_both
 from cryokin.options import SubtomogramOptions
-from cryokin.pytom import cpca
-from cryokin.pytom.files import load_import
-from cryokin.pytom.prepare import load_prepared, masking_on_sample
 from cryokin.script import Folder, run
+from cryokin.subtomo import cpca
+from cryokin.subtomo.files import load_import
+from cryokin.subtomo.prepare import load_prepared, masking_on_sample
 from cryokin.volume.bands import volume_of
 
 

@@ -7,16 +7,16 @@ from cryokin.io.pytom_xml import Particle, write_particle_list
 from cryokin.io.volumes import read_volume
 from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
-from cryokin.pytom.class_tree import (
+from cryokin.script import Folder, run
+from cryokin.subtomo.class_tree import (
     average_correlations,
     difference_tree,
     merge_classes,
 )
-from cryokin.pytom.files import load_import, save_labels, write_matrix_em
-from cryokin.pytom.merge import tree
-from cryokin.pytom.prepare import load_prepared
-from cryokin.pytom.results import write_results
-from cryokin.script import Folder, run
+from cryokin.subtomo.files import load_import, save_labels, write_matrix_em
+from cryokin.subtomo.merge import tree
+from cryokin.subtomo.prepare import load_prepared
+from cryokin.subtomo.results import write_results
 
 
 def hierarchical_merge(

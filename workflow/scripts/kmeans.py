@@ -4,9 +4,9 @@ import numpy as np
 
 from cryokin.files import read_json
 from cryokin.options import SubtomogramOptions
-from cryokin.pytom import cpca
-from cryokin.pytom.files import save_labels
 from cryokin.script import run
+from cryokin.subtomo import cpca
+from cryokin.subtomo.files import save_labels
 
 
 def kmeans(

@@ -3,12 +3,12 @@ from pathlib import Path
 from cryokin.files import atomic_folder
 from cryokin.options import McoAc
 from cryokin.parallel import Team
-from cryokin.pytom.chains import annealing_report, load_chains, write_annealing
-from cryokin.pytom.courses import informed
-from cryokin.pytom.files import load_import, save_outcome
-from cryokin.pytom.prepare import load_prepared
-from cryokin.pytom.schedule import schedule
 from cryokin.script import Folder, run
+from cryokin.subtomo.chains import annealing_report, load_chains, write_annealing
+from cryokin.subtomo.courses import informed
+from cryokin.subtomo.files import load_import, save_outcome
+from cryokin.subtomo.prepare import load_prepared
+from cryokin.subtomo.schedule import schedule
 
 
 def mco_ac(

@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 
 from cryokin.options import McoAc
 from cryokin.parallel import Team
-from cryokin.pytom.chains import (
+from cryokin.script import Folder, run
+from cryokin.subtomo.chains import (
     Chain,
     anneal_chains,
     best_chain,
@@ -14,10 +15,9 @@ from cryokin.pytom.chains import (
     save_chains,
     searches,
 )
-from cryokin.pytom.courses import informed, starts
-from cryokin.pytom.files import load_import
-from cryokin.pytom.prepare import load_prepared
-from cryokin.script import Folder, run
+from cryokin.subtomo.courses import informed, starts
+from cryokin.subtomo.files import load_import
+from cryokin.subtomo.prepare import load_prepared
 
 
 def mco_ac_round(

@@ -3,17 +3,17 @@ from pathlib import Path
 from cryokin.files import atomic_folder_for_team
 from cryokin.options import McoExmx
 from cryokin.parallel import Team
-from cryokin.pytom.compat_runs import run_compat
-from cryokin.pytom.courses import (
+from cryokin.script import Folder, run
+from cryokin.subtomo.compat_runs import run_compat
+from cryokin.subtomo.courses import (
     best_course,
     informed,
     load_courses,
     scorer,
     write_course,
 )
-from cryokin.pytom.files import load_import, save_outcome
-from cryokin.pytom.prepare import load_prepared
-from cryokin.script import Folder, run
+from cryokin.subtomo.files import load_import, save_outcome
+from cryokin.subtomo.prepare import load_prepared
 
 
 def mco_exmx(

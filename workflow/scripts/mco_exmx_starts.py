@@ -4,10 +4,10 @@ import numpy as np
 
 from cryokin.options import McoExmx
 from cryokin.parallel import Team
-from cryokin.pytom.courses import course, make_model, save_courses, starts
-from cryokin.pytom.files import load_import
-from cryokin.pytom.prepare import load_prepared
 from cryokin.script import Folder, run
+from cryokin.subtomo.courses import course, make_model, save_courses, starts
+from cryokin.subtomo.files import load_import
+from cryokin.subtomo.prepare import load_prepared
 
 
 def mco_exmx_starts(

@@ -4,9 +4,9 @@ import numpy as np
 
 from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
-from cryokin.pytom.files import load_placed
-from cryokin.pytom.results import write_results
 from cryokin.script import Folder, run
+from cryokin.subtomo.files import load_placed
+from cryokin.subtomo.results import write_results
 
 
 def pytom_class_averages(

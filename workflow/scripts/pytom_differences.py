@@ -5,12 +5,12 @@ import numpy as np
 from cryokin.files import write_json
 from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
-from cryokin.pytom import mco, told
-from cryokin.pytom.distinct import distinct
-from cryokin.pytom.files import load_import
-from cryokin.pytom.pose_errors import removed, share_in_poses
-from cryokin.pytom.prepare import load_prepared
 from cryokin.script import Folder, run
+from cryokin.subtomo import mco, told
+from cryokin.subtomo.distinct import distinct
+from cryokin.subtomo.files import load_import
+from cryokin.subtomo.pose_errors import removed, share_in_poses
+from cryokin.subtomo.prepare import load_prepared
 
 
 def pytom_differences(

@@ -5,9 +5,9 @@ from cryokin.files import portable, read_json, write_json
 from cryokin.io.subtomograms import load, read_subtomograms
 from cryokin.options import SubtomogramOptions
 from cryokin.provenance import sha256
-from cryokin.pytom.checks import check_number, check_rules, look, mask_warnings
-from cryokin.pytom.mask import make_mask
 from cryokin.script import Folder, run
+from cryokin.subtomo.checks import check_number, check_rules, look, mask_warnings
+from cryokin.subtomo.mask import make_mask
 
 
 def pytom_import(

@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from cryokin.errors import exit_on_input_error
-from cryokin.pytom.job import convert
+from cryokin.subtomo.job import convert
 
 
 def main() -> None:

@@ -1,9 +1,9 @@
 from cryokin.files import atomic_folder_for_team
 from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
-from cryokin.pytom.files import load_import
-from cryokin.pytom.prepare import contrast_warnings, prepare, save_prepared
 from cryokin.script import Folder, run
+from cryokin.subtomo.files import load_import
+from cryokin.subtomo.prepare import contrast_warnings, prepare, save_prepared
 
 
 def pytom_prepare(

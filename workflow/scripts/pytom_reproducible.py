@@ -5,13 +5,13 @@ import numpy as np
 from cryokin.files import write_json
 from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
-from cryokin.pytom import mco
-from cryokin.pytom.beam import without_wedge
-from cryokin.pytom.cpca import by_size
-from cryokin.pytom.files import save_labels
-from cryokin.pytom.prepare import load_prepared
-from cryokin.pytom.reproducible import classify, shares
 from cryokin.script import Folder, run
+from cryokin.subtomo import mco
+from cryokin.subtomo.beam import without_wedge
+from cryokin.subtomo.cpca import by_size
+from cryokin.subtomo.files import save_labels
+from cryokin.subtomo.prepare import load_prepared
+from cryokin.subtomo.reproducible import classify, shares
 
 
 def pytom_reproducible(

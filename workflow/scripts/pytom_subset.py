@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 
 from cryokin.errors import InputError
-from cryokin.pytom.files import load_placed
 from cryokin.script import Folder, run
+from cryokin.subtomo.files import load_placed
 
 
 def pytom_subset(

@@ -8,9 +8,6 @@ from cryokin.io.star import write_star
 from cryokin.io.volumes import write_both
 from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
-from cryokin.pytom.files import load_placed
-from cryokin.pytom.mask import make_mask
-from cryokin.pytom.results import class_average
 from cryokin.script import Folder
 from cryokin.script import run as run_script
 from cryokin.selection import (
@@ -19,6 +16,9 @@ from cryokin.selection import (
     read_selection,
     select_by_rule,
 )
+from cryokin.subtomo.files import load_placed
+from cryokin.subtomo.mask import make_mask
+from cryokin.subtomo.results import class_average
 
 
 def select_classes(

@@ -20,12 +20,12 @@ from cryokin.isac.classes import load_classes
 from cryokin.isac.files import read_shifts
 from cryokin.isac.tables import membership
 from cryokin.provenance import provenance_of_run
-from cryokin.pytom.chains import annealing_report, load_chains
 from cryokin.report import isac_page, pytom_page
 from cryokin.report.isac_files import read_prealigned, read_rounds, read_usage
 from cryokin.report.isac_page import ClassAverage, IsacReport, Pose
 from cryokin.report.pytom_files import PytomFiles, read_report
 from cryokin.steps import STEPS
+from cryokin.subtomo.chains import annealing_report, load_chains
 
 
 def interim_page(

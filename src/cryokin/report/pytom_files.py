@@ -16,10 +16,10 @@ from cryokin.errors import InputError
 from cryokin.files import read_json
 from cryokin.io.volumes import read_volume
 from cryokin.provenance import provenance_of_run, sha256
-from cryokin.pytom import told
 from cryokin.report.isac_files import read_usage
 from cryokin.report.page import number
 from cryokin.report.pytom_page import PytomReport, Start, SubtomogramClass, Tree
+from cryokin.subtomo import told
 
 
 @dataclass(frozen=True)

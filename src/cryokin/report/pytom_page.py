@@ -12,7 +12,6 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from cryokin.pytom import told
 from cryokin.report import pytom_figures as figures
 from cryokin.report.figures import mask_circle
 from cryokin.report.images import (
@@ -32,6 +31,7 @@ from cryokin.report.page import (
     render,
     standalone,
 )
+from cryokin.subtomo import told
 
 METHODS = {
     "cpca": "constrained principal component analysis",
@@ -60,7 +60,7 @@ class SubtomogramClass(ReportedClass):
     parts : sequence of str
         Names of the classes that were merged to it; empty if it was not merged.
     only_wedge : bool
-        Whether it may be nothing but the missing wedge, see `cryokin.pytom.beam`.
+        Whether it may be nothing but the missing wedge, see `cryokin.subtomo.beam`.
     same_as : sequence of str
         Classes from which it differs by no more than chance makes of it.
     """
@@ -138,7 +138,7 @@ class PytomReport(Report):
     radius : float or None
         Of the sphere within which contrast is stretched [pixel of the averages].
     masking : mapping or None
-        See `cryokin.pytom.prepare.Masking`.
+        See `cryokin.subtomo.prepare.Masking`.
     eigenvalues, eigenvalues_before : ndarray or None
         Of the leading components, in falling order, also of such that were not used;
         those before pose errors were removed.

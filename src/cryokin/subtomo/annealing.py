@@ -13,10 +13,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cryokin.pytom.compat import class_difference
-from cryokin.pytom.mco import Classification, Model, exmx, surpasses
-from cryokin.pytom.schedule import schedule
 from cryokin.random import stream
+from cryokin.subtomo.compat import class_difference
+from cryokin.subtomo.mco import Classification, Model, exmx, surpasses
+from cryokin.subtomo.schedule import schedule
 
 MOST_DRAWS = 10  # draws in search of one that keeps the number of classes
 
@@ -308,7 +308,7 @@ def anneal(
 ) -> list[State]:
     """Run the rounds of a whole schedule; the last state holds the best result.
 
-    Parameters as of `anneal_round`, `schedule` and `cryokin.pytom.mco.exmx`; the run
+    Parameters as of `anneal_round`, `schedule` and `cryokin.subtomo.mco.exmx`; the run
     ends early when a round changed at most ``end_threshold`` of the classes.
     """
 

@@ -18,29 +18,29 @@ from cryokin.io.pytom_xml import (
 from cryokin.io.subtomograms import Subtomograms
 from cryokin.options import McoAc
 from cryokin.parallel import Team
-from cryokin.pytom.annealing import Criterion, anneal_round
-from cryokin.pytom.compat_runs import compat_search, compat_setting
-from cryokin.pytom.courses import (
+from cryokin.subtomo.annealing import Criterion, anneal_round
+from cryokin.subtomo.compat_runs import compat_search, compat_setting
+from cryokin.subtomo.courses import (
     cluster_centre,
     make_model,
     write_alignment_lists,
     write_averages,
 )
-from cryokin.pytom.labels import (
+from cryokin.subtomo.labels import (
     counts,
     own_scores,
     rank_by_size,
     renumbered,
 )
-from cryokin.pytom.mco import (
+from cryokin.subtomo.mco import (
     Classification,
     agreement_with,
     best_start,
     exmx,
     surpasses,
 )
-from cryokin.pytom.prepare import Prepared
-from cryokin.pytom.schedule import schedule
+from cryokin.subtomo.prepare import Prepared
+from cryokin.subtomo.schedule import schedule
 from cryokin.volume.bands import Rows
 
 Search = Callable[[NDArray[np.intp]], Classification]

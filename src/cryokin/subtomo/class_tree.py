@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from cryokin.errors import InputError
 from cryokin.options import SubtomogramOptions
-from cryokin.pytom import merge
-from cryokin.pytom.distinct import class_tree
-from cryokin.pytom.mask import make_mask
-from cryokin.pytom.mco import model
-from cryokin.pytom.prepare import Prepared
+from cryokin.subtomo import merge
+from cryokin.subtomo.distinct import class_tree
+from cryokin.subtomo.mask import make_mask
+from cryokin.subtomo.mco import model
+from cryokin.subtomo.prepare import Prepared
 from cryokin.volume.filters import bandpass
 
 
@@ -64,7 +64,7 @@ class Merged:
     Attributes
     ----------
     tree : ndarray, shape (n - 1, 4)
-        See `cryokin.pytom.merge.tree`.
+        See `cryokin.subtomo.merge.tree`.
     groups : ndarray of int, shape (n,)
         Group of every class; -1: in none.
     names : list of str
@@ -108,7 +108,7 @@ def merge_classes(
     Parameters
     ----------
     joined : ndarray, shape (n - 1, 4)
-        The tree of the classes, see `cryokin.pytom.merge`.
+        The tree of the classes, see `cryokin.subtomo.merge`.
     how : mapping
         The option ``merge``.
     labels : sequence of str

@@ -1,7 +1,8 @@
-"""Runs of PyTom's own EXMX, by the rules in `cryokin.pytom.compat`."""
+"""Runs of PyTom's own EXMX, by the rules in `cryokin.subtomo.compat`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,19 @@ from numpy.typing import NDArray
 from cryokin.io.em import write_em
 from cryokin.io.pytom_xml import (
     WORST_SCORE_OF_OTHERS,
+    Particle,
     write_alignment_list,
     write_particle_list,
 )
 from cryokin.io.subtomograms import Subtomograms
 from cryokin.options import McoExmx, SubtomogramOptions
 from cryokin.parallel import Team
-from cryokin.pytom import compat
-from cryokin.pytom.labels import counts
-from cryokin.pytom.mask import make_mask
-from cryokin.pytom.mco import Classification
-from cryokin.pytom.prepare import volume_reader
 from cryokin.random import stream
+from cryokin.subtomo import compat
+from cryokin.subtomo.labels import counts
+from cryokin.subtomo.mask import make_mask
+from cryokin.subtomo.mco import Classification
+from cryokin.subtomo.prepare import volume_reader
 from cryokin.volume.symmetry import operations
 
 COMPAT_STREAM = 1_000_000  # address of the random classes that PyTom starts from
@@ -57,8 +59,10 @@ def run_compat(
     if team.leads:
         write_particle_list(folder / "RandomisedParticleList.xml", now)
     iterations = []
-    for number in range(options.iterations):
-        found = compat.exmx_iteration(setting, now, order, team)
+    went = _iterations(
+        setting, now, order, options.iterations, options.end_threshold, team
+    )
+    for number, found in enumerate(went):
         place = folder / str(number)
         if team.leads:
             for c, average in enumerate(found.averages):
@@ -80,8 +84,6 @@ def run_compat(
                 "counts": counts(in_order),
             }
         )
-        if found.changed <= options.end_threshold:
-            break
     labels = np.full(len(particles), -1)
     labels[order] = in_order
     scores = np.full(len(particles), WORST_SCORE_OF_OTHERS)
@@ -110,15 +112,29 @@ def compat_search(
     listed = particles.classified(labels).particles
     now = [listed[i] for i in order]
     changed = []
-    for _ in range(iterations):
-        found = compat.exmx_iteration(setting, now, order, team)
+    for found in _iterations(setting, now, order, iterations, end_threshold, team):
         now = found.particles
         changed.append(found.changed)
-        if found.changed <= end_threshold:
-            break
     after = np.empty(len(particles), np.intp)
     after[order] = [int(p.label or 0) for p in now]
     # A class that emptied has no average.
     scores = np.full((len(particles), nclass), -np.inf)
     scores[order, : found.scores.shape[1]] = found.scores
     return Classification(after, scores, scores.max(axis=1), changed)
+
+
+def _iterations(
+    setting: compat.Setting,
+    now: Sequence[Particle],
+    order: Sequence[int],
+    most: int,
+    end_threshold: float,
+    team: Team,
+) -> Iterator[compat.Iteration]:
+    """Yield iterations until few enough particles change their class."""
+    for _ in range(most):
+        found = compat.exmx_iteration(setting, now, order, team)
+        yield found
+        now = found.particles
+        if found.changed <= end_threshold:
+            return

@@ -21,14 +21,14 @@ from cryokin.io.pytom_xml import (
 )
 from cryokin.io.subtomograms import Subtomograms
 from cryokin.options import Mco, McoExmx
-from cryokin.pytom.labels import (
+from cryokin.subtomo.labels import (
     counts,
     listable,
     own_scores,
     rank_by_size,
     renumbered,
 )
-from cryokin.pytom.mco import (
+from cryokin.subtomo.mco import (
     Model,
     agreement_with,
     best_start,
@@ -37,7 +37,7 @@ from cryokin.pytom.mco import (
     random_start,
     scores,
 )
-from cryokin.pytom.prepare import Prepared
+from cryokin.subtomo.prepare import Prepared
 from cryokin.volume.averages import FLOOR
 from cryokin.volume.bands import Rows, volume_of
 
@@ -118,7 +118,7 @@ class Course:
     objective, changed : ndarray, shape (n_iterations,)
         Mean fit and fraction of moved particles of every iteration.
     fits : ndarray, shape (n,)
-        Of the final labels, see `cryokin.pytom.mco.compare`.
+        Of the final labels, see `cryokin.subtomo.mco.compare`.
     """
 
     labels: NDArray[np.intp]
@@ -179,7 +179,7 @@ def best_course(
     nclass : int
         Number of classes.
     informed : bool
-        See `cryokin.pytom.mco.best_start`.
+        See `cryokin.subtomo.mco.best_start`.
     """
     objectives = np.array([one.objective[-1] for one in courses])
     start = best_start([one.fits for one in courses], informed)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryokin.errors import InputError
-from cryokin.pytom.pose_errors import BLOCK, Corrected
 from cryokin.random import stream
+from cryokin.subtomo.pose_errors import BLOCK, Corrected
 from cryokin.volume.averages import FLOOR
 from cryokin.volume.bands import as_complex
 

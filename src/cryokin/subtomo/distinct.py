@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryokin.parallel import Team
-from cryokin.pytom import merge
-from cryokin.pytom.beam import follows_beam
-from cryokin.pytom.mco import Model, class_sums, exmx, scores
-from cryokin.pytom.reproducible import LEAST_AGREEMENT, by_components
 from cryokin.random import stream
+from cryokin.subtomo import merge
+from cryokin.subtomo.beam import follows_beam
+from cryokin.subtomo.mco import Model, class_sums, exmx, scores
+from cryokin.subtomo.reproducible import LEAST_AGREEMENT, by_components
 
 SPLITS = 2  # of the particles into halves
 HALVES = 2  # address of their random streams
@@ -67,7 +67,7 @@ def class_tree(
     Returns
     -------
     ndarray, shape (nclass - 1, 4)
-        See `cryokin.pytom.merge.significance_tree`.
+        See `cryokin.subtomo.merge.significance_tree`.
     """
     signal, weight = class_sums(model, labels, nclass)
     return merge.significance_tree(

@@ -16,7 +16,7 @@ from cryokin.io import subtomograms as tables
 from cryokin.io.em import write_em
 from cryokin.io.subtomograms import Subtomograms
 from cryokin.parallel import Team
-from cryokin.pytom.labels import emptied
+from cryokin.subtomo.labels import emptied
 
 
 def load_import(folder: str | os.PathLike[str]) -> Subtomograms:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryokin.parallel import Team, in_blocks
-from cryokin.pytom.pose_errors import Corrected, whitening_of
+from cryokin.subtomo.pose_errors import Corrected, whitening_of
 from cryokin.volume.bands import (
     BLOCK,
     Band,

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryokin.io.pytom_xml import WORST_SCORE_OF_OTHERS
-from cryokin.pytom.cpca import by_size
+from cryokin.subtomo.cpca import by_size
 
 
 def renumbered(labels: NDArray[np.intp], number: NDArray[np.intp]) -> NDArray[np.intp]:

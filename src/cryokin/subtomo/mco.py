@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 
 from cryokin.errors import InputError
 from cryokin.parallel import Team
-from cryokin.pytom.compat import class_difference
-from cryokin.pytom.pose_errors import Corrected
 from cryokin.random import stream
+from cryokin.subtomo.compat import class_difference
+from cryokin.subtomo.pose_errors import Corrected
 from cryokin.volume.averages import FLOOR
 from cryokin.volume.bands import as_real
 
@@ -86,7 +86,7 @@ def model(corrected: Corrected, score: Score = "likelihood") -> Model:
     Parameters
     ----------
     corrected : Corrected
-        Residuals, see `cryokin.pytom.pose_errors.correct`.
+        Residuals, see `cryokin.subtomo.pose_errors.correct`.
     score : {"likelihood", "correlation"}
         Gain in the logarithm of the likelihood over the consensus, each shell counted
         by the signal between the classes, and classes of any size; or PyTom's

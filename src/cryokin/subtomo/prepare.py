@@ -16,11 +16,11 @@ from cryokin.files import read_json, write_json
 from cryokin.io.subtomograms import Subtomograms
 from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
-from cryokin.pytom import ccc
-from cryokin.pytom.cpca import components
-from cryokin.pytom.focus import focus, focus_rows
-from cryokin.pytom.mask import make_mask, narrowest_mask
-from cryokin.pytom.pose_errors import Corrected, consensus, correct, refine
+from cryokin.subtomo import ccc
+from cryokin.subtomo.cpca import components
+from cryokin.subtomo.focus import focus, focus_rows
+from cryokin.subtomo.mask import make_mask, narrowest_mask
+from cryokin.subtomo.pose_errors import Corrected, consensus, correct, refine
 from cryokin.volume.bands import Band, Rows, band, rows
 from cryokin.volume.resample import binned_size
 from cryokin.volume.slices import Slices, binned
@@ -286,7 +286,7 @@ def spectrum_before(
     given : Rows
         Pre-masked particles at the given poses; of many, every so many-th counts.
     narrow : ndarray or None
-        A second mask, see `cryokin.pytom.focus`.
+        A second mask, see `cryokin.subtomo.focus`.
 
     Returns
     -------

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from cryokin.isac.matching import Match, match
 from cryokin.parallel import Team
-from cryokin.pytom import ccc, cpca
-from cryokin.pytom.mco import Model, adjusted_rand_index, exmx, scores
 from cryokin.random import stream
+from cryokin.subtomo import ccc, cpca
+from cryokin.subtomo.mco import Model, adjusted_rand_index, exmx, scores
 
 HALF = 0  # address of a run's random stream
 LEAST_AGREEMENT = 0.5  # of a class, between chance (0) and complete (1)

@@ -15,11 +15,11 @@ from cryokin.io.subtomograms import Subtomograms
 from cryokin.io.volumes import write_both
 from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
-from cryokin.pytom import compat
-from cryokin.pytom.beam import follows_beam
-from cryokin.pytom.mask import make_mask
-from cryokin.pytom.prepare import volume_reader
 from cryokin.rings import correlation, resolution
+from cryokin.subtomo import compat
+from cryokin.subtomo.beam import follows_beam
+from cryokin.subtomo.mask import make_mask
+from cryokin.subtomo.prepare import volume_reader
 from cryokin.volume import averages
 from cryokin.volume.symmetry import operations
 
