@@ -885,6 +885,19 @@ def test_images_are_inputs(place, particles):
     assert "Nothing to be done" in text
 
 
+def test_options_are_compared_where_the_records_are_gone(place):
+    target = "results/tiny/estimate.json"
+    place.run(target, work="forgotten")
+    other = place.configure("other.yaml", thld_err=0.4)
+    assert place.planned(target, config=other, work="forgotten")["estimate_run"] == 1
+    records = place.folder / "forgotten/.snakemake"
+    records.rename(place.folder / "forgotten/kept")
+    assert place.planned(target, work="forgotten") == {}
+    done = place.snakemake(target, config=other, work="forgotten")
+    assert done.returncode == 1
+    assert "runs.tiny.thld_err = 0.4: results/tiny was made with 0.3" in done.text
+
+
 HOSTILE = (
     "a$(touch PWNED)`touch PWNED`;touch PWNED;&touch PWNED&|touch PWNED>PWNED",
     """it's "quoted" '$(touch PWNED)' "$(touch PWNED)" \\$(touch PWNED)' """,

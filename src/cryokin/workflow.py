@@ -5,6 +5,8 @@ Runs are mappings of their names to their options, checked and complete.
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import re
 import shlex
@@ -17,6 +19,7 @@ from typing import Any
 
 from cryokin.config import reference
 from cryokin.errors import InputError
+from cryokin.files import read_json
 from cryokin.options import Mco, McoAc, McoExmx, Options, SubtomogramOptions
 from cryokin.subtomo.schedule import number_of_starts, schedule
 
@@ -214,8 +217,44 @@ def given_files(options: Options, made: Collection[str]) -> dict[str, str]:
     }
 
 
+def is_recorded(path: str) -> bool:
+    """Whether Snakemake knows from what it made a file, by which it sees changes."""
+    name = base64.urlsafe_b64encode(path.encode()).decode()
+    return os.path.exists(f".snakemake/metadata/{name}")
+
+
+def check_options(run: str, options: Options) -> None:
+    """Raise `InputError` if results are of other options and nothing would be remade.
+
+    Snakemake makes again what depends on an option that changed, as long as it has its
+    records. Without them results are compared with the options they were made with.
+    """
+    estimated = f"results/{run}/estimate.json"
+    if not os.path.exists(estimated) or is_recorded(estimated):
+        return
+    try:
+        before = read_json(estimated)["options"].items()
+    except (ValueError, KeyError, AttributeError):
+        return  # Not what the workflow wrote; nothing is known.
+    now = json.loads(json.dumps(options.as_dict()))
+    for key, value in before:
+        if key in now and not same_value(value, now[key]):
+            raise InputError(
+                f"runs.{run}.{key} = {now[key]}: results/{run} was made with"
+                f" {value}, and Snakemake's records, which tell what must be made"
+                f" again, are gone ({os.path.abspath('.snakemake')}); set it back,"
+                f" bring them back, or move results/{run} away to make it anew."
+            )
+
+
+def same_value(one: Any, other: Any) -> bool:
+    """Whether two options are the same, or name one file in two ways."""
+    texts = isinstance(one, str) and isinstance(other, str)
+    return one == other or (texts and os.path.abspath(one) == os.path.abspath(other))
+
+
 def check(runs: Runs, made: Collection[str]) -> None:
-    """Raise `InputError` if a file that a run names is missing, or results has no room.
+    """Raise `InputError` if a run cannot start from its files, results and options.
 
     What only the import reads may be gone when that is done.
     """
@@ -225,6 +264,7 @@ def check(runs: Runs, made: Collection[str]) -> None:
             " another name, or give another folder by --directory."
         )
     for run, options in runs.items():
+        check_options(run, options)
         files = given_files(options, made)
         if os.path.exists(f"results/{run}/import/import.json"):
             files = {}
