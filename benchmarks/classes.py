@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from cryokin.io.subtomograms import Subtomograms, read_subtomograms
 from cryokin.options import Cpca
 from cryokin.parallel import Team
+from cryokin.partition.agreement import adjusted_rand_index
 from cryokin.random import stream
 from cryokin.subtomo import annealing, ccc, cpca, mco
 from cryokin.subtomo.distinct import distinct
@@ -111,7 +112,7 @@ def one(
     nclass = max(2, nclass)
 
     def index(labels: NDArray[np.intp]) -> float:
-        return mco.adjusted_rand_index(labels, truth)
+        return adjusted_rand_index(labels, truth)
 
     begin = time.process_time()
     prepared = prepared_as(particles, options)

@@ -20,6 +20,7 @@ from cryokin.errors import exit_on_input_error
 from cryokin.files import read_ids, write_text
 from cryokin.io.eman_hdf import read_images
 from cryokin.io.stacks import open_images
+from cryokin.partition.agreement import adjusted_rand_index
 from cryokin.report.images import data_uri, stretch
 from cryokin.report.page import standalone
 from cryokin.report.pytom_figures import (
@@ -32,7 +33,7 @@ from cryokin.report.pytom_figures import (
 from cryokin.report.svg import Axes, dot, drawing, rect, short, words
 from cryokin.simulate.volumes import VolumeRecipe, VolumeSet, simulate_volumes
 from cryokin.subtomo import annealing, ccc, cpca, mco
-from cryokin.subtomo.mco import Model, adjusted_rand_index
+from cryokin.subtomo.mco import Model
 from cryokin.subtomo.pose_errors import Corrected, correct, refine
 from cryokin.volume import masks
 from cryokin.volume.bands import Rows, band, rows

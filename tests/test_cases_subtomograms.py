@@ -11,8 +11,9 @@ from cryokin.io.star import as_table
 from cryokin.io.subtomograms import ORIGINS_A, ORIGINS_PIXEL, read_subtomograms
 from cryokin.options import Cpca
 from cryokin.parallel import Team
+from cryokin.partition.agreement import adjusted_rand_index
 from cryokin.subtomo.checks import look
-from cryokin.subtomo.mco import adjusted_rand_index, best_of, model, random_start
+from cryokin.subtomo.mco import best_of, model, random_start
 from cryokin.subtomo.prepare import prepare
 
 USUAL = (30.0, 30.0)

@@ -1,7 +1,6 @@
 """Averages compared, merged and put in order, whatever their rotation and hand."""
 
 import numpy as np
-import pytest
 
 from blobs import CHIRAL, moved, render
 from cryokin.image.geometry import Alignment, apply, compose, from_centre, invert, take
@@ -11,10 +10,10 @@ from cryokin.isac.compare import (
     average_spectra,
     laid_onto,
     similarity,
-    tour,
     tour_alignment,
 )
 from cryokin.isac.selected import merged
+from cryokin.partition.trees import tour
 
 BOX, RADIUS = 48, 18
 BASIS = PolarBasis(radius=RADIUS, highest=0.3)
@@ -87,11 +86,6 @@ def test_a_tour_goes_along_a_path():
         assert (
             np.abs(apply(whole, still[:, :2]) - first).max() < 3.5
         )  # the body's middle moves
-
-
-@pytest.mark.parametrize("n", [0, 1, 2])
-def test_a_tour_of_few_is_their_own_order(n):
-    assert list(tour(np.ones((n, n)))) == list(range(n))
 
 
 def test_merged_classes_have_one_frame():

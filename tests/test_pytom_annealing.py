@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from cryokin.errors import InputError
+from cryokin.partition.agreement import adjusted_rand_index
 from cryokin.subtomo import annealing, mco
 from cryokin.subtomo.pose_errors import correct
 from simulated import simulate
@@ -123,6 +124,6 @@ def test_annealing_remembers_the_best_and_repeats_itself():
     best = [state.best.objective for state in states]
     assert len(states) == 2
     assert (np.diff(best) >= 0).all()
-    assert mco.adjusted_rand_index(states[-1].best.labels, particles.labels) > 0.85
+    assert adjusted_rand_index(states[-1].best.labels, particles.labels) > 0.85
     again = annealing.anneal(model, start, 2, 2.0, 1.0, 3)
     np.testing.assert_array_equal(states[-1].labels, again[-1].labels)

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from cryokin.errors import InputError
+from cryokin.partition.agreement import adjusted_rand_index
 from cryokin.subtomo import ccc, cpca
-from cryokin.subtomo.mco import adjusted_rand_index
 from cryokin.subtomo.pose_errors import consensus, correct, refine
 from simulated import simulate
 

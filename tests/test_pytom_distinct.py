@@ -3,6 +3,7 @@ import pytest
 
 from cryokin.files import write_json
 from cryokin.parallel import Team
+from cryokin.partition.agreement import adjusted_rand_index
 from cryokin.subtomo import distinct, mco, told
 from cryokin.subtomo.pose_errors import correct, removed, share_in_poses
 from cryokin.volume import euler
@@ -31,7 +32,7 @@ def test_as_many_are_distinct_as_there_are(nclass, counts, noise, number):
     assert found.number == number
     assert len(found.groups) == count
     if number > 1:
-        index = mco.adjusted_rand_index(found.groups[labels], particles.labels)
+        index = adjusted_rand_index(found.groups[labels], particles.labels)
         assert index > 0.9
 
 
@@ -63,14 +64,6 @@ def test_one_class_is_distinct_from_nothing():
     model = mco.model(correct(simulate((10,)).rows()))
     found = distinct.distinct(model, np.zeros(10, np.intp), 1, 1)
     assert found.groups.tolist() == [0]
-
-
-def test_agreement_is_counted_from_chance_to_complete():
-    rng = np.random.default_rng(0)
-    first = rng.integers(0, 2, 4000)
-    assert distinct.least_agreement(first, 1 - first, 2) == pytest.approx(1)
-    by_chance = rng.integers(0, 2, 4000)
-    assert abs(distinct.least_agreement(first, by_chance, 2)) < 0.05
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,11 @@ import pytest
 
 from cryokin.errors import InputError
 from cryokin.options import Cpca
+from cryokin.partition.agreement import adjusted_rand_index
 from cryokin.random import stream
 from cryokin.subtomo import ccc, cpca, mco
 from cryokin.subtomo.focus import focus, focus_rows
 from cryokin.subtomo.mask import narrowest_mask
-from cryokin.subtomo.mco import adjusted_rand_index
 from cryokin.subtomo.pose_errors import correct
 from cryokin.volume import masks
 from cryokin.volume.bands import as_complex, volume_of

@@ -4,6 +4,7 @@ import pytest
 from cryokin.errors import InputError
 from cryokin.options import Mco, McoExmx
 from cryokin.parallel import Team
+from cryokin.partition.agreement import adjusted_rand_index
 from cryokin.subtomo import mco
 from cryokin.subtomo.courses import best_course, course, starts
 from cryokin.subtomo.pose_errors import correct
@@ -164,7 +165,7 @@ def test_the_true_classes_are_likelier_than_one(counts):
 def test_classes_are_found_from_random_starts(model, particles):
     starts = [mco.random_start(len(model), 2, 1, s) for s in range(6)]
     found = mco.best_of(model, starts, 2)
-    index = mco.adjusted_rand_index(found.best.labels, particles.labels)
+    index = adjusted_rand_index(found.best.labels, particles.labels)
     assert index > 0.85
     assert found.agreement[found.start] == 1
     assert found.best.changed[-1] == 0
@@ -172,7 +173,7 @@ def test_classes_are_found_from_random_starts(model, particles):
 
 def test_the_truth_stays(model, particles):
     found = mco.exmx(model, particles.labels, 2)
-    assert mco.adjusted_rand_index(found.labels, particles.labels) > 0.85
+    assert adjusted_rand_index(found.labels, particles.labels) > 0.85
 
 
 def test_without_leaving_one_out_particles_stay_where_they_are(particles):
@@ -258,20 +259,6 @@ def test_ranks_do_not_matter(model):
     np.testing.assert_array_equal(one.best.scores, other.best.scores)
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "index"),
-    [
-        ([0, 0, 1, 1], [1, 1, 0, 0], 1.0),
-        ([0, 0, 1, 1], [0, 1, 0, 1], -0.5),
-        ([0, 0, 0, 0], [0, 0, 0, 0], 1.0),
-        ([0, 0, 1, 1, 2, 2], [0, 0, 1, 1, 1, 1], 4 / 9),
-    ],
-)
-def test_adjusted_rand_index(first, second, index):
-    found = mco.adjusted_rand_index(np.array(first), np.array(second))
-    assert found == pytest.approx(index, abs=1e-12)
-
-
 def test_who_is_in_no_class_joins_the_best():
     """Also the last one, which the index -1 would mean."""
     scores = np.array([[0.0, 1.0], [1.0, 0.0], [0.5, 0.5]])
@@ -286,7 +273,7 @@ def test_classes_of_some_particles_are_a_start_for_all(model, particles):
     assert went.labels[0].tolist() == some.tolist()
     best, _ = best_course([went], 2)
     assert (best.labels[0] == -1).tolist() == (some == -1).tolist()
-    assert mco.adjusted_rand_index(best.labels[-1], truth) > 0.8
+    assert adjusted_rand_index(best.labels[-1], truth) > 0.8
 
 
 def test_several_classes_of_the_list_are_one_start():

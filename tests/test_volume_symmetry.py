@@ -7,6 +7,7 @@ from cryokin.errors import InputError
 from cryokin.io.subtomograms import read_subtomograms
 from cryokin.options import Cpca
 from cryokin.parallel import Team
+from cryokin.partition.agreement import adjusted_rand_index
 from cryokin.simulate.density import Density, chiral_density
 from cryokin.simulate.volumes import (
     ARM,
@@ -15,7 +16,7 @@ from cryokin.simulate.volumes import (
     simulate_volumes,
     write_volume_set,
 )
-from cryokin.subtomo.mco import adjusted_rand_index, best_of, model, random_start
+from cryokin.subtomo.mco import best_of, model, random_start
 from cryokin.subtomo.prepare import prepare
 from cryokin.volume import masks
 from cryokin.volume.averages import average, sums

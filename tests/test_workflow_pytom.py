@@ -16,8 +16,8 @@ import yaml
 from cryokin.io.em import read_em, read_header
 from cryokin.io.pytom_xml import read_particle_list
 from cryokin.io.star import read_star, write_star
+from cryokin.partition.agreement import adjusted_rand_index
 from cryokin.simulate.volumes import VolumeRecipe, simulate_volumes, write_volume_set
-from cryokin.subtomo.mco import adjusted_rand_index
 from test_workflow import Place, kill_after
 
 RECIPE = VolumeRecipe(n_particles=50, box=20, pixel_size=14.0, snr=1.0)

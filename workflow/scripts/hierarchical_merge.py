@@ -7,6 +7,7 @@ from cryokin.io.pytom_xml import Particle, write_particle_list
 from cryokin.io.volumes import read_volume
 from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
+from cryokin.partition.trees import tree
 from cryokin.script import Folder, run
 from cryokin.subtomo.class_tree import (
     average_correlations,
@@ -14,7 +15,6 @@ from cryokin.subtomo.class_tree import (
     merge_classes,
 )
 from cryokin.subtomo.files import load_import, save_labels, write_matrix_em
-from cryokin.subtomo.merge import tree
 from cryokin.subtomo.prepare import load_prepared
 from cryokin.subtomo.results import write_results
 

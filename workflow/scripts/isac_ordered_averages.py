@@ -10,9 +10,10 @@ from cryokin.io.eman_hdf import read_images, write_images
 from cryokin.io.mrc import write_stack
 from cryokin.io.star import write_star
 from cryokin.isac.basis import polar_basis
-from cryokin.isac.compare import average_spectra, similarity, tour, tour_alignment
+from cryokin.isac.compare import average_spectra, similarity, tour_alignment
 from cryokin.isac.tables import class_columns
 from cryokin.options import Isac
+from cryokin.partition.trees import tour
 from cryokin.script import run
 
 

@@ -5,13 +5,14 @@ import numpy as np
 from cryokin.files import write_json
 from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
+from cryokin.partition.agreement import shares
+from cryokin.partition.labels import by_size
 from cryokin.script import Folder, run
 from cryokin.subtomo import mco
 from cryokin.subtomo.beam import without_wedge
-from cryokin.subtomo.cpca import by_size
 from cryokin.subtomo.files import save_labels
 from cryokin.subtomo.prepare import load_prepared
-from cryokin.subtomo.reproducible import classify, shares
+from cryokin.subtomo.reproducible import classify
 
 
 def pytom_reproducible(

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from cryokin.image.geometry import identity, take
 from cryokin.isac.classes import Class
-from cryokin.isac.matching import match, unique
 from cryokin.isac.options import IsacOptions
 from cryokin.isac.particles import Particles
 from cryokin.isac.sac import Run, put, sac
 from cryokin.isac.views import agreement
 from cryokin.parallel import Team
+from cryokin.partition.matching import match, unique
 from cryokin.random import stream
 
 FEWEST_CLASSES = 4  # fewer classes are not worth a classification

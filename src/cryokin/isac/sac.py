@@ -41,6 +41,7 @@ from cryokin.isac.stability import stability
 from cryokin.isac.symmetry import symmetry_of
 from cryokin.isac.within_group import Refinement, refine
 from cryokin.parallel import Team
+from cryokin.partition.labels import labels_of, members_of
 
 CUTOFF_STEP = 0.05  # rise of the low-pass between two assignments [cycles/pixel]
 # References compared at a time: their shifted copies take 0.25 GB at the default size.
@@ -117,21 +118,6 @@ class Run:
     def labels(self, n: int) -> NDArray[np.intp]:
         """Return the class of each particle, -1 for those that are no members."""
         return labels_of(self.members, n)
-
-
-def labels_of(classes: Sequence[NDArray[np.intp]], n: int) -> NDArray[np.intp]:
-    """Return for n items the number of the list that each is in, -1 for none."""
-    labels = np.full(n, -1, np.intp)
-    for k, members in enumerate(classes):
-        labels[members] = k
-    return labels
-
-
-def members_of(labels: NDArray[np.intp], count: int) -> list[NDArray[np.intp]]:
-    """Return the items of each of ``count`` classes, ascending."""
-    order = np.argsort(labels, kind="stable")
-    bounds = np.searchsorted(labels[order], np.arange(count + 1))
-    return [order[a:b] for a, b in pairwise(bounds)]
 
 
 def put(target: Alignment, indices: NDArray[np.intp], part: Alignment) -> None:

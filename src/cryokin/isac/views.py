@@ -20,9 +20,10 @@ from cryokin.image.geometry import Alignment, compose, take
 from cryokin.image.polar import Float32, PolarBasis
 from cryokin.isac.compare import laid_onto, likeness
 from cryokin.isac.particles import Particles
-from cryokin.isac.sac import Run, labels_of
+from cryokin.isac.sac import Run
 from cryokin.isac.symmetry import pose_error, signal_power, symmetry_of
 from cryokin.parallel import Team
+from cryokin.partition.labels import labels_of
 
 # Least correlation of the signals of two averages that show the same view. Averages of
 # particles have a twin in another run at about 1, those of noise at 0.6.

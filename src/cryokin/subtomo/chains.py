@@ -18,6 +18,7 @@ from cryokin.io.pytom_xml import (
 from cryokin.io.subtomograms import Subtomograms
 from cryokin.options import McoAc
 from cryokin.parallel import Team
+from cryokin.partition.labels import counts, rank_by_size, renumbered
 from cryokin.subtomo.annealing import Criterion, anneal_round
 from cryokin.subtomo.compat_runs import compat_search, compat_setting
 from cryokin.subtomo.courses import (
@@ -26,12 +27,7 @@ from cryokin.subtomo.courses import (
     write_alignment_lists,
     write_averages,
 )
-from cryokin.subtomo.labels import (
-    counts,
-    own_scores,
-    rank_by_size,
-    renumbered,
-)
+from cryokin.subtomo.files import own_scores
 from cryokin.subtomo.mco import (
     Classification,
     agreement_with,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cryokin.errors import InputError
 from cryokin.options import SubtomogramOptions
-from cryokin.subtomo import merge
+from cryokin.partition import trees
 from cryokin.subtomo.distinct import class_tree
 from cryokin.subtomo.mask import make_mask
 from cryokin.subtomo.mco import model
@@ -64,7 +64,7 @@ class Merged:
     Attributes
     ----------
     tree : ndarray, shape (n - 1, 4)
-        See `cryokin.subtomo.merge.tree`.
+        See `cryokin.partition.trees.tree`.
     groups : ndarray of int, shape (n,)
         Group of every class; -1: in none.
     names : list of str
@@ -108,14 +108,14 @@ def merge_classes(
     Parameters
     ----------
     joined : ndarray, shape (n - 1, 4)
-        The tree of the classes, see `cryokin.subtomo.merge`.
+        The tree of the classes, see `cryokin.partition.trees`.
     how : mapping
         The option ``merge``.
     labels : sequence of str
         Names of the classes.
     """
     if "groups" in how:
-        of_class = merge.user_groups(how["groups"], labels)
+        of_class = trees.user_groups(how["groups"], labels)
         names = [str(name) for name in how["groups"]]
         groups = np.array(
             [names.index(of_class[c]) if c in of_class else -1 for c in labels]
@@ -125,11 +125,11 @@ def merge_classes(
         height = float(how["height"])
         groups = np.zeros(1, np.intp)
         if len(joined):
-            groups = merge.cut_by_height(joined, height)
+            groups = trees.cut_by_height(joined, height)
     elif how["number"] >= len(labels):
         groups, height = np.arange(len(labels)), 0.0
     else:
-        groups = merge.cut_by_number(joined, how["number"])
+        groups = trees.cut_by_number(joined, how["number"])
         # Between the last join that was made and the first that was not.
         heights = [0.0, *joined[:, 2].tolist(), float(joined[-1, 2]) * 1.1]
         made = len(labels) - how["number"]

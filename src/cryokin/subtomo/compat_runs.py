@@ -19,9 +19,9 @@ from cryokin.io.pytom_xml import (
 from cryokin.io.subtomograms import Subtomograms
 from cryokin.options import McoExmx, SubtomogramOptions
 from cryokin.parallel import Team
+from cryokin.partition.labels import counts
 from cryokin.random import stream
 from cryokin.subtomo import compat
-from cryokin.subtomo.labels import counts
 from cryokin.subtomo.mask import make_mask
 from cryokin.subtomo.mco import Classification
 from cryokin.subtomo.prepare import volume_reader

@@ -21,13 +21,8 @@ from cryokin.io.pytom_xml import (
 )
 from cryokin.io.subtomograms import Subtomograms
 from cryokin.options import Mco, McoExmx
-from cryokin.subtomo.labels import (
-    counts,
-    listable,
-    own_scores,
-    rank_by_size,
-    renumbered,
-)
+from cryokin.partition.labels import counts, rank_by_size, renumbered
+from cryokin.subtomo.files import listable, own_scores
 from cryokin.subtomo.mco import (
     Model,
     agreement_with,

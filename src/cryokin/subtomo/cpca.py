@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryokin.errors import InputError
+from cryokin.partition.labels import by_size
 from cryokin.random import stream
 from cryokin.subtomo.pose_errors import BLOCK, Corrected
 from cryokin.volume.averages import FLOOR
@@ -292,15 +293,6 @@ def cluster(
             best = score, labels
     assert best is not None
     return by_size(best[1])
-
-
-def by_size(labels: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return the same partition with classes numbered by size, the largest 0."""
-    names, first, counts = np.unique(labels, return_index=True, return_counts=True)
-    order = np.lexsort((first, -counts))
-    rank = np.empty(len(names), np.intp)
-    rank[order] = np.arange(len(names))
-    return rank[np.searchsorted(names, labels)]
 
 
 def kmeans(

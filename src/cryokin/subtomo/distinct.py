@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryokin.parallel import Team
+from cryokin.partition import trees
+from cryokin.partition.agreement import LEAST_AGREEMENT, least_agreement
 from cryokin.random import stream
-from cryokin.subtomo import merge
 from cryokin.subtomo.beam import follows_beam
 from cryokin.subtomo.mco import Model, class_sums, exmx, scores
-from cryokin.subtomo.reproducible import LEAST_AGREEMENT, by_components
+from cryokin.subtomo.reproducible import by_components
 
 SPLITS = 2  # of the particles into halves
 HALVES = 2  # address of their random streams
@@ -67,10 +68,10 @@ def class_tree(
     Returns
     -------
     ndarray, shape (nclass - 1, 4)
-        See `cryokin.subtomo.merge.significance_tree`.
+        See `cryokin.partition.trees.significance_tree`.
     """
     signal, weight = class_sums(model, labels, nclass)
-    return merge.significance_tree(
+    return trees.significance_tree(
         signal / np.sqrt(model.noise), weight, model.emphasis, model.occupancy
     )
 
@@ -119,7 +120,7 @@ def distinct(
     for number in sorted(agreement, reverse=True):
         if agreement[number] < LEAST_AGREEMENT:
             continue
-        groups = merge.cut_by_number(joined, number)
+        groups = trees.cut_by_number(joined, number)
         if directions is None:
             return Distinct(groups, agreement)
         of_group = np.where(labels < 0, -1, groups[np.maximum(labels, 0)])
@@ -156,35 +157,7 @@ def learnt_from_half(
     found = {}
     for number in range(2, len(names) + 1):
         of_half = np.full(n, -1)
-        of_half[half] = merge.cut_by_number(joined, number)[classes]
+        of_half[half] = trees.cut_by_number(joined, number)[classes]
         assigned: NDArray[np.intp] = scores(model, of_half, number).argmax(axis=1)
         found[number] = assigned
     return found
-
-
-def least_agreement(
-    first: NDArray[np.intp], second: NDArray[np.intp], number: int
-) -> float:
-    """Return the agreement of two partitions on the group on which they agree least.
-
-    Parameters
-    ----------
-    first, second : ndarray of int, shape (n,)
-        Groups from 0.
-    number : int
-        Of groups; they are matched so that the agreement is largest in all.
-
-    Returns
-    -------
-    float
-        0 as by chance, 1 where the smaller of two matched groups is in the other.
-    """
-    from scipy.optimize import linear_sum_assignment
-
-    table = np.zeros((number, number))
-    np.add.at(table, (first, second), 1 / len(first))
-    rows, columns = table.sum(axis=1), table.sum(axis=0)
-    chance, most = np.outer(rows, columns), np.minimum.outer(rows, columns)
-    room = most - chance
-    above = np.divide(table - chance, room, np.zeros_like(room), where=room > 0)
-    return float(above[linear_sum_assignment(-above)].min())

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from cryokin.files import atomic, read_json, write_json
 from cryokin.io import subtomograms as tables
 from cryokin.io.em import write_em
+from cryokin.io.pytom_xml import WORST_SCORE_OF_OTHERS
 from cryokin.io.subtomograms import Subtomograms
 from cryokin.parallel import Team
-from cryokin.subtomo.labels import emptied
+from cryokin.partition.labels import emptied
 
 
 def load_import(folder: str | os.PathLike[str]) -> Subtomograms:
@@ -88,3 +89,15 @@ def save_outcome(
 def write_matrix_em(path: str | os.PathLike[str], matrix: NDArray[Any]) -> None:
     """Write a matrix as PyTom does, an EM volume of one slice."""
     write_em(path, np.asarray(matrix, np.float32)[None])
+
+
+def own_scores(
+    scores: NDArray[np.float64], labels: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Return the score of every particle in its class, as lists can have it."""
+    return listable(scores[np.arange(len(labels)), labels])
+
+
+def listable(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return scores with PyTom's worst instead of minus infinity."""
+    return np.maximum(scores, WORST_SCORE_OF_OTHERS)

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from cryokin.errors import InputError
 from cryokin.parallel import Team
+from cryokin.partition.agreement import adjusted_rand_index
 from cryokin.random import stream
 from cryokin.subtomo.compat import class_difference
 from cryokin.subtomo.pose_errors import Corrected
@@ -627,22 +628,3 @@ def agreement_with(
 ) -> NDArray[np.float64]:
     """Return the adjusted Rand index of all results with one of them."""
     return np.array([adjusted_rand_index(one, labels[start]) for one in labels])
-
-
-def adjusted_rand_index(first: NDArray[np.intp], second: NDArray[np.intp]) -> float:
-    """Return the agreement of two partitions: 1 the same, 0 as by chance.
-
-    Hubert and Arabie, J. Classification 2 (1985) 193.
-    """
-    _, a = np.unique(first, return_inverse=True)
-    _, b = np.unique(second, return_inverse=True)
-    table = np.zeros((a.max() + 1, b.max() + 1))
-    np.add.at(table, (a, b), 1)
-
-    def pairs(counts: NDArray[np.float64]) -> float:
-        return float((counts * (counts - 1) / 2).sum())
-
-    together, rows, columns = pairs(table), pairs(table.sum(1)), pairs(table.sum(0))
-    chance = rows * columns / max(pairs(np.array([float(len(a))])), 1)
-    most = (rows + columns) / 2
-    return 1.0 if most == chance else (together - chance) / (most - chance)

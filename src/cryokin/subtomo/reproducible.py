@@ -16,14 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cryokin.isac.matching import Match, match
 from cryokin.parallel import Team
+from cryokin.partition.agreement import adjusted_rand_index, reproduced
 from cryokin.random import stream
 from cryokin.subtomo import ccc, cpca
-from cryokin.subtomo.mco import Model, adjusted_rand_index, exmx, scores
+from cryokin.subtomo.mco import Model, exmx, scores
 
 HALF = 0  # address of a run's random stream
-LEAST_AGREEMENT = 0.5  # of a class, between chance (0) and complete (1)
 
 
 @dataclass(frozen=True)
@@ -90,61 +89,6 @@ def by_components(model: Model, nclass: int, seed: int) -> NDArray[np.intp]:
     leading = cpca.components(matrix, count)
     used = cpca.number_used(cpca.reproduced(matrix, leading, seed))
     return cpca.cluster(leading.coefficients[:, :used], nclass, seed)
-
-
-def reproduced(
-    partitions: NDArray[np.intp],
-    smallest: int = 5,
-    least_agreement: float = LEAST_AGREEMENT,
-) -> list[Match]:
-    """Return the classes that partitions agree on.
-
-    Parameters
-    ----------
-    partitions : ndarray of int, shape (n_runs, n)
-        Classes of every run.
-    smallest : int
-        Fewest members of a class.
-    least_agreement : float
-        How far the number of agreeing particles must come from what independent runs
-        would share (0) to all particles of the smallest of the matched classes (1).
-    """
-    n = partitions.shape[1]
-    kept = []
-    for found in match(partitions, smallest):
-        sizes = [
-            np.mean(labels == c)
-            for labels, c in zip(partitions, found.classes, strict=True)
-        ]
-        chance, most = float(np.prod(sizes)), float(min(sizes))
-        if len(found.members) / n >= chance + least_agreement * (most - chance):
-            kept.append(found)
-    return kept
-
-
-def shares(
-    labels: NDArray[np.intp], partitions: NDArray[np.intp]
-) -> NDArray[np.float64]:
-    """Return the part of the runs' classes that each reproducible class holds.
-
-    Parameters
-    ----------
-    labels : ndarray of int, shape (n,)
-        Reproducible classes from 0; -1: unaccounted.
-    partitions : ndarray of int, shape (n_runs, n)
-        Classes of every run; in each, members of a reproducible class are together.
-
-    Returns
-    -------
-    ndarray, shape (k,)
-        Members over the mean size of the runs' classes, 0 to 1.
-    """
-    found = []
-    for k in range(int(labels.max(initial=-1)) + 1):
-        members = np.flatnonzero(labels == k)
-        sizes = [np.sum(run == run[members[0]]) for run in partitions]
-        found.append(len(members) / float(np.mean(sizes)))
-    return np.array(found)
 
 
 def classify(

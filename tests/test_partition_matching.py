@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from cryokin.isac.matching import label_tuples, match, unique
+from cryokin.partition.matching import label_tuples, match, unique
 
 
 def partitions_of(counts: dict[tuple[int, ...], int]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Merging classes that are alike, by hierarchical clustering of their averages.
+"""Trees of classes that are alike: what is merged, and the order of what is shown.
 
 Averages of few particles are mostly noise, and so are correlations of them. What two
 classes differ by is therefore measured by what the noise of both would make of it, and
@@ -239,3 +239,33 @@ def user_groups(
                 )
             found[member] = name
     return found
+
+
+def tour(alike: NDArray[np.floating]) -> NDArray[np.intp]:
+    """Return an order of averages in which neighbours are alike.
+
+    The leaves of the tree of average linkage, turned at its nodes so that the sum of
+    the distances between neighbours is as small as can be (Bar-Joseph et al. 2001,
+    Bioinformatics 17:S22-S29).
+
+    Parameters
+    ----------
+    alike : ndarray, shape (k, k)
+        How alike averages are, at most 1.
+
+    Returns
+    -------
+    ndarray of int, shape (k,)
+        The end with the lower number comes first.
+    """
+    from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
+    from scipy.spatial.distance import squareform
+
+    if len(alike) < 3:
+        return np.arange(len(alike))
+    apart = np.clip(1.0 - np.asarray(alike, float), 0.0, None)
+    np.fill_diagonal(apart, 0.0)
+    condensed = squareform(apart, checks=False)
+    tree = optimal_leaf_ordering(linkage(condensed, "average"), condensed)
+    order: NDArray[np.intp] = leaves_list(tree).astype(np.intp)
+    return order if order[0] < order[-1] else order[::-1]

@@ -1,17 +1,41 @@
-"""Labels of classes: their numbers, sizes and scores as lists have them."""
+"""Labels of classes: their numbers and sizes, and the members of each."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cryokin.io.pytom_xml import WORST_SCORE_OF_OTHERS
-from cryokin.subtomo.cpca import by_size
+
+def labels_of(classes: Sequence[NDArray[np.intp]], n: int) -> NDArray[np.intp]:
+    """Return for n items the number of the list that each is in, -1 for none."""
+    labels = np.full(n, -1, np.intp)
+    for k, members in enumerate(classes):
+        labels[members] = k
+    return labels
+
+
+def members_of(labels: NDArray[np.intp], count: int) -> list[NDArray[np.intp]]:
+    """Return the items of each of ``count`` classes, ascending."""
+    order = np.argsort(labels, kind="stable")
+    bounds = np.searchsorted(labels[order], np.arange(count + 1))
+    return [order[a:b] for a, b in pairwise(bounds)]
 
 
 def renumbered(labels: NDArray[np.intp], number: NDArray[np.intp]) -> NDArray[np.intp]:
     """Return labels with the new number of every class; -1 stays -1."""
     return np.where(labels >= 0, number[labels], -1)
+
+
+def by_size(labels: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the same partition with classes numbered by size, the largest 0."""
+    names, first, counts = np.unique(labels, return_index=True, return_counts=True)
+    order = np.lexsort((first, -counts))
+    rank = np.empty(len(names), np.intp)
+    rank[order] = np.arange(len(names))
+    return rank[np.searchsorted(names, labels)]
 
 
 def rank_by_size(labels: NDArray[np.intp], nclass: int) -> NDArray[np.intp]:
@@ -37,15 +61,3 @@ def emptied(labels: NDArray[np.integer], nclass: int) -> list[str]:
 def counts(labels: NDArray[np.integer]) -> list[int]:
     """Return the members of classes 0, 1, ..."""
     return [int(n) for n in np.bincount(labels[labels >= 0])]
-
-
-def own_scores(
-    scores: NDArray[np.float64], labels: NDArray[np.intp]
-) -> NDArray[np.float64]:
-    """Return the score of every particle in its class, as lists can have it."""
-    return listable(scores[np.arange(len(labels)), labels])
-
-
-def listable(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return scores with PyTom's worst instead of minus infinity."""
-    return np.maximum(scores, WORST_SCORE_OF_OTHERS)

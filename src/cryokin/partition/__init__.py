@@ -1,0 +1,1 @@
+"""Partitions of particles into classes, whatever the particles are."""
