@@ -37,16 +37,16 @@ def undisturbed(root, tmp_path_factory):
         simulate_volumes,
         write_volume_set,
     )
-    from test_workflow import OPTIONS, RECIPE, Place
+    from places import IMAGES, ISAC, Place
 
     folder = tmp_path_factory.mktemp("undisturbed")
-    recipe = dataclasses.replace(RECIPE, n_images=120, n_views=3, junk=0.2)
+    recipe = dataclasses.replace(IMAGES, n_images=120, n_views=3, junk=0.2)
     write_image_set(folder / "images", simulate_images(recipe))
     volumes = VolumeRecipe(n_particles=24, box=16, pixel_size=16.0, snr=1.0)
     write_volume_set(folder / "volumes", simulate_volumes(volumes))
     place = Place(root, folder, folder / "images/particles.star")
     runs = {
-        "tiny": OPTIONS
+        "tiny": ISAC
         | {"particles": str(place.particles), "thld_err": 0.6, "n_generations": 1},
         "solid": {
             "method": "cpca",

@@ -1,6 +1,7 @@
 """Rooms of the library use those below them alone."""
 
 import ast
+import re
 import subprocess
 import sys
 
@@ -52,6 +53,12 @@ def test_what_the_two_families_share_stands_below_them():
         if room in ("isac", "subtomo") and room != family
     }
     assert used == set()
+
+
+def test_no_test_module_needs_another():
+    """What several need stands in modules of its own, whose names say so."""
+    for path in (ROOT / "tests").glob("*.py"):
+        assert not re.search(r"^ *(from|import) test_", path.read_text(), re.M), path
 
 
 @pytest.mark.parametrize("heavy", ["numpy", "scipy", "pandas", "h5py", "mpi4py"])

@@ -11,10 +11,8 @@ block makes an exception, and must give the reason:
 
 import importlib.util
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -36,11 +34,7 @@ from cryokin.selection import KEYS as SELECTION_KEYS
 from cryokin.simulate.files import write_image_set
 from cryokin.simulate.images import simulate_images
 from cryokin.simulate.volumes import simulate_volumes, write_volume_set
-from test_interop import Checkout
-from test_workflow import OPTIONS as OPTIONS_2D
-from test_workflow import RECIPE as RECIPE_2D
-from test_workflow_pytom import OPTIONS as OPTIONS_3D
-from test_workflow_pytom import RECIPE as RECIPE_3D
+from places import IMAGES, ISAC, SUBTOMOGRAMS, VOLUMES, Checkout
 
 PAGES = sorted(
     str(path.relative_to(ROOT))
@@ -133,16 +127,16 @@ class Reader(Checkout):
         shutil.copytree(root / "docs", folder / "docs")
         for name in ("demo_2d", "demo_3d"):
             (folder / "resources" / name).mkdir(parents=True)
-        write_image_set(folder / "resources/demo_2d", simulate_images(RECIPE_2D))
-        write_volume_set(folder / "resources/demo_3d", simulate_volumes(RECIPE_3D))
+        write_image_set(folder / "resources/demo_2d", simulate_images(IMAGES))
+        write_volume_set(folder / "resources/demo_3d", simulate_volumes(VOLUMES))
         # `make setup` finds that there is nothing left to do.
         (folder / ".venv").mkdir()
         for path in Path(sys.prefix).iterdir():
             if path.name in {"bin", "lib", "lib64", "pyvenv.cfg"}:
                 (folder / ".venv" / path.name).symlink_to(path)
         (folder / ".venv/.complete").touch()
-        images = OPTIONS_2D | {"particles": "resources/demo_2d/particles.star"}
-        volumes = OPTIONS_3D | {"particles": "resources/demo_3d/particles.star"}
+        images = ISAC | {"particles": "resources/demo_2d/particles.star"}
+        volumes = SUBTOMOGRAMS | {"particles": "resources/demo_3d/particles.star"}
         volumes |= {"method": "mco_exmx", "starts": 3}
         self.write("config/config.yaml", {"demo": images, "demo_3d": volumes})
         # The configuration that pages call your own; it starts in another folder.
@@ -156,26 +150,7 @@ class Reader(Checkout):
             for name in ("snakemake", "make")
             if block.exception == "dry run"
         ]
-        places = [str(Path(sys.executable).parent), os.environ["PATH"]]
-        commands = "\n".join(["set -e", *dry, *block.commands])
-        done = subprocess.run(
-            ["bash", "-c", commands],
-            cwd=self.folder,
-            env=os.environ
-            | {
-                "PATH": ":".join(places),
-                "PYTHONPATH": str(self.root / "src"),
-                "CRYOKIN": str(self.root),
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        assert done.returncode == 0, f"{block}\n{commands}\n{done.stdout[-3000:]}"
-        return done.stdout
+        return self.shell("\n".join(["set -e", *dry, *block.commands])).stdout
 
 
 @pytest.fixture(scope="module")

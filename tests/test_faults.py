@@ -9,11 +9,10 @@ import shutil
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
-from test_workflow import assert_same_bytes
+from places import assert_same_bytes, ranks_at_work
 
 ROUND = "results/tiny/generation_0001/round_0001"
 TINY = "results/tiny/classes.csv"
@@ -39,30 +38,6 @@ def assert_as_undisturbed(place, work):
     assert (place.results(work) / name).read_bytes() == (
         place.results() / name
     ).read_bytes()
-
-
-def ranks_at_work(script, *signs):
-    """Return the processes of ranks of a script that work in or for something.
-
-    Parameters
-    ----------
-    script : str
-    signs : str
-        A variable in their environment, or the folder that they work in.
-    """
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            command = (path / "cmdline").read_bytes().split(b"\0")
-            known = (path / "environ").read_bytes().split(b"\0")
-            known.append(os.readlink(path / "cwd").encode())
-            if (
-                command[0].endswith(b"python")
-                and any(part.endswith(script.encode()) for part in command)
-                and any(sign.encode() in known for sign in signs)
-            ):
-                found.append(int(path.name))
-    return found
 
 
 @contextlib.contextmanager

@@ -35,7 +35,7 @@ from cryokin.simulate.files import write_image_set
 from cryokin.simulate.images import Recipe, simulate_images
 from cryokin.simulate.volumes import VolumeRecipe, simulate_volumes, write_volume_set
 from cryokin.volume.masks import sphere
-from test_workflow import OPTIONS, Place
+from places import ISAC, Checkout
 
 RADIUS = 25
 RECIPE = Recipe(
@@ -50,7 +50,7 @@ RECIPE = Recipe(
     ctf=True,
     junk=0.4,
 )
-DEMO = OPTIONS | {
+DEMO = ISAC | {
     "particles": "resources/demo_2d/particles.star",
     "radius": RADIUS,
     "CTF": True,
@@ -66,55 +66,11 @@ CUBES = {
 BY_HAND = {"demo": DEMO | {"selection": "hand.yaml"}}
 
 
-class Checkout(Place):
-    """A folder like a checkout, whose example is a smaller one."""
-
-    def __init__(self, root, folder):
-        super().__init__(root, folder, folder / DEMO["particles"])
-        for name in ("Snakefile", "workflow", "profiles", "src"):
-            (folder / name).symlink_to(root / name)
-        (folder / "config").mkdir()
-        self.write("config/config.yaml", {"demo": DEMO})
-
-    def command(self, *arguments, config="config/config.yaml", work="."):
-        return super().command(*arguments, config=config, work=work)
-
-    def results(self, work=".", run="demo"):
-        return super().results(work, run)
-
-    def copied(self, name):
-        """Return a copy of the folder, to work in without harm."""
-        shutil.rmtree(self.folder.parent / name, ignore_errors=True)
-        shutil.copytree(self.folder, self.folder.parent / name, symlinks=True)
-        return f"../{name}"
-
-    def shell(self, command, check=True):
-        """Run a command as a user types it."""
-        beside = Path(sys.executable).parent
-        done = subprocess.run(
-            command,
-            shell=True,
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=300,
-            env=os.environ
-            | {
-                "PATH": f"{beside}:{os.environ['PATH']}",
-                "PYTHONPATH": str(self.root / "src"),
-                "CRYOKIN": str(self.root),
-            },
-        )
-        assert done.returncode == 0 or not check, f"{command}\n{done.stdout[-3000:]}"
-        return done
-
-
 @pytest.fixture(scope="module")
 def place(root, tmp_path_factory):
     """A finished run of 2D images with a selection by hand, and one of subtomograms."""
     place = Checkout(root, tmp_path_factory.mktemp("place"))
+    place.write("config/config.yaml", {"demo": DEMO})
     made = simulate_images(RECIPE)
     folder = place.particles.parent
     write_image_set(folder, made)

@@ -9,21 +9,16 @@ import itertools
 import json
 import math
 import re
-from html.parser import HTMLParser
 from xml.etree import ElementTree
 
-import mrcfile
 import numpy as np
-import pandas as pd
 import pytest
 import yaml
 from PIL import Image
 
 from cryokin.errors import InputError
-from cryokin.estimate import Range, RuleEstimate, RuleUsage
-from cryokin.files import write_json
+from cryokin.estimate import RuleUsage
 from cryokin.io.eman_hdf import write_images
-from cryokin.io.star import write_star
 from cryokin.provenance import provenance, sha256
 from cryokin.report import figures
 from cryokin.report.gallery import Caption, Layout, gallery
@@ -37,9 +32,6 @@ from cryokin.report.images import (
 )
 from cryokin.report.isac_files import IsacFiles
 from cryokin.report.isac_page import (
-    ClassAverage,
-    IsacReport,
-    Pose,
     contact_sheet,
     figure_files,
     page,
@@ -47,89 +39,13 @@ from cryokin.report.isac_page import (
 from cryokin.report.page import NONE
 from cryokin.report.svg import TOP
 from isac_report import isac_report
-
-HOSTILE = """"><script>alert(1)</script>&amp;'</script><!--<img src=x onerror=a()>"""
-
-
-ESTIMATED = RuleEstimate(
-    "isac_sac", Range(1, 2, 3), Range(60, 120, 7200), True, 100.0, 450.0, Range(1, 2, 3)
+from reports import (
+    HOSTILE,
+    Elements,
+    data_of,
+    make_isac_report,
+    write_isac_run,
 )
-
-
-def make_report(n_classes=7, box=24, radius=9.0, **changes):
-    """Report of classes with 10, 11, 12, ... members, the last one the largest."""
-    rng = np.random.default_rng(5)
-    sizes = 10 + np.arange(n_classes) % 50
-    n = int(sizes.sum()) + 30
-    ids = np.split(rng.permutation(n), np.cumsum(sizes))[:n_classes]
-    poses = [
-        Pose(angle.round(4), centre.round(4), mirrored)
-        for angle, centre, mirrored in (
-            (rng.uniform(-180, 180, k), rng.normal(0, 2, (k, 2)), rng.random(k) < 0.5)
-            for k in sizes
-        )
-    ]
-    frequency = np.arange(1, box // 2 + 1) / box
-    classes = [
-        ClassAverage(
-            number=i + 1,
-            members=np.sort(members),
-            generation=1 + i % 2,
-            pixel_error=0.1 + 0.01 * i,
-            reproduction=0.9,
-            resolution=math.nan if i == 2 else 20.0 + i,
-            curve=np.linspace(1, 0, len(frequency)),
-            pose=poses[i],
-        )
-        for i, members in enumerate(ids)
-    ]
-    generations = []
-    left = n
-    for g in (1, 2):
-        found = sum(c.size for c in classes if c.generation == g)
-        left -= found
-        generations.append(
-            {
-                "generation": g,
-                "accounted": found,
-                "unaccounted": left,
-                "classes": sum(c.generation == g for c in classes),
-                "candidates": 9,
-                "stop": g == 2,
-            }
-        )
-    values = {
-        "run": "demo",
-        "options": {
-            **{"method": "isac", "radius": 30, "img_per_grp": 50, "thld_grp": 10},
-            **{"yr": 1, "xr": 1},
-        },
-        "imported": {
-            "n": n,
-            "box": 64,
-            "pixel_size": 3.0,
-            "has_ctf": False,
-            "source": "particles.star",
-            "sha256": "0" * 64,
-            "excluded": [],
-        },
-        "generations": generations,
-        "averages": rng.normal(size=(n_classes, box, box)).astype(np.float32),
-        "classes": classes,
-        "frequency": frequency,
-        "pixel_size": 9.0,
-        "radius": radius,
-        "prealigned": rng.normal(size=(64, 64)).astype(np.float32),
-        "prealigned_radius": 30.0,
-        "shifts": rng.normal(0, 3, (n, 2)),
-        "usage": [
-            RuleUsage("isac_sac", 2, 150.0, 95.0, 90.0, 2048.0, 2, ESTIMATED),
-            RuleUsage("isac_join", 1, math.nan, 5.0, 5.0, math.nan, 1, None),
-        ],
-        "provenance": provenance(3, []),
-    }
-    return IsacReport(**(values | changes))
-
 
 FIGURES = ("accounted", "sizes", "rounds", "frc", "shifts", "prealigned")
 ROUNDS = [
@@ -139,47 +55,19 @@ ROUNDS = [
 ]
 
 
-class Elements(HTMLParser):
-    """Start tags of a page with their attributes, and the text of each script."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.scripts = [], []
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        if self.tags and self.tags[-1][0] == "script" and data.strip():
-            self.scripts.append(data)
-
-    def named(self, tag, kind=None):
-        return [
-            attributes
-            for name, attributes in self.tags
-            if name == tag and (kind is None or attributes.get("class") == kind)
-        ]
-
-
-def data_of(html):
-    return json.loads(Elements(html).scripts[0])
-
-
 def text_of(html, element_id):
     return re.search(rf'id="{element_id}"[^>]*>(.*?)</dd>', html)[1]
 
 
 def test_page_shows_every_class_once_from_the_largest():
-    report = make_report()
+    report = make_isac_report()
     tiles = Elements(page(report)).named("button", "tile")
     numbers = [int(tile["data-class"]) for tile in tiles]
     assert numbers == [7, 6, 5, 4, 3, 2, 1]
 
 
 def test_counts_of_the_page_are_those_of_the_tables():
-    report = make_report()
+    report = make_isac_report()
     html = page(report)
     data = data_of(html)
     members = [np.cumsum(c["m"]) for c in data["classes"]]
@@ -195,7 +83,7 @@ def test_counts_of_the_page_are_those_of_the_tables():
 
 
 def test_images_of_the_page_are_the_stretched_averages():
-    report = make_report(3)
+    report = make_isac_report(3)
     found = Elements(page(report)).named("img")[0]["src"]
     grey = np.asarray(Image.open(io.BytesIO(base64.b64decode(found.split(",")[1]))))
     largest = report.averages[2]
@@ -203,12 +91,12 @@ def test_images_of_the_page_are_the_stretched_averages():
 
 
 def test_same_report_same_bytes():
-    assert page(make_report()) == page(make_report())
-    assert contact_sheet(make_report()) == contact_sheet(make_report())
+    assert page(make_isac_report()) == page(make_isac_report())
+    assert contact_sheet(make_isac_report()) == contact_sheet(make_isac_report())
 
 
 def test_page_asks_for_nothing_outside_itself():
-    html = page(make_report())
+    html = page(make_isac_report())
     elements = Elements(html)
     for _, attributes in elements.tags:
         for name in ("src", "href"):
@@ -218,7 +106,7 @@ def test_page_asks_for_nothing_outside_itself():
 
 
 def test_page_allows_its_own_script_alone():
-    elements = Elements(page(make_report()))
+    elements = Elements(page(make_isac_report()))
     policy = next(m["content"] for m in elements.named("meta") if "http-equiv" in m)
     digest = hashlib.sha256(elements.scripts[1].encode()).digest()
     assert f"script-src 'sha256-{base64.b64encode(digest).decode()}'" in policy
@@ -227,9 +115,9 @@ def test_page_allows_its_own_script_alone():
 
 
 def test_hostile_texts_stay_texts():
-    harmless = make_report()
+    harmless = make_isac_report()
     excluded = [{"id": 3, "image": HOSTILE, "reason": HOSTILE}]
-    hostile = make_report(
+    hostile = make_isac_report(
         run=HOSTILE,
         options={**harmless.options, "particles": HOSTILE},
         imported={**harmless.imported, "source": HOSTILE, "excluded": excluded},
@@ -251,7 +139,7 @@ def test_hostile_texts_stay_texts():
 
 @pytest.mark.parametrize("box", [76, 120])
 def test_page_of_a_thousand_classes_stays_small(box):
-    report = make_report(1000, box=box, radius=29.0)
+    report = make_isac_report(1000, box=box, radius=29.0)
     assert len(page(report).encode()) < 20e6
 
 
@@ -263,7 +151,7 @@ def test_pictures_shrink_where_there_are_too_many():
 
 
 def test_no_class_is_told_in_words():
-    report = make_report(0)
+    report = make_isac_report(0)
     html = page(report)
     assert "No reproducible class was found" in html
     assert not Elements(html).named("button")
@@ -272,7 +160,7 @@ def test_no_class_is_told_in_words():
 
 
 def test_what_was_not_measured_is_left_out():
-    report = make_report(
+    report = make_isac_report(
         prealigned=None, shifts=None, usage=[], provenance={}, pixel_size=math.nan
     )
     html = page(report)
@@ -286,7 +174,7 @@ def test_what_was_not_measured_is_left_out():
 
 
 def test_options_show_unit_and_change():
-    html = page(make_report())
+    html = page(make_isac_report())
     row = re.search(r"<tr[^>]*><th[^>]*><code>img_per_grp.*?</tr>", html)[0]
     assert 'class="changed"' in row
     assert '<td class="unit">images</td><td class="meaning">images per class:' in row
@@ -296,14 +184,14 @@ def test_options_show_unit_and_change():
 
 
 def test_figures_are_files_too(root):
-    report = make_report(rounds=ROUNDS)
+    report = make_isac_report(rounds=ROUNDS)
     files = figure_files(report)
     assert set(files) == {*FIGURES}
     captions = (root / "workflow/report/figure.rst").read_text()
     for name, text in files.items():
         assert ElementTree.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
         assert f'"{name}":' in captions
-    assert set(figure_files(make_report(0, shifts=None, prealigned=None))) == {
+    assert set(figure_files(make_isac_report(0, shifts=None, prealigned=None))) == {
         "accounted"
     }
 
@@ -336,7 +224,7 @@ def test_what_rules_took_stands_beside_the_estimate():
         row = re.search(rf"<tr><th[^>]*>(<code>)?{rule}.*?</tr>", html, re.S)[0]
         return re.findall(r"<td[^>]*>(.*?)</td>", row)
 
-    html = page(make_report())
+    html = page(make_isac_report())
     guess = ["2 min 00 s", "1 min 00 s \N{EN DASH} 2 h 00 min"]
     took = ["2", "1 min 35 s", "2 min 30 s"]
     assert cells("isac_sac") == [*took, *guess, "2.0 GB", "1.0 GB"]
@@ -345,7 +233,7 @@ def test_what_rules_took_stands_beside_the_estimate():
 
 
 def test_configuration_makes_the_run_again():
-    report = make_report()
+    report = make_isac_report()
     text = re.search(r"<pre[^>]*>(.*?)</pre>", page(report), re.S)[1]
     assert yaml.safe_load(html_module.unescape(text)) == {
         "runs": {"demo": dict(report.options)}
@@ -374,7 +262,7 @@ def test_configuration_makes_the_run_again():
     ],
 )
 def test_contradictions_are_refused(change, sentence):
-    report = make_report()
+    report = make_isac_report()
     with pytest.raises(InputError, match=sentence):
         dataclasses.replace(report, **change(report))
 
@@ -481,56 +369,6 @@ def test_provenance_is_of_the_software_and_the_inputs(tmp_path):
     json.dumps(made_by)
 
 
-def write_run(folder, report):
-    """Write the files of a run as its rules do."""
-    imported = {**report.imported, "warnings": report.warnings}
-    write_json(folder / "import.json", imported)
-    write_json(
-        folder / "working_stack.json",
-        {
-            "shrink_ratio": 0.3,
-            "radius": report.prealigned_radius,
-            "target_radius": report.radius,
-            "box": report.box,
-            "pixel_size": report.pixel_size,
-        },
-    )
-    columns = {
-        "rlnReferenceImage": [
-            f"{c.number:06d}@class_averages.mrcs" for c in report.classes
-        ],
-        "rlnClassNumber": [c.number for c in report.classes],
-        "cryokinMembers": [c.size for c in report.classes],
-        "cryokinGeneration": [c.generation for c in report.classes],
-        "cryokinPixelError": [c.pixel_error for c in report.classes],
-        "cryokinReproduction": [c.reproduction for c in report.classes],
-        "cryokinResolution": [c.resolution for c in report.classes],
-    }
-    write_star(folder / "classes.star", {"classes": pd.DataFrame(columns)})
-    attributes = [{"members": c.members, "n_objects": c.size} for c in report.classes]
-    write_images(folder / "class_averages.hdf", report.averages, attributes)
-    if report.classes:
-        mrcfile.write(folder / "class_averages.mrcs", report.averages)
-    curves = [c.curve.tolist() for c in report.classes]
-    write_json(
-        folder / "frc.json", {"frequency": report.frequency.tolist(), "frc": curves}
-    )
-    for status in report.generations:
-        name = f"generation_{status['generation']:04d}"
-        write_json(folder / name / "status.json", status)
-    rows = {i: f"{i + 1},-1,0.0,0.0,0.0,0" for i in range(report.particles)}
-    for c in report.classes:
-        for i, angle, (x, y), mirrored in zip(
-            c.members, *vars(c.pose).values(), strict=True
-        ):
-            rows[i] = f"{i + 1},{c.number - 1},{angle},{x},{y},{int(mirrored)}"
-    header = "particle_id,class,psi,sx,sy,mirror"
-    (folder / "classes.csv").write_text("\n".join([header, *rows.values()]) + "\n")
-    write_images(folder / "aqfinal.hdf", report.prealigned[None], [{}])
-    rows = np.insert(report.shifts, [0, 2], 0, axis=1)
-    np.savetxt(folder / "initial2Dparams.txt", rows)
-
-
 def run_script(folder, options):
     files = IsacFiles(
         imported=folder / "import.json",
@@ -556,8 +394,8 @@ def run_script(folder, options):
 
 @pytest.mark.parametrize("n_classes", [0, 3])
 def test_script_makes_the_same_page_from_files(tmp_path, n_classes):
-    report = make_report(n_classes, usage=[], warnings=["An odd one."])
-    write_run(tmp_path, report)
+    report = make_isac_report(n_classes, usage=[], warnings=["An odd one."])
+    write_isac_run(tmp_path, report)
     run_script(tmp_path, report.options)
     source = [{"path": "particles.star", "sha256": "0" * 64}]
     expected = dataclasses.replace(
@@ -575,8 +413,8 @@ def test_script_makes_the_same_page_from_files(tmp_path, n_classes):
 
 
 def test_script_refuses_poses_of_other_members(tmp_path):
-    report = make_report(3)
-    write_run(tmp_path, report)
+    report = make_isac_report(3)
+    write_isac_run(tmp_path, report)
     table = (tmp_path / "classes.csv").read_text()
     (tmp_path / "classes.csv").write_text(table.replace(",0,", ",1,"))
     with pytest.raises(InputError, match="the members of class 1 are not those of"):
@@ -584,8 +422,8 @@ def test_script_refuses_poses_of_other_members(tmp_path):
 
 
 def test_script_refuses_tables_that_disagree(tmp_path):
-    report = make_report(3)
-    write_run(tmp_path, report)
+    report = make_isac_report(3)
+    write_isac_run(tmp_path, report)
     attributes = [{"members": [1, 2], "n_objects": 2} for _ in report.classes]
     write_images(tmp_path / "class_averages.hdf", report.averages, attributes)
     with pytest.raises(InputError, match="class 1 lists 2 members"):

@@ -15,13 +15,12 @@ import numpy as np
 import pytest
 
 import browser
-import test_report
-import test_report_pytom
 from cryokin.errors import InputError
 from cryokin.provenance import sha256
 from cryokin.report import isac_page, pytom_page
 from cryokin.report.server import SelectionServer
 from cryokin.selection import Selection, read_selection, write_selection
+from reports import full_report, make_isac_report, write_isac_run
 
 PHONE, DESK = (360, 740), (1280, 900)
 LIMIT = 100  # between a wish and the picture that shows it [ms]
@@ -45,7 +44,7 @@ def window(downloads):
 def isac_report(n_classes):
     """A report of classes whose quantities are all different and of no round number."""
     rng = np.random.default_rng(8)
-    report = test_report.make_report(n_classes, box=64, radius=25.0)
+    report = make_isac_report(n_classes, box=64, radius=25.0)
     classes = [
         dataclasses.replace(
             c,
@@ -59,7 +58,7 @@ def isac_report(n_classes):
 
 def named_report():
     """A report of classes that were merged and have the user's names."""
-    report = test_report_pytom.full_report(3)
+    report = full_report(3)
     named = [
         dataclasses.replace(c, name=name)
         for c, name in zip(report.classes, ("open", "half shut", "7"), strict=True)
@@ -74,7 +73,7 @@ def reports():
         "2d": isac_report(20),
         "2d_large": isac_report(1000),
         "2d_goes_on": dataclasses.replace(isac_report(6), unfinished="Round 1."),
-        "3d": dataclasses.replace(test_report_pytom.full_report(5), checksum="cd" * 32),
+        "3d": dataclasses.replace(full_report(5), checksum="cd" * 32),
     }
 
 
@@ -525,7 +524,7 @@ def write_results(folder, report):
     """The files of a finished run below a folder."""
     results = folder / "results/demo"
     (results / "report").mkdir(parents=True)
-    test_report.write_run(results, report)
+    write_isac_run(results, report)
     report = dataclasses.replace(report, checksum=sha256(results / "classes.star"))
     html = isac_page.page(report)
     (results / "report/index.html").write_text(html, encoding="utf-8")

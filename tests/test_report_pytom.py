@@ -7,7 +7,6 @@ import io
 import json
 import math
 import re
-from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import numpy as np
@@ -19,7 +18,7 @@ from cryokin.errors import InputError
 from cryokin.estimate import RuleUsage
 from cryokin.files import write_json
 from cryokin.io.mrc import write_volume
-from cryokin.provenance import provenance, sha256
+from cryokin.provenance import sha256
 from cryokin.report import pytom_figures as figures
 from cryokin.report.images import montage, slices, stretch
 from cryokin.report.interim import interim_page
@@ -27,109 +26,16 @@ from cryokin.report.page import option_table
 from cryokin.report.pytom_files import PytomFiles, beam_of, read_labels
 from cryokin.report.pytom_page import (
     STEPS,
-    PytomReport,
-    Start,
     SubtomogramClass,
-    Tree,
     figure_files,
     page,
     strip,
 )
 from cryokin.subtomo.chains import Chain, save_chains
 from pytom_report import pytom_report
+from reports import HOSTILE, Elements, bare_report, data_of, directions, full_report
 
-HOSTILE = """"><script>alert(1)</script>&amp;'</script><!--<img src=x onerror=a()>"""
 PARTS = ("components", "course", "merging", "tilt")
-
-
-def directions(n, seed=0):
-    d = np.random.default_rng(seed).normal(size=(n, 3))
-    return d / np.linalg.norm(d, axis=1, keepdims=True)
-
-
-def bare_report(n_classes=4, n=60, box=12, **changes):
-    """Report of classes alone; the first particle belongs to none."""
-    rng = np.random.default_rng(3)
-    labels = rng.integers(n_classes, size=n) if n_classes else np.full(n, -1)
-    labels[1 : n_classes + 1] = np.arange(n_classes)
-    labels[0] = -1
-    classes = [
-        SubtomogramClass(
-            number=k,
-            average=rng.normal(size=(box,) * 3).astype(np.float32),
-            curve=np.linspace(1, 0, box // 2),
-            resolution=math.nan if k == 1 else 30.0 + k,
-        )
-        for k in range(n_classes)
-    ]
-    values = {
-        "run": "demo",
-        "method": "cpca",
-        "options": {"method": "cpca", "nclass": n_classes},
-        "labels": labels,
-        "classes": classes,
-        "frequency": np.arange(box // 2) / box,
-        "pixel_size": 10.0,
-    }
-    return PytomReport(**(values | changes))
-
-
-def full_report(n_classes=4, n=60, box=12, **changes):
-    rng = np.random.default_rng(4)
-    volumes = rng.normal(size=(2, box, box, box)).astype(np.float32)
-    tree = hierarchy.linkage(rng.normal(size=(n_classes, 3)), "average")
-    groups = [str(i) for i in hierarchy.fcluster(tree, 2, "maxclust")]
-    course = [{"start": s, "objective": 0.1 * i, "changed": 0.5 / (i + 1)}
-              for s in (0, 1) for i in range(5)]  # fmt: skip
-    annealing = [
-        {"temperature": 0.3 - 0.1 * i, "acceptance": 0.2, "objective": None}
-        for i in range(3)
-    ]
-    values = {
-        "radius": 4.0,
-        "eigenvalues": np.linspace(9, 0.1, 8),
-        "eigenvalues_before": np.linspace(12, 0.1, 8),
-        "used": 5,
-        "coefficients": rng.normal(size=(n, 5)),
-        "eigenvolumes": list(volumes),
-        "exmx": course,
-        "annealing": annealing,
-        "starts": [Start(0.4, 1.0), Start(0.3, 0.8)],
-        "tree": Tree(tree, groups, 1.0, [str(i) for i in range(n_classes)]),
-        "directions": directions(n),
-        "shifts": rng.normal(0, 1, (n, 3)),
-        "usage": [RuleUsage("ccc_matrix", 1, 170.0, 90.0, 90.0, 2048.0, 2, None)],
-        "provenance": provenance(3, []),
-    }
-    return bare_report(n_classes, n, box, **(values | changes))
-
-
-class Elements(HTMLParser):
-    """Start tags of a page with their attributes, and the text of each script."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.scripts = [], []
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        if self.tags and self.tags[-1][0] == "script" and data.strip():
-            self.scripts.append(data)
-
-    def named(self, tag, kind=""):
-        return [
-            attributes
-            for name, attributes in self.tags
-            if name == tag and kind in (attributes.get("class") or "")
-        ]
-
-
-def data_of(html):
-    return json.loads(Elements(html).scripts[0])
 
 
 def test_page_shows_every_class_once_from_the_largest():

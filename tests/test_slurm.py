@@ -16,8 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from test_faults import ranks_at_work
-from test_workflow import assert_same_bytes
+from places import assert_same_bytes, ranks_at_work
 
 ROUND = "results/tiny/generation_0001/round_0001"
 MPI_JOBS = {

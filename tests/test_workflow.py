@@ -25,41 +25,12 @@ from cryokin.files import read_ids
 from cryokin.io.eman_hdf import read_headers, read_images, write_images
 from cryokin.io.star import read_star, write_star
 from cryokin.simulate.files import write_image_set
-from cryokin.simulate.images import Recipe, simulate_images
+from cryokin.simulate.images import simulate_images
 from cryokin.steps import STEPS
+from places import IMAGES, ISAC, Place, assert_same_bytes, jobs, kill_after
 
-# Half of the images show a particle from few sides, which makes stable classes; the
-# others show none, so that enough are left over for another round and generation.
-RECIPE = Recipe(
-    n_images=240,
-    box=40,
-    pixel_size=8.0,
-    snr=3.0,
-    n_views=4,
-    view_share=1.0,
-    view_spread=3.0,
-    shift_sd=0.7,
-    junk=0.5,
-)
 GENERATION_1 = "generation_0001"
 CONSTANT, NOT_FINITE = 17, 18  # ids of two images that cannot be used
-OPTIONS = {
-    "method": "isac",
-    "radius": 15,
-    "target_radius": 12,
-    "target_nx": 30,
-    "img_per_grp": 20,
-    "thld_err": 0.3,
-    "maxit": 8,
-    "init_iter": 2,
-    "main_iter": 1,
-    "max_round": 2,
-    "match_second": 2,
-    "stab_ali": 3,
-    "indep_run": 2,
-    "n_generations": 2,
-    "rand_seed": 1,
-}
 MPI_RULES = (
     *("isac_phase_flip", "isac_prealign", "isac_shrink"),
     *("isac_clusters", "isac_candidates_round", "isac_reproducible"),
@@ -72,117 +43,8 @@ FROM_ROUNDS_ON = {
 }
 
 
-class Place:
-    """A folder to work in, with configurations, from which Snakemake is called."""
-
-    def __init__(self, root, folder, particles):
-        self.root, self.folder, self.particles = root, folder, particles
-        folder.mkdir(exist_ok=True)
-
-    def configure(self, name="my.yaml", comment="", **changes):
-        """Write a configuration of one run, named tiny; None takes an option out."""
-        options = OPTIONS | {"particles": str(self.particles)} | changes
-        options = {key: value for key, value in options.items() if value is not None}
-        self.write(name, {"tiny": options}, comment)
-        return name
-
-    def write(self, name, runs, comment=""):
-        text = yaml.safe_dump({"runs": runs}, sort_keys=False)
-        (self.folder / name).write_text(comment + text)
-
-    def command(self, *arguments, config="my.yaml", work="work"):
-        return [
-            str(Path(sys.executable).with_name("snakemake")),
-            *arguments,
-            *("--snakefile", str(self.root / "Snakefile")),
-            *("--profile", str(self.root / "profiles/local")),
-            *("--configfile", config),
-            *("--directory", work),
-        ]
-
-    def snakemake(self, *arguments, **where):
-        """Return the ended call, with all that it printed as ``text``."""
-        done = subprocess.run(
-            self.command(*arguments, **where),
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=600,
-        )
-        done.text = done.stdout
-        return done
-
-    def run(self, *arguments, **where):
-        """Return what a call printed that must succeed."""
-        done = self.snakemake(*arguments, **where)
-        assert done.returncode == 0, done.text
-        return done.text
-
-    def planned(self, *arguments, **where):
-        """Return the rules of the jobs that a call would run, with their numbers."""
-        text = self.run(*arguments, "--dry-run", **where)
-        return jobs(text)
-
-    def results(self, work="work", run="tiny"):
-        return self.folder / work / "results" / run
-
-
-def jobs(text):
-    """Return the numbers of jobs by rule from the table that Snakemake prints."""
-    tables = re.findall(r"^job +count\n[- ]+\n(.*?)^total", text, re.M | re.S)
-    rows = (line.split() for line in tables[0].splitlines()) if tables else ()
-    return {rule: int(count) for rule, count in rows}
-
-
-def kill_after(command, folder, reached, delay=0.0):
-    """Start a command, and kill all of its processes a while [s] after a moment."""
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        while not reached():
-            assert process.poll() is None, "the run ended before that moment"
-            time.sleep(0.02)
-        time.sleep(delay)
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def contents(folder):
-    """Return the bytes of all results.
-
-    Logs, timings and the page that shows them tell of the machine; a name that begins
-    with a dot is what a killed job was about to write.
-    """
-    compared = {
-        *(".txt", ".star", ".csv", ".hdf", ".mrcs", ".npz", ".npy", ".json", ".png")
-    }
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        of_machine = name.parts[0] in ("logs", "benchmarks")
-        if path.name.startswith(".") or of_machine:
-            continue
-        if path.suffix in compared:
-            found[str(name)] = path.read_bytes()
-    return found
-
-
 def read_csv(path):
     return list(csv.DictReader(path.read_text().splitlines()))
-
-
-def assert_same_bytes(folder, other):
-    first, second = contents(folder), contents(other)
-    assert first.keys() == second.keys()
-    assert [name for name in first if first[name] != second[name]] == []
 
 
 def set_ranks(n):
@@ -194,7 +56,7 @@ def set_ranks(n):
 def particles(tmp_path_factory):
     """The table of the set, with columns that nobody knows."""
     folder = tmp_path_factory.mktemp("set")
-    made = simulate_images(RECIPE)
+    made = simulate_images(IMAGES)
     images = made.images.copy()
     images[CONSTANT] = 1
     images[NOT_FINITE, 3, 5] = np.nan
@@ -204,7 +66,7 @@ def particles(tmp_path_factory):
     blocks["particles"]["rlnBeamTiltClass"] = np.arange(len(images)) % 3
     blocks["optics"]["myCamera"] = "K3"
     write_star(folder / "particles.star", blocks)
-    header = [{f"apix_{axis}": RECIPE.pixel_size for axis in "xyz"}] * len(images)
+    header = [{f"apix_{axis}": IMAGES.pixel_size for axis in "xyz"}] * len(images)
     write_images(folder / "particles.hdf", images, header)
     return folder / "particles.star"
 
@@ -225,9 +87,9 @@ def place(root, tmp_path_factory, particles):
 @pytest.fixture(scope="module")
 def started(place):
     """Three runs of one configuration, each as short as can be."""
-    short = OPTIONS | {"max_round": 1, "n_generations": 1}
+    short = ISAC | {"max_round": 1, "n_generations": 1}
     flipped = simulate_images(
-        dataclasses.replace(RECIPE, n_images=100, box=41, ctf=True, junk=0.0, snr=5.0)
+        dataclasses.replace(IMAGES, n_images=100, box=41, ctf=True, junk=0.0, snr=5.0)
     )
     write_image_set(place.folder / "with_ctf", flipped)
     stack = str(place.particles.with_suffix(".hdf"))
@@ -291,7 +153,7 @@ def test_all_tables_tell_the_same_members(place):
     results = place.results()
     headers = read_headers(results / "class_averages.hdf")
     assert len(headers) > 2
-    label = np.full(RECIPE.n_images, -1)
+    label = np.full(IMAGES.n_images, -1)
     for k, header in enumerate(headers):
         members = np.atleast_1d(header["members"])
         assert len(members) == header["n_objects"] >= 10
@@ -319,7 +181,7 @@ def test_all_tables_tell_the_same_members(place):
 
 def test_a_generation_starts_from_what_the_one_before_left(place):
     results = place.results()
-    usable = sorted(set(range(RECIPE.n_images)) - {CONSTANT, NOT_FINITE})
+    usable = sorted(set(range(IMAGES.n_images)) - {CONSTANT, NOT_FINITE})
     pool = read_ids(results / "generation_0000/generation_0_unaccounted.txt")
     assert pool == usable
     for g in (1, 2):
@@ -353,7 +215,7 @@ def test_unusable_images_are_named_and_never_classified(place):
 def test_every_row_and_column_of_the_input_survives(place):
     before = read_star(place.particles)
     after = read_star(place.results() / "particles.star")
-    assert len(after["particles"]) == RECIPE.n_images
+    assert len(after["particles"]) == IMAGES.n_images
     for block in ("optics", "particles"):
         for name in before[block]:
             if name == "rlnImageName":  # became the whole path
@@ -554,7 +416,7 @@ def test_a_stack_without_a_table_gives_the_same_classes(started):
     one, other = (started.results("three", run) for run in ("stack", "tiny"))
     name = "generation_0001/round_0001/classes.npz"
     assert (one / name).read_bytes() == (other / name).read_bytes()
-    assert len(starfile.read(one / "particles.star")["particles"]) == RECIPE.n_images
+    assert len(starfile.read(one / "particles.star")["particles"]) == IMAGES.n_images
 
 
 def test_phases_are_flipped_and_odd_boxes_are_fine(started):
@@ -926,12 +788,12 @@ def test_no_name_of_a_file_is_a_command(place, tmp_path, name):
     flat = {key: given[key] for key in ("selection", "tilted")}
     cubes = {key: given[key] for key in ("particles", "mask", "focus_mask", "ccc")}
     cubes |= {"selection": given["selection"], "wedge": {"angles": [30, 30]}}
-    tiny = OPTIONS | {"particles": str(place.particles)} | flat
+    tiny = ISAC | {"particles": str(place.particles)} | flat
     place.write(
         "hostile.yaml",
         {
             "tiny": tiny,
-            "other": OPTIONS | {"particles": given["particles"]},
+            "other": ISAC | {"particles": given["particles"]},
             "cubes": {"method": "cpca", "lowpass": 5, "nclass": 2} | cubes,
         },
     )

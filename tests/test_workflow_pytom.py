@@ -17,21 +17,12 @@ from cryokin.io.em import read_em, read_header
 from cryokin.io.pytom_xml import read_particle_list
 from cryokin.io.star import read_star, write_star
 from cryokin.partition.agreement import adjusted_rand_index
-from cryokin.simulate.volumes import VolumeRecipe, simulate_volumes, write_volume_set
-from test_workflow import Place, kill_after
+from cryokin.simulate.volumes import simulate_volumes, write_volume_set
+from places import SUBTOMOGRAMS, VOLUMES, Place, assert_same_bytes, kill_after
 
-RECIPE = VolumeRecipe(n_particles=50, box=20, pixel_size=14.0, snr=1.0)
-OPTIONS = {
-    "particles": "../set/particles.star",
-    "wedge": {"angles": [30, 30]},
-    "mask": {"sphere": {"radius": 8, "edge": 1}},
-    "lowpass": 7,
-    "nclass": 2,
-    "rand_seed": 3,
-}
 RUNS = {
-    "components": OPTIONS | {"method": "cpca", "reproducible": {"runs": 2}},
-    "maximised": OPTIONS
+    "components": SUBTOMOGRAMS | {"method": "cpca", "reproducible": {"runs": 2}},
+    "maximised": SUBTOMOGRAMS
     | {
         "method": "mco_exmx",
         "nclass": 3,
@@ -39,7 +30,8 @@ RUNS = {
         "merge": {"number": 2},
         "select": {"classes": [1]},
     },
-    "annealed": OPTIONS | {"method": "mco_ac", "starts": 1, "temperature_step": 0.5},
+    "annealed": SUBTOMOGRAMS
+    | {"method": "mco_ac", "starts": 1, "temperature_step": 0.5},
 }
 METHOD = {"maximised": "mco_exmx", "annealed": "mco_ac"}
 MPI_RULES = (
@@ -53,7 +45,7 @@ MPI_RULES = (
 def place(root, tmp_path_factory):
     """A folder whose folder ``work`` holds finished runs of all methods on 2 ranks."""
     folder = tmp_path_factory.mktemp("place")
-    made = simulate_volumes(RECIPE)
+    made = simulate_volumes(VOLUMES)
     write_volume_set(folder / "set", made)
     blocks = read_star(folder / "set/particles.star")
     blocks["particles"]["myNote"] = [f"note {i % 7}" for i in range(len(made.labels))]
@@ -102,10 +94,10 @@ def test_lists_tables_and_averages_say_the_same(place, run):
         assert entry["n"] == (found == entry["class"]).sum()
         assert entry["em"] == f"class_averages/class_{entry['class']}.em"
         volume = read_em(results / entry["em"])
-        assert read_header(results / entry["em"]).pixel_size == RECIPE.pixel_size
+        assert read_header(results / entry["em"]).pixel_size == VOLUMES.pixel_size
         with mrcfile.open(results / entry["mrc"]) as mrc:
             np.testing.assert_array_equal(mrc.data, volume)
-            assert mrc.voxel_size.z == RECIPE.pixel_size
+            assert mrc.voxel_size.z == VOLUMES.pixel_size
             assert mrc.is_volume()
     assert described["unaccounted"] == (found < 0).sum()
 
@@ -188,24 +180,6 @@ def test_selected_particles_are_those_of_the_class(place):
     assert [p.file for p in selected] == expected
 
 
-def contents(folder):
-    """Return the bytes of all results but logs, timings and pages."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-        and not {"logs", "benchmarks", "report"} & set(path.parts)
-        and not path.name.startswith(".")
-    }
-
-
-def assert_same_bytes(place, work, runs=RUNS):
-    for run in runs:
-        first, second = (contents(place.results(w, run)) for w in ("work", work))
-        assert first.keys() == second.keys()
-        assert [name for name in first if first[name] != second[name]] == []
-
-
 @pytest.mark.parametrize(
     ("ranks", "runs"), [(1, list(RUNS)), (3, ["maximised"]), (4, ["annealed"])]
 )
@@ -214,7 +188,8 @@ def test_any_number_of_ranks_gives_the_same_bytes(place, ranks, runs):
     place.write(name, {run: RUNS[run] for run in runs})
     tasks = [f"{rule}:tasks={ranks}" for rule in MPI_RULES]
     place.run("--set-resources", *tasks, config=name, work=work)
-    assert_same_bytes(place, work, runs)
+    for run in runs:
+        assert_same_bytes(place.results(run=run), place.results(work, run))
 
 
 def test_the_same_command_goes_on_after_a_kill(place):
@@ -234,7 +209,7 @@ def test_the_same_command_goes_on_after_a_kill(place):
         assert not (results / "classes.csv").exists()
         place.run("--unlock", config="killed.yaml", work="killed")
     place.run(config="killed.yaml", work="killed")
-    assert_same_bytes(place, "killed", [run])
+    assert_same_bytes(place.results(run=run), results)
 
 
 def test_a_finished_run_has_nothing_to_do(place):
@@ -307,7 +282,7 @@ def test_mistakes_give_one_sentence(place, change, sentence):
     blocks["optics"]["rlnTomoSubTomosAre2DStacks"] = "1"
     write_star(place.folder / "set/flat.star", blocks)
     name = f"wrong_{next(iter(change))}.yaml"
-    place.write(name, {"wrong": OPTIONS | {"method": "cpca"} | change})
+    place.write(name, {"wrong": SUBTOMOGRAMS | {"method": "cpca"} | change})
     target = "results/wrong/prepared/prepared.json"
     done = place.snakemake(target, config=name, work=f"work_{name}")
     assert done.returncode != 0
