@@ -7,7 +7,7 @@ import pytest
 
 from cryokin.errors import InputError
 from cryokin.image.ctf import phase_flip
-from cryokin.io.counts import count_particles
+from cryokin.io.listed import count_particles
 from cryokin.io.particles import (
     canonical,
     check_images,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cryokin.errors import InputError
-from cryokin.io.counts import count_particles
+from cryokin.io.listed import count_particles
 from cryokin.io.star import as_table
 from cryokin.io.subtomograms import ORIGINS_A, ORIGINS_PIXEL, read_subtomograms
 from cryokin.options import Cpca

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from cryokin.errors import InputError
-from cryokin.io.counts import count_particles
 from cryokin.io.em import write_em
 from cryokin.io.eman_hdf import write_images
+from cryokin.io.listed import count_particles
 from cryokin.io.mrc import write_stack
 from cryokin.io.particles import check_images, read_particles
 from cryokin.io.pytom_xml import Particle, write_particle_list

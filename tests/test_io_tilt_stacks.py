@@ -4,8 +4,7 @@ import pytest
 import scipy.fft
 
 from cryokin.errors import InputError
-from cryokin.io.behind import files_behind
-from cryokin.io.counts import count_particles
+from cryokin.io.listed import count_particles, files_behind
 from cryokin.io.star import as_table, read_star, write_star
 from cryokin.io.subtomograms import load, read_subtomograms
 from cryokin.io.tilt_stacks import read_tilt_series

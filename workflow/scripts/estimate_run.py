@@ -5,7 +5,7 @@ from pathlib import Path
 from cryokin.errors import InputError
 from cryokin.estimate import estimate
 from cryokin.files import write_json
-from cryokin.io.counts import count_particles
+from cryokin.io.listed import count_particles
 from cryokin.options import Options
 from cryokin.script import run as run_script
 

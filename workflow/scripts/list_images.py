@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from cryokin.files import portable, write_text
-from cryokin.io.behind import files_behind
+from cryokin.io.listed import files_behind
 from cryokin.script import run
 
 
