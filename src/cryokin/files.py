@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cryokin.errors import InputError
+
 if TYPE_CHECKING:
     from cryokin.parallel import Team
 
@@ -120,8 +122,20 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """Read a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Read a JSON file that a rule wrote; raise `InputError` if it is broken off."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise broken_off(path, error) from error
+
+
+def broken_off(path: str | os.PathLike[str], why: Exception) -> InputError:
+    """Return what is said of a result that cannot be read, as no rule leaves one."""
+    reason = " ".join(str(why).split())[:120] or type(why).__name__
+    return InputError(
+        f"{path}: is broken off or was changed ({reason}); delete it and say the same"
+        " command again, which makes it anew."
+    )
 
 
 def write_ids(path: str | os.PathLike[str], ids: Any) -> None:

@@ -1,14 +1,50 @@
-"""Arrays that are too large to be held: files that are written from front to back."""
+"""Arrays in files (.npy, .npz): read whole, mapped, or written from front to back."""
 
 from __future__ import annotations
 
 import os
+import zipfile
+import zlib
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from cryokin.files import broken_off
+
+_BROKEN = (ValueError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+def load_array(path: str | os.PathLike[str], mapped: bool = False) -> NDArray[Any]:
+    """Read an array that a rule wrote (.npy), or map its file.
+
+    Raises
+    ------
+    InputError
+        If the file is broken off.
+    """
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None)
+    except _BROKEN as error:
+        raise broken_off(path, error) from error
+    return array
+
+
+def load_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
+    """Read the arrays that a rule wrote (.npz), by their names.
+
+    Raises
+    ------
+    InputError
+        If the file is broken off.
+    """
+    try:
+        with open(path, "rb") as file, np.load(file) as stored:
+            return dict(stored)
+    except _BROKEN as error:
+        raise broken_off(path, error) from error
 
 
 class NpyWriter:

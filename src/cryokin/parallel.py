@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cryokin.npy import NpyWriter
+from cryokin.npy import NpyWriter, load_array
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -188,7 +188,8 @@ def in_blocks(
     in_memory = team.from_leader(lambda: in_memory)
     joined = (np.concatenate(column) for column in zip(*in_memory, strict=True))
     return tuple(
-        next(joined) if path is None else np.load(path, mmap_mode="r") for path in files
+        next(joined) if path is None else load_array(path, mapped=True)
+        for path in files
     )
 
 

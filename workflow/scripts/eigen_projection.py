@@ -6,6 +6,7 @@ import numpy as np
 
 from cryokin.files import atomic, atomic_folder, read_json, write_json
 from cryokin.io.volumes import write_both
+from cryokin.npy import load_array
 from cryokin.options import SubtomogramOptions
 from cryokin.script import Folder, run
 from cryokin.subtomo import cpca
@@ -56,7 +57,7 @@ def eigen_projection(
     }
     if shared is not None:
         described["reproduced"] = shared.round(6).tolist()
-    before = np.load(prepared / "spectrum_before.npy")
+    before = load_array(prepared / "spectrum_before.npy")
     # Of pairs under the mask there is no such spectrum.
     if before.size and made.rows.mask is not None:
         described["eigenvalues_before"] = before[: len(shown.eigenvalues)].tolist()

@@ -5,6 +5,7 @@ import numpy as np
 from cryokin.files import read_json, write_json, write_text
 from cryokin.io.pytom_xml import Particle, write_particle_list
 from cryokin.io.volumes import read_volume
+from cryokin.npy import load_array
 from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
 from cryokin.partition.trees import tree
@@ -33,7 +34,7 @@ def hierarchical_merge(
     merge: Path,
 ) -> None:
     """Merge classes whose averages are alike (an MPI program)."""
-    members = np.load(labels)
+    members = load_array(labels)
     entries = read_json(classes)["classes"]
     files = [classes.parent / entry["em"] for entry in entries]
     names = [entry["class"] for entry in entries]

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 
 from cryokin.files import read_json
+from cryokin.npy import load_array
 from cryokin.options import SubtomogramOptions
 from cryokin.script import run
 from cryokin.subtomo import cpca
@@ -17,7 +18,7 @@ def kmeans(
     if options.compat == "pytom":
         method = "kmeans"
     classes = cpca.cluster(
-        np.load(coefficients)[:, : read_json(eigen)["neig"]],
+        load_array(coefficients)[:, : read_json(eigen)["neig"]],
         options.nclass,
         options.rand_seed,
         method,

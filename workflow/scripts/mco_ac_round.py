@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cryokin.npy import load_array
 from cryokin.options import McoAc
 from cryokin.parallel import Team
 from cryokin.script import Folder, run
@@ -38,7 +39,7 @@ def mco_ac_round(
         states = load_chains(before)
     else:
         labels = particles.labels
-        of_cpca = np.load(start) if start else None
+        of_cpca = load_array(start) if start else None
         states = starts(options, len(labels), of_cpca, labels)
     by_pytom = options.compat == "pytom"
     search = searches(particles, lambda: load_prepared(prepared), options, team)

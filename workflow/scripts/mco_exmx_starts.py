@@ -1,7 +1,6 @@
 from pathlib import Path
 
-import numpy as np
-
+from cryokin.npy import load_array
 from cryokin.options import McoExmx
 from cryokin.parallel import Team
 from cryokin.script import Folder, run
@@ -22,7 +21,7 @@ def mco_exmx_starts(
 ) -> None:
     """Run the starts of MCO-EXMX that one job has, counted from 0 (an MPI program)."""
     labels = load_import(imported).labels
-    of_cpca = np.load(start) if start else None
+    of_cpca = load_array(start) if start else None
     size = options.starts_per_job
     mine = slice(batch * size, (batch + 1) * size)
     first = starts(options, len(labels), of_cpca, labels)[mine]

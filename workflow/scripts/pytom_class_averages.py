@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cryokin.npy import load_array
 from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
 from cryokin.script import Folder, run
@@ -19,10 +20,10 @@ def pytom_class_averages(
     folder: Folder,
 ) -> None:
     """Average the classes; write lists, tables and averages (an MPI program)."""
-    classes = np.load(labels)
+    classes = load_array(labels)
     # MCO leaves the scores beside its classes.
     beside = labels.with_name("scores.npy")
-    scores = np.load(beside) if beside.exists() else None
+    scores = load_array(beside) if beside.exists() else None
     particles = load_placed(imported, poses)
     write_results(folder, particles, classes, options, team, scores=scores)
     counts = np.bincount(classes[classes >= 0]).tolist()

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 
 from cryokin.files import write_json
+from cryokin.npy import load_array
 from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
 from cryokin.script import Folder, run
@@ -23,7 +24,7 @@ def pytom_differences(
     differences: Path,
 ) -> None:
     """Tell which classes differ beyond chance, and by what (an MPI program)."""
-    classes, made = np.load(labels), load_prepared(prepared)
+    classes, made = load_array(labels), load_prepared(prepared)
     known = classes >= 0
     names, numbers = np.unique(classes[known], return_inverse=True)
     rows = np.full(len(classes), -1)

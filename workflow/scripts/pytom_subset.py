@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 
 from cryokin.errors import InputError
+from cryokin.npy import load_array
 from cryokin.script import Folder, run
 from cryokin.subtomo.files import load_placed
 
@@ -17,7 +18,7 @@ def pytom_subset(
     star: Path,
 ) -> None:
     """Write the lists of the particles of a class, from 0; -1: of the unaccounted."""
-    classes = np.load(labels)
+    classes = load_array(labels)
     ids = np.flatnonzero(classes == class_number)
     if len(ids) == 0:
         what = "unaccounted" if class_number < 0 else f"class {class_number}"

@@ -6,6 +6,7 @@ import pandas as pd
 from cryokin.files import read_json, write_text
 from cryokin.io.star import write_star
 from cryokin.io.volumes import write_both
+from cryokin.npy import load_array
 from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
 from cryokin.script import Folder
@@ -33,7 +34,7 @@ def select_classes(
     folder: Folder,
 ) -> None:
     """Write the particles and the average of classes kept by hand, else by rule."""
-    found = np.load(labels)
+    found = load_array(labels)
     known = read_json(classes)["classes"]
     if selection is None:
         values = [entry | {"size": entry["n"]} for entry in known]

@@ -22,6 +22,7 @@ from cryokin.errors import InputError
 from cryokin.files import atomic
 from cryokin.io.eman_hdf import EmanStack, is_hdf
 from cryokin.io.mrc import open_stack, read_stack_header
+from cryokin.npy import load_arrays
 
 CTF_FIELDS = (
     "defocus_u",
@@ -221,22 +222,23 @@ class ImageSource:
             If a stack is gone, or was changed since: what was found out of the images
             would be used for others.
         """
-        with np.load(path, allow_pickle=False) as stored:
-            check_unchanged(stored["files"], os.path.getmtime(path), "isac_import")
-            ctf = None
-            if "defocus_u" in stored:
-                ctf = np.zeros(len(stored["file_index"]), CTF_DTYPE)
-                for field in CTF_FIELDS:
-                    ctf[field] = stored[field]
-            return cls(
-                files=[str(file) for file in stored["files"]],
-                file_index=stored["file_index"],
-                image_index=stored["image_index"],
-                box=int(stored["box"]),
-                pixel_size=float(stored["pixel_size"]),
-                sign=stored["sign"],
-                ctf=ctf,
-            )
+        stored = load_arrays(path)
+        files = list(map(str, stored["files"]))
+        check_unchanged(files, os.path.getmtime(path), "isac_import")
+        ctf = None
+        if "defocus_u" in stored:
+            ctf = np.zeros(len(stored["file_index"]), CTF_DTYPE)
+            for field in CTF_FIELDS:
+                ctf[field] = stored[field]
+        return cls(
+            files=files,
+            file_index=stored["file_index"],
+            image_index=stored["image_index"],
+            box=int(stored["box"]),
+            pixel_size=float(stored["pixel_size"]),
+            sign=stored["sign"],
+            ctf=ctf,
+        )
 
 
 @dataclass(frozen=True)

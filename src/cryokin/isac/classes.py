@@ -14,6 +14,7 @@ from cryokin.files import atomic
 from cryokin.image.filters import filter_image
 from cryokin.image.geometry import Alignment, take, transform_image
 from cryokin.image.masks import disc
+from cryokin.npy import load_arrays
 from cryokin.rings import correlation
 
 Image = NDArray[np.float32]
@@ -82,18 +83,18 @@ def save_classes(path: str | os.PathLike[str], classes: Sequence[Class]) -> None
 
 def load_classes(path: str | os.PathLike[str]) -> list[Class]:
     """Read classes written by `save_classes`."""
-    with np.load(path) as file:
-        stops = np.cumsum(file["sizes"])
-        fields = [
-            np.split(file[name], stops[:-1]) if len(stops) else []
-            for name in ("members", "angle", "shift", "mirror", "errors", "agreement")
-        ]
-        return [
-            Class(members, Alignment(angle, shift, mirror), errors, agreement, int(run))
-            for members, angle, shift, mirror, errors, agreement, run in zip(
-                *fields, file["run"], strict=True
-            )
-        ]
+    file = load_arrays(path)
+    stops = np.cumsum(file["sizes"])
+    fields = [
+        np.split(file[name], stops[:-1]) if len(stops) else []
+        for name in ("members", "angle", "shift", "mirror", "errors", "agreement")
+    ]
+    return [
+        Class(members, Alignment(angle, shift, mirror), errors, agreement, int(run))
+        for members, angle, shift, mirror, errors, agreement, run in zip(
+            *fields, file["run"], strict=True
+        )
+    ]
 
 
 def held(classes: Sequence[Class]) -> NDArray[np.intp]:

@@ -15,6 +15,7 @@ import numpy as np
 from cryokin.files import atomic
 from cryokin.image.geometry import Alignment
 from cryokin.isac.sac import Run
+from cryokin.npy import load_arrays
 
 
 def save_clusters(path: Path, runs: Sequence[Run]) -> None:
@@ -35,19 +36,19 @@ def save_clusters(path: Path, runs: Sequence[Run]) -> None:
 
 def load_clusters(path: Path) -> list[Run]:
     """Read what `save_clusters` wrote."""
-    with np.load(path) as file:
+    file = load_arrays(path)
 
-        def lists(name: str) -> list[Any]:
-            stops = np.cumsum(file[f"{name}_sizes"])
-            return np.split(file[name], stops[:-1]) if len(stops) else []
+    def lists(name: str) -> list[Any]:
+        stops = np.cumsum(file[f"{name}_sizes"])
+        return np.split(file[name], stops[:-1]) if len(stops) else []
 
-        return [
-            Run(
-                file[f"{i}_references"],
-                lists(f"{i}_members"),
-                Alignment(*(file[f"{i}_{key}"] for key in Alignment._fields)),
-                file[f"{i}_errors"],
-                lists(f"{i}_averaged"),
-            )
-            for i in range(int(file["n_runs"]))
-        ]
+    return [
+        Run(
+            file[f"{i}_references"],
+            lists(f"{i}_members"),
+            Alignment(*(file[f"{i}_{key}"] for key in Alignment._fields)),
+            file[f"{i}_errors"],
+            lists(f"{i}_averaged"),
+        )
+        for i in range(int(file["n_runs"]))
+    ]

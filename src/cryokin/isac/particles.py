@@ -12,6 +12,7 @@ from cryokin.image.geometry import Alignment, centre
 from cryokin.image.polar import Complex64, Float32, PolarBasis
 from cryokin.isac.alignment import average
 from cryokin.isac.basis import polar_basis
+from cryokin.npy import load_array
 from cryokin.options import Isac
 from cryokin.parallel import Team
 
@@ -99,4 +100,6 @@ def load_particles(
         Options of the run, as for `polar_basis`.
     """
     chosen = np.fromfile(ids, np.intp, sep=" ")
-    return Particles(polar_basis(options), np.load(coefficients, mmap_mode="r"), chosen)
+    return Particles(
+        polar_basis(options), load_array(coefficients, mapped=True), chosen
+    )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cryokin.errors import InputError
 from cryokin.files import read_json
 from cryokin.io.volumes import read_volume
+from cryokin.npy import load_array, load_arrays
 from cryokin.provenance import provenance_of_run, sha256
 from cryokin.report.isac_files import read_usage
 from cryokin.report.page import number
@@ -120,7 +121,7 @@ def read_report(
         classes = [
             replace(c, parts=_parts(tree, c.title)) for c in _classes(files, labels)
         ]
-    poses = dict(np.load(files.poses)) if files.poses else {}
+    poses = load_arrays(files.poses) if files.poses else {}
     beside = files.poses and files.poses.with_name("prepared.json")
     prepared = _content(beside if beside and beside.is_file() else None)
     boxes = [len(c.average) for c in classes if c.average is not None]
@@ -137,7 +138,7 @@ def read_report(
         masking=eigen.get("masking"),
         eigenvalues_before=_array(eigen.get("eigenvalues_before")),
         used=len(eigen["eigenvalues"]) if eigen else None,
-        coefficients=np.load(files.coefficients) if files.coefficients else None,
+        coefficients=load_array(files.coefficients) if files.coefficients else None,
         eigenvolumes=[
             read_volume((files.eigen or Path()).parent / name)
             for name in eigen.get("eigenvolumes", ())

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from cryokin.errors import InputError
 from cryokin.files import atomic
 from cryokin.io.quantities import CORRELATION
+from cryokin.npy import load_array
 from cryokin.parallel import Team
 from cryokin.volume.bands import Band, Rows
 from cryokin.volume.resample import fourier_crop
@@ -275,7 +276,7 @@ def compute(
             whole = out.create_dataset("correlation", (n, n), np.float64)
             whole.attrs["of"] = of
             for (i, j), file in zip(places, files, strict=True):
-                _put(whole, i, j, np.load(file))
+                _put(whole, i, j, load_array(file))
         shutil.rmtree(everything, ignore_errors=True)
     team.barrier()
 

@@ -16,6 +16,7 @@ from cryokin.io.pytom_xml import (
     write_swap_list,
 )
 from cryokin.io.subtomograms import Subtomograms
+from cryokin.npy import load_arrays
 from cryokin.options import McoAc
 from cryokin.parallel import Team
 from cryokin.partition.labels import counts, rank_by_size, renumbered
@@ -209,11 +210,11 @@ def save_chains(path: Path, chains: Sequence[Chain]) -> None:
 def load_chains(path: Path) -> list[Chain]:
     """Read what `save_chains` wrote."""
     names = [field.name for field in fields(Chain)]
-    with np.load(path) as arrays:
-        return [
-            Chain(**{name: _plain(arrays[f"{i}_{name}"]) for name in names})
-            for i in range(int(arrays["n_chains"]))
-        ]
+    arrays = load_arrays(path)
+    return [
+        Chain(**{name: _plain(arrays[f"{i}_{name}"]) for name in names})
+        for i in range(int(arrays["n_chains"]))
+    ]
 
 
 def _plain(value: NDArray[Any]) -> Any:

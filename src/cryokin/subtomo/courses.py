@@ -20,6 +20,7 @@ from cryokin.io.pytom_xml import (
     write_particle_list,
 )
 from cryokin.io.subtomograms import Subtomograms
+from cryokin.npy import load_arrays
 from cryokin.options import Mco, McoExmx
 from cryokin.partition.labels import counts, rank_by_size, renumbered
 from cryokin.subtomo.files import listable, own_scores
@@ -154,10 +155,9 @@ def save_courses(path: Path, courses: Sequence[Course]) -> None:
 
 def load_courses(path: Path) -> list[Course]:
     """Read what `save_courses` wrote."""
-    with np.load(path) as arrays:
-        n = len(arrays.files) // len(fields(Course))
-        names = [field.name for field in fields(Course)]
-        return [Course(**{k: arrays[f"{i}_{k}"] for k in names}) for i in range(n)]
+    arrays, names = load_arrays(path), [field.name for field in fields(Course)]
+    n = len(arrays) // len(names)
+    return [Course(**{k: arrays[f"{i}_{k}"] for k in names}) for i in range(n)]
 
 
 def best_course(

@@ -16,6 +16,7 @@ from cryokin.io import subtomograms as tables
 from cryokin.io.em import write_em
 from cryokin.io.pytom_xml import WORST_SCORE_OF_OTHERS
 from cryokin.io.subtomograms import Subtomograms
+from cryokin.npy import load_arrays
 from cryokin.parallel import Team
 from cryokin.partition.labels import emptied
 
@@ -47,8 +48,8 @@ def load_placed(
     folder: str | os.PathLike[str], poses: str | os.PathLike[str]
 ) -> Subtomograms:
     """As `load_import`, at the poses of ``poses.npz``."""
-    with np.load(poses) as at:
-        return load_import(folder).placed(at["rotations"], at["shifts"])
+    at = load_arrays(poses)
+    return load_import(folder).placed(at["rotations"], at["shifts"])
 
 
 def save_labels(path: str | os.PathLike[str], labels: NDArray[np.integer]) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cryokin.errors import InputError
 from cryokin.files import read_json, write_json
 from cryokin.io.subtomograms import Subtomograms
+from cryokin.npy import load_array, load_arrays
 from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
 from cryokin.subtomo import ccc
@@ -375,12 +376,12 @@ def load_prepared(folder: str | os.PathLike[str]) -> Prepared:
     """Read what `prepare` and `save_prepared` wrote, mapping the large arrays."""
     folder = Path(folder)
     made = load_rows(folder)
-    residuals = np.load(folder / "residuals.npy", mmap_mode="r")
-    with np.load(folder / "corrected.npz") as kept, np.load(folder / "poses.npz") as at:
-        arrays = {name: kept[name] for name in ARRAYS}
-        arrays["occupancy"] = float(arrays["occupancy"])
-        corrected = Corrected(band=made.band, y=residuals, w=made.w, **arrays)
-        return Prepared(made, corrected, at["rotations"], at["shifts"], at["spread"])
+    residuals = load_array(folder / "residuals.npy", mapped=True)
+    kept, at = (load_arrays(folder / name) for name in ("corrected.npz", "poses.npz"))
+    arrays: dict[str, Any] = {name: kept[name] for name in ARRAYS}
+    arrays["occupancy"] = float(arrays["occupancy"])
+    corrected = Corrected(band=made.band, y=residuals, w=made.w, **arrays)
+    return Prepared(made, corrected, at["rotations"], at["shifts"], at["spread"])
 
 
 def load_rows(folder: str | os.PathLike[str]) -> Rows:
@@ -388,11 +389,11 @@ def load_rows(folder: str | os.PathLike[str]) -> Rows:
     folder = Path(folder)
     info = read_json(folder / "prepared.json")
     where: Band = band((info["box"],) * 3, info["high"], info["low"])
-    mask = np.load(folder / "mask.npy")
+    mask = load_array(folder / "mask.npy")
     return Rows(
         where,
-        np.load(folder / "rows.npy", mmap_mode="r"),
-        np.load(folder / "weights.npy", mmap_mode="r"),
+        load_array(folder / "rows.npy", mapped=True),
+        load_array(folder / "weights.npy", mapped=True),
         mask if mask.size else None,
     )
 
