@@ -2,6 +2,7 @@ import h5py
 import numpy as np
 import pytest
 
+from cryokin import provenance
 from cryokin.errors import InputError
 from cryokin.io.em import read_em
 from cryokin.parallel import Team
@@ -264,6 +265,22 @@ def test_the_matrix_on_disk_is_that_in_memory(tmp_path, ranks, exact, monkeypatc
     np.testing.assert_array_equal(whole, whole.T)
     np.testing.assert_array_equal(ccc.read_matrix(tmp_path / "matrix.csv"), whole)
     assert sorted(tmp_path.iterdir()) == [tmp_path / "matrix.csv", file]
+
+
+def test_tiles_are_of_one_version_of_the_software(tmp_path, monkeypatch):
+    """Of the same options and inputs, by other code or libraries, they are others."""
+    rows, code = tmp_path / "rows.npy", tmp_path / "code"
+    code.mkdir()
+    rows.write_bytes(b"rows")
+    names = [provenance.fingerprint({"lowpass": 9}, [rows])]
+    monkeypatch.setattr(provenance, "CODE", code)
+    for text in ("TILE = 1024", "TILE = 512"):
+        (code / "ccc.py").write_text(text)
+        names.append(provenance.fingerprint({"lowpass": 9}, [rows]))
+    assert names[-1] == provenance.fingerprint({"lowpass": 9}, [rows])
+    monkeypatch.setattr(provenance, "_version", lambda name: "of tomorrow")
+    names.append(provenance.fingerprint({"lowpass": 9}, [rows]))
+    assert len(set(names)) == 4
 
 
 def test_a_killed_matrix_goes_on_with_its_own_tiles_alone(tmp_path):

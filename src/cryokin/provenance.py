@@ -8,8 +8,10 @@ import os
 import platform
 from collections.abc import Iterable, Mapping
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
+CODE = Path(__file__).parent
 PACKAGES = ("cryokin", "numpy", "scipy", "h5py", "mpi4py")
 
 
@@ -76,7 +78,7 @@ def sha256(path: str | os.PathLike[str]) -> str:
 
 
 def fingerprint(settings: Any, files: Iterable[str | os.PathLike[str]]) -> str:
-    """Return a name for all that a result depends on.
+    """Return a name for all that a result depends on: this software, too.
 
     Parameters
     ----------
@@ -90,8 +92,10 @@ def fingerprint(settings: Any, files: Iterable[str | os.PathLike[str]]) -> str:
     str
         64 hexadecimal digits.
     """
-    contents = [sha256(path) for path in files]
-    text = json.dumps([settings, contents], sort_keys=True)
+    code = sorted(CODE.rglob("*.py"))
+    contents = [sha256(path) for path in (*code, *files)]
+    versions = [_version(name) for name in PACKAGES]
+    text = json.dumps([settings, contents, versions], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
