@@ -27,6 +27,7 @@ from cryokin.files import read_json
 from cryokin.image.polar import PolarBasis
 from cryokin.io.counts import Counts
 from cryokin.isac.alignment import best_scores, correlation_operand
+from cryokin.options import options_from
 from cryokin.plan import comparison, jobs_of, read_known
 from cryokin.steps import CASES, SECONDS
 from cryokin.usage import read_jobs
@@ -52,7 +53,7 @@ def product_seconds() -> float:
 
 def equations(results: Path) -> Iterator[tuple[str, dict[str, float], float]]:
     """Yield a job's name, the work that it was, and the CPU time that it took [s]."""
-    options = read_json(results / "estimate.json")["options"]
+    options = options_from(read_json(results / "estimate.json")["options"])
     info, case = read_json(results / "import/import.json"), CASES[1]
     for name in ("exmx.json", "annealing.json"):
         if (results / name).exists():
@@ -93,7 +94,7 @@ def fitted(folders: list[Path]) -> dict[str, float]:
 def compare(results: Path) -> None:
     """Print what is estimated for a run beside what it took."""
     stored = load_estimate(results / "estimate.json")
-    made = estimate(stored.run, stored.options, stored.particles)
+    made = estimate(stored.run, options_from(stored.options), stored.particles)
     of_rule = {rule.rule: rule for rule in made.rules}
     print(f"{made.run}: {made.method}, {made.particles.n} particles")
     took = 0.0
