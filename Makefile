@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 OF_RUN = --run "$(RUN)" $(if $(DIRECTORY),--directory "$(DIRECTORY)") \
   $(if $(CONFIGFILE),--configfile "$(CONFIGFILE)")
 
-.PHONY: help setup demo report select named screenshots figures pictures options test lint clean
+.PHONY: help setup demo report select named screenshots figures pictures options quick test lint clean
 .DELETE_ON_ERROR:
 
 help:
@@ -23,7 +23,9 @@ help:
 	@echo "make select RUN=demo   pick classes of a finished run in the browser"
 	@echo "             (and DIRECTORY=work CONFIGFILE=my.yaml, if the run is elsewhere)"
 	@echo "make figures demo; draw the figures of docs/ from it"
-	@echo "make test    setup; format, types and tests"
+	@echo "make quick   setup; format, types and the tests that start no workflow"
+	@echo "make test    setup; format, types and all tests"
+	@echo "             (and KERNEL=Haswell for the products of another processor)"
 	@echo "make lint    setup; format and types only"
 	@echo "make pictures  setup; draw the rules for the documentation, with Graphviz"
 	@echo "make options   write the schema and the tables of config/README.md anew"
@@ -66,8 +68,14 @@ screenshots: demo
 figures: demo
 	$(BIN)/python docs/figures.py
 
+# OpenBLAS rounds by the processor; with KERNEL=Haswell as one with AVX2 alone does.
+PYTEST = $(if $(KERNEL),OPENBLAS_CORETYPE=$(KERNEL)) $(BIN)/python -m pytest
+
+quick: lint
+	$(PYTEST) -m "not slow"
+
 test: lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 # What the options, src/cryokin/options, say: the schema and the tables of the manual.
 options: setup

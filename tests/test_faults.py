@@ -14,6 +14,8 @@ import pytest
 
 from places import assert_same_bytes, ranks_at_work
 
+pytestmark = pytest.mark.slow
+
 ROUND = "results/tiny/generation_0001/round_0001"
 TINY = "results/tiny/classes.csv"
 

@@ -37,6 +37,8 @@ from cryokin.simulate.volumes import VolumeRecipe, simulate_volumes, write_volum
 from cryokin.volume.masks import sphere
 from places import ISAC, Checkout
 
+pytestmark = pytest.mark.slow
+
 RADIUS = 25
 RECIPE = Recipe(
     n_images=240,

@@ -25,9 +25,12 @@ from reports import full_report, make_isac_report, write_isac_run
 PHONE, DESK = (360, 740), (1280, 900)
 LIMIT = 100  # between a wish and the picture that shows it [ms]
 
-pytestmark = pytest.mark.skipif(
-    not browser.is_installed(), reason="no chromium and chromedriver"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not browser.is_installed(), reason="no chromium and chromedriver"
+    ),
+]
 
 
 @pytest.fixture(scope="module")

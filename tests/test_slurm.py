@@ -18,6 +18,8 @@ import yaml
 
 from places import assert_same_bytes, ranks_at_work
 
+pytestmark = pytest.mark.slow
+
 ROUND = "results/tiny/generation_0001/round_0001"
 MPI_JOBS = {
     *("isac_prealign", "isac_shrink", "isac_clusters", "isac_candidates_round"),

@@ -29,6 +29,8 @@ from cryokin.simulate.images import simulate_images
 from cryokin.steps import STEPS
 from places import IMAGES, ISAC, Place, assert_same_bytes, jobs, kill_after
 
+pytestmark = pytest.mark.slow
+
 GENERATION_1 = "generation_0001"
 CONSTANT, NOT_FINITE = 17, 18  # ids of two images that cannot be used
 MPI_RULES = (

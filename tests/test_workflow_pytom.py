@@ -20,6 +20,8 @@ from cryokin.partition.agreement import adjusted_rand_index
 from cryokin.simulate.volumes import simulate_volumes, write_volume_set
 from places import SUBTOMOGRAMS, VOLUMES, Place, assert_same_bytes, kill_after
 
+pytestmark = pytest.mark.slow
+
 RUNS = {
     "components": SUBTOMOGRAMS | {"method": "cpca", "reproducible": {"runs": 2}},
     "maximised": SUBTOMOGRAMS
