@@ -222,7 +222,7 @@ def ranks_at_work(script, *signs):
             known.append(os.readlink(path / "cwd").encode())
             if (
                 command[0].endswith(b"python")
-                and any(part.endswith(script.encode()) for part in command)
+                and {b"mpi4py", script.encode()} <= set(command)
                 and any(sign.encode() in known for sign in signs)
             ):
                 found.append(int(path.name))

@@ -57,7 +57,7 @@ def at_work(place, work, *arguments):
         while len(ranks) < 2:
             assert process.poll() is None, "the run ended before its first round"
             time.sleep(0.02)
-            ranks = ranks_at_work("isac_clusters.py", str(place.folder / work))
+            ranks = ranks_at_work("isac_clusters", str(place.folder / work))
         for rank in ranks:
             os.kill(rank, signal.SIGSTOP)
         yield process, ranks

@@ -16,9 +16,9 @@ ENVIRONMENT = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
 @pytest.fixture
 def step(root):
     """The command of one rank of a job of two."""
-    script = root / "workflow/scripts/selftest_mpi_ranks.py"
+    script = [str(root / "workflow/scripts/run.py"), "selftest_mpi_ranks"]
     outputs = ["--found", "results/found.json", "--summary", "results/summary.txt"]
-    return [*(sys.executable, "-m", "mpi4py", str(script)), *outputs, "--ranks", "2"]
+    return [*(sys.executable, "-m", "mpi4py"), *script, *outputs, "--ranks", "2"]
 
 
 def call(command, folder):

@@ -156,9 +156,7 @@ class Job:
         end = time.monotonic() + 100
         while len(self.ranks) < 4:
             assert time.monotonic() < end, self.calls.told(self.work)
-            self.ranks = ranks_at_work(
-                "isac_clusters.py", f"SLURM_JOB_ID={self.number}"
-            )
+            self.ranks = ranks_at_work("isac_clusters", f"SLURM_JOB_ID={self.number}")
             time.sleep(0.05)
         for rank in self.ranks:
             os.kill(rank, signal.SIGSTOP)

@@ -867,7 +867,7 @@ def test_a_launcher_of_another_mpi_is_noticed(root, tmp_path):
     done = subprocess.run(
         [
             *(sys.executable, "-m", "mpi4py"),
-            str(root / "workflow/scripts/isac_phase_flip.py"),
+            *(str(root / "workflow/scripts/run.py"), "isac_phase_flip"),
             *("--images", "none.npz", "--flipped", "out.mrcs", "--ranks", "3"),
         ],
         cwd=tmp_path,

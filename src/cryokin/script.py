@@ -45,7 +45,7 @@ def run(
     """
     doc = inspect.getdoc(function) or ""
     parser = argparse.ArgumentParser(
-        description=doc.partition("\n")[0], allow_abbrev=False
+        function.__name__, description=doc.partition("\n")[0], allow_abbrev=False
     )
     for one in _options(function):
         flag = "ranks" if one.annotation is Team else one.name.replace("_", "-")

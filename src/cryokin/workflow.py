@@ -122,7 +122,7 @@ def command(script: str, *values: str, mpi: bool = False, **named: str) -> str:
     start = f"{ON_RANKS} python -m mpi4py" if mpi else "python"
     # Of the folder of the workflow no command knows: it would count as changed, and all
     # results as out of date, when the folder is moved.
-    place = f'"$CRYOKIN"/workflow/scripts/{script}.py'
+    place = f'"$CRYOKIN"/workflow/scripts/run.py {script}'
     return f"{start} {place} {{params.files}} {' '.join(more)} > {{log}} 2>&1"
 
 

@@ -2,7 +2,6 @@ from pathlib import Path
 
 import h5py
 
-from cryokin.script import run
 from cryokin.subtomo.ccc import write_matrix
 
 
@@ -11,7 +10,3 @@ def ccc_csv(*, matrix: Path, csv: Path) -> None:
     with h5py.File(matrix) as file:
         rows = file["correlation"]
         write_matrix(csv, rows, rows.attrs.get("of", ""))
-
-
-if __name__ == "__main__":
-    run(ccc_csv)

@@ -9,7 +9,7 @@ from cryokin.files import atomic
 from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
 from cryokin.provenance import fingerprint
-from cryokin.script import Folder, run
+from cryokin.script import Folder
 from cryokin.subtomo import ccc
 from cryokin.subtomo.files import load_import
 from cryokin.subtomo.mask import narrowest_mask
@@ -64,7 +64,3 @@ def ccc_matrix(
     of = RESIDUALS if project else ""
     ccc.compute(matrix, len(rows), size, part, inputs, team, of)
     team.log(f"{len(rows)} x {len(rows)} correlations")
-
-
-if __name__ == "__main__":
-    run(ccc_matrix)

@@ -8,7 +8,7 @@ from cryokin.files import atomic, atomic_folder, read_json, write_json
 from cryokin.io.volumes import write_both
 from cryokin.npy import load_array
 from cryokin.options import SubtomogramOptions
-from cryokin.script import Folder, run
+from cryokin.script import Folder
 from cryokin.subtomo import cpca
 from cryokin.subtomo.files import load_import
 from cryokin.subtomo.prepare import load_prepared, masking_on_sample
@@ -66,7 +66,3 @@ def eigen_projection(
         described["masking"] = asdict(masking)
     write_json(eigen, described)
     print(f"{neig} components explain {used.explained.sum():.3f}")
-
-
-if __name__ == "__main__":
-    run(eigen_projection)

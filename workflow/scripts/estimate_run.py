@@ -7,7 +7,6 @@ from cryokin.estimate import estimate
 from cryokin.files import write_json
 from cryokin.io.listed import count_particles
 from cryokin.options import Options
-from cryokin.script import run as run_script
 
 
 def estimate_run(
@@ -24,7 +23,3 @@ def estimate_run(
         made = {"run": run, "options": options.as_dict(), "unknown": reason}
         print(f"no estimate: {reason}")
     write_json(estimated, made)
-
-
-if __name__ == "__main__":
-    run_script(estimate_run)

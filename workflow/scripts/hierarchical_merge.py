@@ -9,7 +9,7 @@ from cryokin.npy import load_array
 from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
 from cryokin.partition.trees import tree
-from cryokin.script import Folder, run
+from cryokin.script import Folder
 from cryokin.subtomo.class_tree import (
     average_correlations,
     difference_tree,
@@ -78,7 +78,3 @@ def hierarchical_merge(
     number = how.get("number", 0)
     few = f", though {number} were asked for" if len(found.names) < number else ""
     team.log(f"{len(entries)} classes merged to {len(found.names)}{few}")
-
-
-if __name__ == "__main__":
-    run(hierarchical_merge)

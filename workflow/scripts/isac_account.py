@@ -8,7 +8,6 @@ from cryokin.isac.candidates import LEAST_ACCOUNTED, n_classes
 from cryokin.isac.classes import held, load_classes
 from cryokin.isac.files import open_working_stack
 from cryokin.options import Isac
-from cryokin.script import run
 
 
 def isac_account(
@@ -48,7 +47,3 @@ def isac_account(
         },
     )
     print(f"{len(members)} accounted for in {len(found)} classes")
-
-
-if __name__ == "__main__":
-    run(isac_account)

@@ -4,7 +4,6 @@ from cryokin.isac.averages import write_averages
 from cryokin.isac.classes import held, load_classes, save_classes
 from cryokin.isac.files import open_working_stack
 from cryokin.options import Isac
-from cryokin.script import run
 
 
 def isac_candidates(
@@ -29,7 +28,3 @@ def isac_candidates(
     write_averages(averages, shown, images, options, generation)
     save_classes(classes, candidates)
     print(f"{len(candidates)} candidates")
-
-
-if __name__ == "__main__":
-    run(isac_candidates)

@@ -10,7 +10,6 @@ from cryokin.isac.options import isac_options
 from cryokin.isac.particles import load_particles
 from cryokin.options import Isac
 from cryokin.parallel import Team
-from cryokin.script import run
 
 
 def isac_candidates_round(
@@ -54,7 +53,3 @@ def isac_candidates_round(
         )
         of_all = f"{len(in_none)} of {len(particles)} particles left"
         team.log(f"{len(found)} candidates, {of_all}")
-
-
-if __name__ == "__main__":
-    run(isac_candidates_round)

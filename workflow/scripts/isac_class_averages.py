@@ -16,7 +16,6 @@ from cryokin.isac.tables import (
     membership,
     particle_columns,
 )
-from cryokin.script import run
 
 
 def isac_class_averages(
@@ -61,7 +60,3 @@ def isac_class_averages(
     frequency = (np.arange(box // 2) / box).round(6).tolist()
     write_json(frc, {"frequency": frequency, "frc": curves})
     print(f"{np.count_nonzero(members.label >= 0)} particles in {len(found)} classes")
-
-
-if __name__ == "__main__":
-    run(isac_class_averages)

@@ -7,7 +7,6 @@ from cryokin.isac.options import isac_options
 from cryokin.isac.particles import load_particles
 from cryokin.options import Isac
 from cryokin.parallel import Team
-from cryokin.script import run
 
 
 def isac_clusters(
@@ -27,7 +26,3 @@ def isac_clusters(
     runs = found(team, particles, generation, round, chosen)
     if team.leads:
         save_clusters(clusters, runs)
-
-
-if __name__ == "__main__":
-    run(isac_clusters)

@@ -13,7 +13,6 @@ from cryokin.io.star import write_star
 from cryokin.isac.full_size import FullAverage, full_average
 from cryokin.isac.tables import alignments, class_columns
 from cryokin.parallel import Team
-from cryokin.script import run
 
 
 def isac_full_averages(
@@ -70,7 +69,3 @@ def isac_full_averages(
     curves = [one.frc.round(5).tolist() for one in made]
     write_json(frc, {"frequency": frequency, "frc": curves})
     team.log(f"{len(made)} averages of {box} x {box} pixel, {pixel:.3f} A")
-
-
-if __name__ == "__main__":
-    run(isac_full_averages)

@@ -14,7 +14,6 @@ from cryokin.io.particles import (
 from cryokin.isac.checks import check_number, check_radius
 from cryokin.options import Isac
 from cryokin.provenance import sha256
-from cryokin.script import run
 
 
 def isac_import(
@@ -58,7 +57,3 @@ def isac_import(
     for sentence in told:
         print(f"warning: {sentence}")
     print(f"{read.n} particles of {box} x {box} pixel, {len(report.excluded)} excluded")
-
-
-if __name__ == "__main__":
-    run(isac_import)

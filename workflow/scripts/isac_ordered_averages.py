@@ -14,7 +14,6 @@ from cryokin.isac.compare import average_spectra, similarity, tour_alignment
 from cryokin.isac.tables import class_columns
 from cryokin.options import Isac
 from cryokin.partition.trees import tour
-from cryokin.script import run
 
 
 def isac_ordered_averages(
@@ -59,7 +58,3 @@ def isac_ordered_averages(
     columns["cryokinSimilarity"] = [f"{v:.4f}" for v in near[: len(order)]]
     write_star(table, {"classes": pd.DataFrame(columns)})
     print(f"{len(order)} averages in order")
-
-
-if __name__ == "__main__":
-    run(isac_ordered_averages)

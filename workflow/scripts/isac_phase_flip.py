@@ -8,7 +8,6 @@ from cryokin.image.ctf import phase_flip
 from cryokin.io.mrc import StackWriter
 from cryokin.io.stacks import ImageSource
 from cryokin.parallel import Team
-from cryokin.script import run
 
 BLOCK = 64  # images that a rank flips at a time
 
@@ -36,7 +35,3 @@ def isac_phase_flip(*, team: Team, images: Path, flipped: Path) -> None:
         for ids, block in made:
             stack.write(int(ids[0]), block)
     team.log(f"{source.n} images flipped")
-
-
-if __name__ == "__main__":
-    run(isac_phase_flip)

@@ -10,7 +10,6 @@ from cryokin.isac.prealign import prealign, unaligned_average
 from cryokin.isac.stack import Shrinking, shrink
 from cryokin.options import Isac
 from cryokin.parallel import Team
-from cryokin.script import run
 
 
 def isac_prealign(
@@ -47,7 +46,3 @@ def isac_prealign(
         write_images(average, common[None], [header])
         write_shifts(shifts, found)
     team.log(f"shifts of {np.sqrt(np.mean(np.sum(found**2, axis=1))):.2f} pixel (rms)")
-
-
-if __name__ == "__main__":
-    run(isac_prealign)

@@ -12,7 +12,7 @@ from cryokin.isac.files import read_shifts
 from cryokin.isac.rct import pairs, params_columns, params_text, read_tilted
 from cryokin.isac.selected import ORIGINAL_ID, original_ids
 from cryokin.isac.tables import membership
-from cryokin.script import Folder, run
+from cryokin.script import Folder
 
 
 def isac_rct(
@@ -70,7 +70,3 @@ def isac_rct(
     counterparts.particles = rows
     tables.write_particles(folder / "tilted.star", counterparts)
     print(f"{len(rows)} of {len(members)} members have a tilted counterpart")
-
-
-if __name__ == "__main__":
-    run(isac_rct)

@@ -6,7 +6,6 @@ from cryokin.files import atomic, atomic_folder, write_text
 from cryokin.report.isac_files import IsacFiles, read_report
 from cryokin.report.isac_page import contact_sheet, figure_files
 from cryokin.report.isac_page import page as page_of
-from cryokin.script import run as run_script
 
 
 def isac_report(
@@ -26,7 +25,3 @@ def isac_report(
         for name, figure in figure_files(report).items():
             write_text(partial / f"{name}.svg", figure)
     write_text(page, page_of(report))
-
-
-if __name__ == "__main__":
-    run_script(isac_report)

@@ -7,7 +7,6 @@ from cryokin.isac.particles import load_particles
 from cryokin.isac.reproducible import reproducible_classes
 from cryokin.options import Isac
 from cryokin.parallel import Team
-from cryokin.script import run
 
 
 def isac_reproducible(
@@ -29,7 +28,3 @@ def isac_reproducible(
     )
     if team.leads:
         save_classes(classes, found)
-
-
-if __name__ == "__main__":
-    run(isac_reproducible)

@@ -6,7 +6,6 @@ from cryokin.files import atomic_folder, write_ids
 from cryokin.io.eman_hdf import read_images, write_images
 from cryokin.io.particles import read_particles
 from cryokin.isac.selected import original_ids, read_kept
-from cryokin.script import run as run_script
 
 
 def isac_select_averages(
@@ -38,7 +37,3 @@ def isac_select_averages(
         for number, group in zip(keep, members, strict=True):
             write_ids(place / f"class_{number:04d}.txt", first[group])
     print(f"{len(together)} particles in {len(keep)} of {len(headers)} classes")
-
-
-if __name__ == "__main__":
-    run_script(isac_select_averages)

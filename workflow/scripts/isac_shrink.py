@@ -24,7 +24,6 @@ from cryokin.isac.stack import (
 from cryokin.npy import NpyWriter
 from cryokin.options import Isac
 from cryokin.parallel import Team
-from cryokin.script import run
 
 
 def isac_shrink(
@@ -82,7 +81,3 @@ def isac_shrink(
     for warning in warnings:
         team.log(f"warning: {warning}")
     team.log(f"{source.n} working images of {box} x {box} pixel, {pixel:.3f} A")
-
-
-if __name__ == "__main__":
-    run(isac_shrink)

@@ -4,7 +4,6 @@ import numpy as np
 
 from cryokin.io.particles import read_particles, write_particles
 from cryokin.isac.selected import subset
-from cryokin.script import run
 
 
 def isac_subset(*, particles: Path, class_number: int, table: Path) -> None:
@@ -14,7 +13,3 @@ def isac_subset(*, particles: Path, class_number: int, table: Path) -> None:
     what = "unaccounted" if class_number < 0 else f"class {class_number}"
     write_particles(table, subset(known, ids, what))
     print(f"{len(ids)} of {known.n} particles")
-
-
-if __name__ == "__main__":
-    run(isac_subset)

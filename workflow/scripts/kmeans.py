@@ -5,7 +5,6 @@ import numpy as np
 from cryokin.files import read_json
 from cryokin.npy import load_array
 from cryokin.options import SubtomogramOptions
-from cryokin.script import run
 from cryokin.subtomo import cpca
 from cryokin.subtomo.files import save_labels
 
@@ -26,7 +25,3 @@ def kmeans(
     )
     save_labels(labels, classes)
     print(f"members of the classes: {np.bincount(classes).tolist()}")
-
-
-if __name__ == "__main__":
-    run(kmeans)

@@ -3,7 +3,7 @@ from pathlib import Path
 from cryokin.files import atomic_folder
 from cryokin.options import McoAc
 from cryokin.parallel import Team
-from cryokin.script import Folder, run
+from cryokin.script import Folder
 from cryokin.subtomo.chains import annealing_report, load_chains, write_annealing
 from cryokin.subtomo.courses import informed
 from cryokin.subtomo.files import load_import, save_outcome
@@ -40,7 +40,3 @@ def mco_ac(
         )
     told = annealing_report(chains, informed(options))
     save_outcome(Team(), (labels, scores, report), *found, told, nclass)
-
-
-if __name__ == "__main__":
-    run(mco_ac)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from cryokin.npy import load_array
 from cryokin.options import McoAc
 from cryokin.parallel import Team
-from cryokin.script import Folder, run
+from cryokin.script import Folder
 from cryokin.subtomo.chains import (
     Chain,
     anneal_chains,
@@ -50,7 +50,3 @@ def mco_ac_round(
         save_chains(state, chains)
         best = chains[best_chain(chains, informed(options))].best_objective
         team.log(f"{len(chains)} chains, best objective {best:.6g}")
-
-
-if __name__ == "__main__":
-    run(mco_ac_round)

@@ -3,7 +3,7 @@ from pathlib import Path
 from cryokin.files import atomic_folder_for_team
 from cryokin.options import McoExmx
 from cryokin.parallel import Team
-from cryokin.script import Folder, run
+from cryokin.script import Folder
 from cryokin.subtomo.compat_runs import run_compat
 from cryokin.subtomo.courses import (
     best_course,
@@ -47,7 +47,3 @@ def mco_exmx(
                 score = write_course(folder, placed, made.rows, went, by)
     outcome = (labels, scores, report)
     save_outcome(team, outcome, found, score, told, options.nclass)
-
-
-if __name__ == "__main__":
-    run(mco_exmx)

@@ -3,7 +3,7 @@ from pathlib import Path
 from cryokin.npy import load_array
 from cryokin.options import McoExmx
 from cryokin.parallel import Team
-from cryokin.script import Folder, run
+from cryokin.script import Folder
 from cryokin.subtomo.courses import course, make_model, save_courses, starts
 from cryokin.subtomo.files import load_import
 from cryokin.subtomo.prepare import load_prepared
@@ -31,7 +31,3 @@ def mco_exmx_starts(
         save_courses(courses, found)
         best = max(float(one.objective[-1]) for one in found)
         team.log(f"{len(found)} starts, best objective {best:.6g}")
-
-
-if __name__ == "__main__":
-    run(mco_exmx_starts)

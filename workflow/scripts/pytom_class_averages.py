@@ -5,7 +5,7 @@ import numpy as np
 from cryokin.npy import load_array
 from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
-from cryokin.script import Folder, run
+from cryokin.script import Folder
 from cryokin.subtomo.files import load_placed
 from cryokin.subtomo.results import write_results
 
@@ -28,7 +28,3 @@ def pytom_class_averages(
     write_results(folder, particles, classes, options, team, scores=scores)
     counts = np.bincount(classes[classes >= 0]).tolist()
     team.log(f"members of the classes: {counts}; {(classes < 0).sum()} unaccounted")
-
-
-if __name__ == "__main__":
-    run(pytom_class_averages)

@@ -6,7 +6,7 @@ from cryokin.files import write_json
 from cryokin.npy import load_array
 from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
-from cryokin.script import Folder, run
+from cryokin.script import Folder
 from cryokin.subtomo import mco, told
 from cryokin.subtomo.distinct import distinct
 from cryokin.subtomo.files import load_import
@@ -52,7 +52,3 @@ def pytom_differences(
     write_json(differences, table)
     for sentence in told.differences(table):
         team.log(sentence)
-
-
-if __name__ == "__main__":
-    run(pytom_differences)

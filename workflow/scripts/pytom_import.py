@@ -5,7 +5,7 @@ from cryokin.files import portable, read_json, write_json
 from cryokin.io.subtomograms import load, read_subtomograms
 from cryokin.options import SubtomogramOptions
 from cryokin.provenance import sha256
-from cryokin.script import Folder, run
+from cryokin.script import Folder
 from cryokin.subtomo.checks import check_number, check_rules, look, mask_warnings
 from cryokin.subtomo.mask import make_mask
 
@@ -58,7 +58,3 @@ def pytom_import(
     print(f"{n} subtomograms of {table.box} voxels")
     for warning in found.warnings:
         print(f"warning: {warning}")
-
-
-if __name__ == "__main__":
-    run(pytom_import)

@@ -1,7 +1,7 @@
 from cryokin.files import atomic_folder_for_team
 from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
-from cryokin.script import Folder, run
+from cryokin.script import Folder
 from cryokin.subtomo.files import load_import
 from cryokin.subtomo.prepare import contrast_warnings, prepare, save_prepared
 
@@ -22,7 +22,3 @@ def pytom_prepare(
                 team.log(f"warning: {warning}")
     n, m = made.rows.x.shape
     team.log(f"{n} particles, {m} coefficients each")
-
-
-if __name__ == "__main__":
-    run(pytom_prepare)

@@ -6,7 +6,6 @@ from cryokin.files import atomic_folder, write_text
 from cryokin.report.pytom_files import PytomFiles, read_report
 from cryokin.report.pytom_page import figure_files
 from cryokin.report.pytom_page import page as page_of
-from cryokin.script import run as run_script
 
 
 def pytom_report(
@@ -23,7 +22,3 @@ def pytom_report(
         for name, figure in figure_files(report).items():
             write_text(partial / f"{name}.svg", figure)
     write_text(page, page_of(report))
-
-
-if __name__ == "__main__":
-    run_script(pytom_report)

@@ -7,7 +7,7 @@ from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
 from cryokin.partition.agreement import shares
 from cryokin.partition.labels import by_size
-from cryokin.script import Folder, run
+from cryokin.script import Folder
 from cryokin.subtomo import mco
 from cryokin.subtomo.beam import without_wedge
 from cryokin.subtomo.files import save_labels
@@ -53,7 +53,3 @@ def pytom_reproducible(
         team.log(f"{accounted:.1%} of the particles are in classes that agree")
         if only_wedge:
             team.log(f"set aside as nothing but the missing wedge: {only_wedge}")
-
-
-if __name__ == "__main__":
-    run(pytom_reproducible)

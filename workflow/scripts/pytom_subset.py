@@ -4,7 +4,7 @@ import numpy as np
 
 from cryokin.errors import InputError
 from cryokin.npy import load_array
-from cryokin.script import Folder, run
+from cryokin.script import Folder
 from cryokin.subtomo.files import load_placed
 
 
@@ -28,7 +28,3 @@ def pytom_subset(
     particles = load_placed(imported, poses).classified(classes)
     particles.take(ids.tolist()).write(xml.with_suffix(""))
     print(f"{len(ids)} of {len(classes)} particles")
-
-
-if __name__ == "__main__":
-    run(pytom_subset)

@@ -10,7 +10,6 @@ from cryokin.npy import load_array
 from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
 from cryokin.script import Folder
-from cryokin.script import run as run_script
 from cryokin.selection import (
     as_name,
     check_selection,
@@ -70,7 +69,3 @@ def select_classes(
     )
     particles.write(folder / "filtered_pl")
     print(f"{len(chosen)} of {len(found)} particles selected")
-
-
-if __name__ == "__main__":
-    run_script(select_classes)

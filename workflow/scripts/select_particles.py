@@ -22,7 +22,6 @@ from cryokin.isac.selected import (
 from cryokin.isac.tables import class_columns, membership, particle_columns
 from cryokin.options import Isac
 from cryokin.script import Folder
-from cryokin.script import run as run_script
 from cryokin.selection import select_by_rule
 
 
@@ -97,7 +96,3 @@ def select_particles(
             write_ids(path, first[one.found.members])
     write_particles(folder / "particles_selected.star", selected)
     print(f"{len(ids)} of {table.n} particles, in {len(chosen)} classes")
-
-
-if __name__ == "__main__":
-    run_script(select_particles)

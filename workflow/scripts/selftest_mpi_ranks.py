@@ -5,7 +5,6 @@ from pathlib import Path
 from cryokin.errors import InputError
 from cryokin.files import write_json, write_text
 from cryokin.parallel import Team
-from cryokin.script import run
 from cryokin.selftest import selftest
 from cryokin.selftest import summary as told
 
@@ -22,7 +21,3 @@ def selftest_mpi_ranks(*, team: Team, found: Path, summary: Path) -> None:
     if team.leads:
         write_json(found, seen)
         write_text(summary, told(seen, time.monotonic() - start))
-
-
-if __name__ == "__main__":
-    run(selftest_mpi_ranks)

@@ -1,6 +1,5 @@
 from pathlib import Path
 
-from cryokin.script import run
 from cryokin.simulate.files import write_image_set
 from cryokin.simulate.images import Recipe, simulate_images
 
@@ -8,7 +7,3 @@ from cryokin.simulate.images import Recipe, simulate_images
 def simulate_2d(*, truth: Path, recipe: Recipe) -> None:
     """Simulate a set of 2D images, with truth.csv."""
     write_image_set(truth.parent, simulate_images(recipe))
-
-
-if __name__ == "__main__":
-    run(simulate_2d)
