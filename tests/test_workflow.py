@@ -613,8 +613,6 @@ def test_snakemake_finds_nothing_to_lint_but_what_is_meant(root):
     meant = (
         # What only the rules of one method use stands beside them.
         "Mixed rules and functions in same snakefile",
-        # A folder as a parameter needs a file system that jobs share, as ranks do.
-        r"Param \w+ is a prefix of input or output file but hardcoded",
         # What a rule has to tell the user goes to the terminal.
         "No log directive defined",
     )

@@ -11,6 +11,10 @@ OWN = workflow.deployment_settings.deployment_method
 shell.prefix(plan.prefix(HOME, None if OWN else Path(sys.executable).parent))
 
 
+# `snakemake --lint` would have all functions here; what only the rules of one method
+# take from their wildcards stands beside these rules, and is no more than a path.
+
+
 def runs_of(*methods):
     """The names of the runs of some methods."""
     return [run for run in RUNS if RUNS[run].method in methods]

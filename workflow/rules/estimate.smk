@@ -31,6 +31,7 @@ rule estimate_run:
         command("estimate_run", "wildcards.run", "params.options")
 
 
+# No log: what it tells is for the terminal.
 rule estimate:
     input:
         estimates=expand("results/{run}/estimate.json", run=plan.countable(RUNS)),

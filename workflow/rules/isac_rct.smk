@@ -66,7 +66,6 @@ rule isac_rct:
         files=files,
         number=lambda wildcards: plan.group_of_name(wildcards.group)[1],
         match=match_column,
-        folder="results/{run}/rct/{group}",
     message:
         "{wildcards.run}: tilted counterparts of {wildcards.group}"
     shell:

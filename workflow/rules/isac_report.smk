@@ -54,7 +54,7 @@ rule isac_report:
     params:
         files=files,
         options=lambda wildcards: json.dumps(RUNS[wildcards.run].as_dict()),
-        results="results/{run}",
+        results=lambda wildcards, output: str(Path(output.page).parents[1]),
     message:
         "{wildcards.run}: writing the report"
     shell:

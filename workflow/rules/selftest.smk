@@ -26,6 +26,7 @@ rule selftest_mpi_ranks:
         command("selftest_mpi_ranks", mpi=True)
 
 
+# No log: what it tells is for the terminal.
 rule selftest_mpi:
     input:
         rules.selftest_mpi_ranks.output.summary,
