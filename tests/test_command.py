@@ -106,6 +106,7 @@ def run(*words, folder):
 
 
 class TestRun:
+    @pytest.mark.slow
     def test_goes_on_after_a_kill_and_is_calm(self, images):
         """One call at a time; Snakemake's lock of a call that was killed goes."""
         process = subprocess.Popen(
@@ -157,6 +158,7 @@ def test_the_workflow_stands_beside_the_package():
     assert (workflow_folder() / "workflow/rules").is_dir()
 
 
+@pytest.mark.slow
 def test_the_last_line_of_a_failure_is_its_sentence(images):
     wrong = {"runs": {"wrong": SMALL | {"radius": 25}}}
     (images / "wrong.yaml").write_text(yaml.safe_dump(wrong))

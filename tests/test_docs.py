@@ -164,6 +164,7 @@ def finished(root, tmp_path_factory):
 RUNNABLE = [block for block in of_language("console") if block.exception != "not run"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
     [p for p in dict.fromkeys(b.page for b in RUNNABLE) if p not in RUN_ELSEWHERE],
@@ -174,6 +175,7 @@ def test_the_commands_of_a_page_run(page, finished):
             finished.type(block)
 
 
+@pytest.mark.slow
 def test_figures_are_the_same_each_time_and_for_dark_pages(finished, root):
     spec = importlib.util.spec_from_file_location("figures", root / "docs/figures.py")
     figures = importlib.util.module_from_spec(spec)
@@ -236,6 +238,7 @@ def described(heading):
     return patterns
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("run", "heading"),
     [("demo", "Results of an ISAC run"), ("demo_3d", "Results of a run for subtom")],
@@ -252,6 +255,7 @@ def test_every_file_of_a_run_is_described(run, heading, finished):
     assert [f for f in files if not any(re.fullmatch(p, f) for p in patterns)] == []
 
 
+@pytest.mark.slow
 def test_poses_of_subtomograms_are_as_described(finished):
     """From the lists alone, by the formulas of docs/conventions.md and by SciPy."""
     results = finished.folder / "results/demo_3d"

@@ -245,6 +245,7 @@ def shells(a, b):
     return sums(first * second.conj()) / np.sqrt(powers)
 
 
+@pytest.mark.slow
 def test_ribosomes_of_warptools_agree_with_the_map_of_their_makers(shared):
     """As well as 40 particles can, by their own halves, with a map of many more.
 

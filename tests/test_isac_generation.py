@@ -34,6 +34,8 @@ from cryokin.simulate.images import Recipe, simulate_images
 from cryokin.simulate.orientations import half_sphere
 from ranks import on_ranks
 
+pytestmark = pytest.mark.slow
+
 BOX, RADIUS = 40, 15
 #: Fewer passes and runs than the defaults, enough for a few clear views.
 QUICK = {"init_iter": 2, "main_iter": 1, "match_second": 2, "indep_run": 3}

@@ -70,6 +70,7 @@ def test_every_centring_method_ends_in_one_point_of_the_particle(method):
     assert np.hypot(*offset) < (3 if method == 3 else 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [-1, 1, 2, 4, 5, 6, 7])
 @pytest.mark.parametrize("place", [(0.0, 0.0), (5.1, -3.2)])
 def test_every_centring_method_centres(method, place):

@@ -10,6 +10,7 @@ from cryokin.volume.filters import lowpass
 from small2 import BAND, load, ribosome_mask
 
 
+@pytest.mark.slow
 def test_exmx_gives_pytoms_result_of_both_iterations(shared):
     example = load(shared)
     setting = compat.Setting(

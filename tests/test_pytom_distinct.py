@@ -19,6 +19,7 @@ def classified(particles, nclass, seed=1):
     return model, labels, len(names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nclass", [2, 6])
 @pytest.mark.parametrize(
     ("counts", "noise", "number"),

@@ -209,6 +209,7 @@ def example(root):
     return yaml.safe_load((root / "config/config.yaml").read_text())
 
 
+@pytest.mark.slow
 def test_snakemake_alone_plans_the_example(root, alone):
     snakefile = ["--snakefile", root / "Snakefile"]
     config = ["--configfile", root / "config/config.yaml"]
@@ -230,6 +231,7 @@ esac
 ACTIVATE = 'export PATH="$1/bin:$PATH"\n'
 
 
+@pytest.mark.slow
 def test_jobs_have_environments_of_conda(root, tmp_path, alone):
     """Snakemake alone cannot run them."""
     for name, text in (("conda", CONDA), ("activate", ACTIVATE)):
@@ -243,6 +245,7 @@ def test_jobs_have_environments_of_conda(root, tmp_path, alone):
     assert (tmp_path / target).is_file()
 
 
+@pytest.mark.slow
 def test_the_workflow_is_a_module_of_another(root, tmp_path, alone, example):
     """Planned by Snakemake alone; what runs is found wherever the workflow is."""
     (tmp_path / "Snakefile").write_text(
