@@ -158,14 +158,12 @@ def test_all_tables_tell_the_same_members(place):
         members = np.atleast_1d(header["members"])
         assert len(members) == header["n_objects"] >= 10
         assert np.all(label[members] == -1), "a particle is in two classes"
-        label[members] = k
+        label[members] = k + 1
     rows = read_csv(results / "classes.csv")
     assert [int(row["particle_id"]) for row in rows] == [*range(1, len(label) + 1)]
     np.testing.assert_array_equal([int(row["class"]) for row in rows], label)
     table = starfile.read(results / "particles.star")["particles"]
-    np.testing.assert_array_equal(
-        table["rlnClassNumber"], np.where(label < 0, -1, label + 1)
-    )
+    np.testing.assert_array_equal(table["rlnClassNumber"], label)
     accounted = np.concatenate(
         [read_ids(p) for p in sorted(results.glob("*/*_accounted.txt"))]
     )

@@ -579,7 +579,7 @@ rule pytom_subset:
         "results/{run}/benchmarks/pytom_subset/{which}.tsv"
     wildcard_constraints:
         run=only(RUNS_3D),
-        which=r"unaccounted|class_\d+",
+        which=r"unaccounted|class_0*[1-9]\d*",
     localrule: True
     conda:
         "../../envs/core.yaml"

@@ -9,6 +9,7 @@ from cryokin.io.volumes import write_both
 from cryokin.npy import load_array
 from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
+from cryokin.partition.labels import class_numbers
 from cryokin.script import Folder
 from cryokin.script import run as run_script
 from cryokin.selection import (
@@ -45,11 +46,12 @@ def select_classes(
         check_selection(
             kept, selection, run, dict.fromkeys(map(as_name, names)), classes
         )
-    number = {as_name(e["class"]): e["class"] for e in known}
-    number |= {as_name(e["name"]): e["class"] for e in known}
-    becomes = {number[a]: number[b] for a, b in kept.becomes.items()}
+    label = {
+        as_name(e[key]): e["class"] - 1 for key in ("class", "name") for e in known
+    }
+    becomes = {label[a]: label[b] for a, b in kept.becomes.items()}
     chosen = np.flatnonzero(np.isin(found, list(becomes)))
-    found = np.array([becomes.get(label, -1) for label in found.tolist()])
+    found = np.array([becomes.get(c, -1) for c in found.tolist()])
     particles = load_placed(imported, poses)
     places = particles.ids
     particles = particles.classified(found).take(chosen.tolist())
@@ -62,9 +64,10 @@ def select_classes(
         options.symmetry,
     )
     write_both(folder / "filteredIniRef", average.volume, particles.pixel_size)
-    rows = [f"{places[i] + 1},{found[i]}\n" for i in chosen]
+    numbers = class_numbers(found)
+    rows = [f"{places[i] + 1},{numbers[i]}\n" for i in chosen]
     write_text(folder / "selected.csv", "particle_id,class\n" + "".join(rows))
-    is_kept = [int(e["class"] in becomes) for e in known]
+    is_kept = [int(e["class"] - 1 in becomes) for e in known]
     write_star(
         folder / "backup_selection.star", {"": pd.DataFrame({"rlnSelected": is_kept})}
     )

@@ -200,11 +200,12 @@ def read_poses(
     centre = np.asarray(table[["sx", "sy"]], np.float64)
     mirrored = np.asarray(table["mirror"], bool)
     order = np.argsort(label, kind="stable")
-    starts = np.searchsorted(label[order], np.arange(label.max(initial=-1) + 2))
+    numbers, starts = np.unique(label[order], return_index=True)
+    of_class = zip(numbers.tolist(), np.split(order, starts)[1:], strict=True)
     return {
-        k + 1: (ids[rows], Pose(angle[rows], centre[rows], mirrored[rows]))
-        for k, rows in enumerate(np.split(order, starts)[1:-1])
-        if len(rows)
+        k: (ids[rows], Pose(angle[rows], centre[rows], mirrored[rows]))
+        for k, rows in of_class
+        if k > 0
     }
 
 

@@ -108,7 +108,7 @@ def read_report(
     else:
         labels = np.full(int(imported["n"]), -1, np.int64)
     classes = _classes(files, labels)
-    shares = dict(enumerate(agreed.get("reproduction", ())))
+    shares = dict(enumerate(agreed.get("reproduction", ()), start=1))
     classes = [replace(c, reproduction=number(shares.get(c.number))) for c in classes]
     differ = _content(files.differences)
     same = told.same_as(differ) if differ else {}

@@ -49,7 +49,7 @@ Volume = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class SubtomogramClass(ReportedClass):
-    """What is known of one class; numbers are those of ``classes.csv``, from 0.
+    """What is known of one class; numbers are those of ``classes.csv``, from 1.
 
     Attributes
     ----------
@@ -132,7 +132,7 @@ class PytomReport(Report):
     method : str
         ``cpca``, ``mco_exmx`` or ``mco_ac``.
     labels : ndarray of int, shape (n,)
-        Class of each particle, -1 for those that belong to none.
+        Class of each particle, from 1; -1 for those that belong to none.
     classes : sequence of SubtomogramClass
         Those that have members, in any order.
     radius : float or None
