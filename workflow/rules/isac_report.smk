@@ -11,6 +11,7 @@ rule isac_report:
     input:
         imported="results/{run}/import/import.json",
         working_stack="results/{run}/working_stack.json",
+        stack="results/{run}/working_stack.mrcs",
         prealigned="results/{run}/2dalignment/aqfinal.hdf",
         shifts="results/{run}/2dalignment/initial2Dparams.txt",
         averages="results/{run}/class_averages.mrcs",
