@@ -417,6 +417,7 @@ def run_script(folder, options, **names):
         options=options,
         files=PytomFiles(**{key: folder / name for key, name in names.items()}),
         page=folder / "report/index.html",
+        surfaces=folder / "report/classes.cxc",
         figures=folder / "report/figures",
     )
 

@@ -32,7 +32,7 @@ MARGIN, ENLARGED = 10, 1.6  # of a figure in a file of its own
 LEVELS = (0.5, 0.143)  # of a correlation, at which a resolution is read
 #: Put one after the other; all scripts become one, the only one that may run.
 STYLES = ("colours.css", "page.css", "figures.css")
-SCRIPTS = ("gallery.js", "select.js", "members.js", "points.js")
+SCRIPTS = ("gallery.js", "select.js", "members.js", "slices.js", "points.js")
 
 
 @dataclass(frozen=True, kw_only=True)

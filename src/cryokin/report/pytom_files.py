@@ -211,15 +211,18 @@ def _classes(files: PytomFiles, labels: NDArray[np.int64]) -> list[SubtomogramCl
                 f"{files.classes}: class {k} has {n} members, but {files.labels}"
                 f" has {sizes.get(k, 0)}; remake the two together."
             )
-        name = str(entry["name"])
+        name, average = str(entry["name"]), files.classes.parent / entry["mrc"]
         classes.append(
             SubtomogramClass(
                 number=k,
-                average=read_volume(files.classes.parent / entry["mrc"]),
+                average=read_volume(average),
                 curve=np.array([number(value) for value in entry["fsc"]]),
                 resolution=number(entry["resolution"]),
                 name="" if name == str(k) else name,
                 only_wedge=bool(entry.get("only_wedge", False)),
+                file=os.path.relpath(average, files.results / "report")
+                if files.results
+                else "",
             )
         )
     return classes
