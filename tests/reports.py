@@ -238,3 +238,11 @@ class Elements(HTMLParser):
 
 def data_of(html):
     return json.loads(Elements(html).scripts[0])
+
+
+def dead_links(page):
+    """Return the files that a page leads to and that are not there."""
+    names = [a.get("href", "#") for a in Elements(page.read_text("utf-8")).named("a")]
+    files = [name for name in names if not name.startswith("#")]
+    assert files
+    return [name for name in files if not (page.parent / name).exists()]

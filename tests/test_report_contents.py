@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import browser
-import test_report
+import reports
 from cryokin.image.geometry import identity
 from cryokin.report import isac_page
 from cryokin.report.members import SHEET, UNACCOUNTED, Members
@@ -35,7 +35,7 @@ class Images:
 
 def report_2d():
     """A report with pictures of members; class 9 has several pages of them."""
-    report = test_report.make_report(9)
+    report = reports.make_isac_report(9)
     n, numbers = report.particles, np.full(report.particles, UNACCOUNTED)
     for c in report.classes:
         numbers[c.members] = c.number
@@ -121,12 +121,8 @@ def test_the_server_shows_all_members_page_by_page(window, server):
     assert said == f"{SHEET + 1}\N{EN DASH}30 of 30 unaccounted particles"
     assert source == "members/unaccounted/raw/1.png"
     assert window.run("return document.querySelector('#unaccounted .on').disabled")
-    wrong = [e["message"] for e in window.log() if "favicon" not in e["message"]]
-    assert wrong == []
-    assert all(
-        url.startswith((server.url, "data:")) or url.endswith("favicon.ico")
-        for url in window.requests()
-    )
+    assert [e["message"] for e in window.log()] == []
+    assert all(url.startswith((server.url, "data:")) for url in window.requests())
 
 
 @pytest.mark.parametrize("viewer", ["members", "unaccounted"])

@@ -28,6 +28,7 @@ from cryokin.simulate.files import write_image_set
 from cryokin.simulate.images import simulate_images
 from cryokin.steps import STEPS
 from places import IMAGES, ISAC, Place, assert_same_bytes, jobs, kill_after
+from reports import dead_links
 
 GENERATION_1 = "generation_0001"
 CONSTANT, NOT_FINITE = 17, 18  # ids of two images that cannot be used

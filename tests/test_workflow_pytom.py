@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -19,6 +20,7 @@ from cryokin.io.star import read_star, write_star
 from cryokin.partition.agreement import adjusted_rand_index
 from cryokin.simulate.volumes import simulate_volumes, write_volume_set
 from places import SUBTOMOGRAMS, VOLUMES, Place, assert_same_bytes, kill_after
+from reports import dead_links
 
 RUNS = {
     "components": SUBTOMOGRAMS | {"method": "cpca", "reproducible": {"runs": 2}},
@@ -126,6 +128,15 @@ def test_all_files_of_the_manual_are_there(place):
     }
     for run, files in names.items():
         assert [f for f in files if not (place.results(run=run) / f).exists()] == []
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_the_report_leads_to_files_that_are_there(place, run):
+    report = place.results(run=run) / "report"
+    assert dead_links(report / "index.html") == []
+    opened = re.findall('open "([^"]+)"', (report / "classes.cxc").read_text())
+    assert len(opened) > 1
+    assert all((report / name).is_file() for name in opened)
 
 
 @pytest.mark.parametrize(

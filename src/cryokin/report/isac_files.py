@@ -27,6 +27,18 @@ from cryokin.report.members import read_members
 from cryokin.report.page import number
 
 
+#: Files of a run, as seen from its page.
+LINKS = {
+    "../class_averages.mrcs": "the class averages, in the order of their numbers",
+    "../class_averages.hdf": "the same for EMAN2, with their members",
+    "../classes.star": "a row a class: members, pixel error, reproduction, resolution",
+    "../particles.star": "all particles with class and alignment, for RELION",
+    "../classes.csv": "the same as plain text",
+    "gallery.png": "the class averages as a picture",
+    "figures": "the figures of this page",
+}
+
+
 @dataclass(frozen=True)
 class IsacFiles:
     """The files of an ISAC run that its report is made of.
@@ -141,6 +153,7 @@ def read_report(
         rounds=read_rounds(files.rounds),
         candidates=[] if classes else _read_candidates(files.candidates),
         members=members,
+        links=LINKS if files.results else {},
     )
 
 

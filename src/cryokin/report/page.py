@@ -81,6 +81,8 @@ class Report:
         SHA-256 of the table of classes, which a selection of classes names.
     unfinished : str
         For a run that goes on: what it has done so far, in a sentence.
+    links : mapping
+        Files of the run, as seen from the page, and what is in them.
 
     Raises
     ------
@@ -97,6 +99,7 @@ class Report:
     warnings: Sequence[str] = ()
     checksum: str = ""
     unfinished: str = ""
+    links: Mapping[str, str] = field(default_factory=dict)
 
     def must(self, holds: bool, otherwise: str) -> None:
         """Refuse parts that contradict each other."""

@@ -23,6 +23,20 @@ from cryokin.report.pytom_page import PytomReport, Start, SubtomogramClass, Tree
 from cryokin.subtomo import told
 
 
+#: Files of a run, as seen from its page, below the folder of the classes that it shows.
+LINKS = {
+    "class_averages": "the class averages, as MRC and EM",
+    "classes.json": "of each class: members, files, correlation of halves, resolution",
+    "classified.star": "all particles with class and pose, for RELION",
+    "classified.xml": "the same for PyTom",
+    "classes.csv": "the classes as plain text",
+}
+LINKS_HERE = {
+    "classes.cxc": "the class averages as surfaces at one level, for ChimeraX",
+    "figures": "the figures of this page",
+}
+
+
 @dataclass(frozen=True)
 class PytomFiles:
     """The files of a run that its report is made of; `labels` or `imported` at least.
@@ -154,6 +168,7 @@ def read_report(
         set_aside=agreed.get("only_wedge", ()),
         differences=told.differences(differ) if differ else (),
         checksum=sha256(files.classes) if files.classes else "",
+        links=_links(files),
         usage=read_usage(files.results, run, options, imported),
         provenance=provenance_of_run(options, imported),
         warnings=[
@@ -226,6 +241,14 @@ def _classes(files: PytomFiles, labels: NDArray[np.int64]) -> list[SubtomogramCl
             )
         )
     return classes
+
+
+def _links(files: PytomFiles) -> dict[str, str]:
+    """Return the files that the page leads to; none where the run has no folder."""
+    if not files.results or not files.classes:
+        return {}
+    folder = os.path.relpath(files.classes.parent, files.results / "report")
+    return {f"{folder}/{name}": what for name, what in LINKS.items()} | LINKS_HERE
 
 
 def _starts(table: Mapping[str, Any]) -> list[Start]:

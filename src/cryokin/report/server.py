@@ -102,7 +102,9 @@ class SelectionServer(ThreadingHTTPServer):
                 " --forcerun isac_report pytom_report."
             )
         file = f'<meta name="selection-file" content="{escape(self.shown)}">'
-        allowed = POLICY.replace("data:", "data: 'self'")
+        place = f":{self.server_port}/{self.token}/members/"
+        pictures = " ".join(f"http://{name}{place}" for name in OWN_NAMES)
+        allowed = POLICY.replace("data:", f"data: {pictures}")
         text = text.replace(POLICY, allowed + "connect-src 'self'; ")
         return re.sub(r"(?=<title>)", lambda _: file, text, count=1).encode()
 

@@ -1,8 +1,10 @@
 // Particles of a class as pictures: a few in the file, all of them by `make select`.
 (() => {
   const data = dataOfPage;
-  if (!data.sheet) return;
   const served = document.querySelector('meta[name="selection-file"]') !== null;
+  // The server has the page alone, not the files of the run beside it.
+  if (served) for (const link of document.querySelectorAll('a:not([href^="#"])')) link.removeAttribute("href");
+  if (!data.sheet) return;
   const count = (n) => n.toLocaleString("en");
 
   // Returns what shows the particles of a class, or of none.
