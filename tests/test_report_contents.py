@@ -11,8 +11,10 @@ import pytest
 import browser
 import reports
 from cryokin.image.geometry import identity
-from cryokin.report import isac_page
+from cryokin.report import isac_page, pytom_page, selected_page
+from cryokin.report.images import data_uri
 from cryokin.report.members import SHEET, UNACCOUNTED, Members
+from cryokin.report.selected_page import Kept
 from cryokin.report.server import SelectionServer
 
 DESK, PHONE = (1280, 900), (360, 740)
@@ -169,3 +171,89 @@ def test_members_are_sent_to_who_knows_the_token_alone(server):
 )
 def test_other_members_are_not_there(server, name):
     assert answer(server, f"{server.token}/{name}")[0] == 404
+
+
+# Slices through volumes, links, what was selected
+
+
+@pytest.fixture(scope="module")
+def page_3d(tmp_path_factory):
+    """A report of three classes of subtomograms, with links."""
+    report = reports.full_report(3)
+    classes = [
+        dataclasses.replace(c, file=f"../class_averages/class_{c.number}.mrc")
+        for c in report.classes
+    ]
+    links = {"../classes.csv": "the classes", "figures": "the `figures`"}
+    path = tmp_path_factory.mktemp("page_3d") / "index.html"
+    made = dataclasses.replace(report, classes=classes, links=links)
+    path.write_text(pytom_page.page(made), encoding="utf-8")
+    return path
+
+
+def slices_seen(window):
+    """Of each picture the slice that is in sight, and how wide it is drawn."""
+    return window.run(
+        """return [...document.querySelectorAll(".through span")].map((window) => {
+            const [place, image] = [window, window.firstElementChild].map((node) =>
+                node.getBoundingClientRect());
+            return [Math.round((place.left - image.left) / place.width), place.width];
+        });"""
+    )
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE])
+def test_a_slider_goes_through_all_volumes_at_once(window, page_3d, size):
+    window.show_as(*size)
+    try:
+        window.open(page_3d)
+        number = window.run("return document.querySelector('#slices').dataset.z")
+        n = len(number.split())
+        for i in (0, n - 1):
+            window.run(
+                f"""const slider = document.querySelector("#slices input");
+                slider.value = {i};
+                slider.dispatchEvent(new Event("input"));"""
+            )
+            seen = slices_seen(window)
+            assert len(seen) == 5  # three classes, two differences
+            assert [at for at, _ in seen] == [i] * 5
+        assert min(width for _, width in seen) > 120
+        said = window.run("return document.querySelector('#slices output').textContent")
+        assert said == f"{number.split()[-1]} voxels"
+        assert window.run("return document.documentElement.scrollWidth") == size[0]
+    finally:
+        window.show_as(*DESK)
+
+
+def test_links_lead_to_the_files_beside_the_page(window, page_3d, page_2d, server):
+    script = """return [...document.querySelectorAll("a[href]")]
+        .map((link) => link.getAttribute("href"))
+        .filter((name) => !name.startsWith("#"))"""
+    window.open(page_3d)
+    found = window.run(script)
+    assert {"../classes.csv", "figures", "classes.cxc"} <= set(found)
+    assert "../class_averages/class_2.mrc" in found
+    assert not any(":" in name or name.startswith("/") for name in found)
+    window.open(server.url)  # which has the page alone
+    assert window.run(script) == []
+
+
+def test_the_page_of_a_selection_is_a_page_alone(window, tmp_path):
+    hostile = '"><script>alert(1)</script>&amp;'
+    picture = data_uri(np.zeros((4, 4), np.uint8))
+    kept = [Kept("1", 1234, "9.0 Å", picture), Kept(hostile, 2, "", None, hostile)]
+    path = tmp_path / "index.html"
+    text = selected_page.page(hostile, kept, (1236, 2000, 7), {"a.star": "`x`"})
+    path.write_text(text, encoding="utf-8")
+    elements = reports.Elements(text)
+    assert not elements.named("script")
+    assert len(elements.named("img")) == 1
+    window.show_as(*PHONE, "dark")
+    try:
+        window.open(path)
+        assert window.run("return document.documentElement.scrollWidth") == PHONE[0]
+        said = window.run("return document.querySelector('#n-particles').textContent")
+        assert said == "1,236 of 2,000"
+    finally:
+        window.show_as(*DESK)

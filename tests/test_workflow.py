@@ -111,6 +111,10 @@ def started(place):
 # ---------------------------------------------------------------- what a run leaves
 
 
+def test_the_report_leads_to_files_that_are_there(place):
+    assert dead_links(place.results() / "report/index.html") == []
+
+
 def test_all_files_of_the_manual_are_there(place):
     results = place.results()
     names = [
@@ -523,6 +527,12 @@ def test_what_is_picked_in_the_report_is_what_comes_out(place, tmp_path):
     assert found.rlnImageName.tolist() == expected.rlnImageName.tolist()
     merged = {kept[0]: kept[0], kept[1]: first, kept[2]: first}
     assert found.rlnClassNumber.tolist() == number[expected.index].map(merged).tolist()
+    page = results / "selected/index.html"
+    assert dead_links(page) == []
+    text = page.read_text(encoding="utf-8")
+    assert f'id="n-particles">{len(found)}<small> of {len(table)}<' in text
+    assert f'id="n-classes">2<small> of {len(counts)}<' in text
+    assert f"of {first}, {max(kept[1:])}<" in text and text.count("<img") == 2
 
 
 def interim(root, work, config):

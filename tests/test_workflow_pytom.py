@@ -188,6 +188,11 @@ def test_selected_particles_are_those_of_the_class(place):
     selected = read_particle_list(results / "selected/filtered_pl.xml")
     expected = [file for file, c in zip(files, merged, strict=True) if c == 1]
     assert [p.file for p in selected] == expected
+    page = results / "selected/index.html"
+    assert dead_links(page) == []
+    text = page.read_text(encoding="utf-8")
+    assert f'id="n-particles">{len(expected)}<small> of {len(files)}<' in text
+    assert text.count("<img") == 2  # of all that is kept, and of the one class
 
 
 @pytest.mark.parametrize(

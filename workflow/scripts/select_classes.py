@@ -5,11 +5,16 @@ import pandas as pd
 
 from cryokin.files import read_json, write_text
 from cryokin.io.star import write_star
-from cryokin.io.volumes import write_both
+from cryokin.io.volumes import read_volume, write_both
 from cryokin.npy import load_array
 from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
 from cryokin.partition.labels import class_numbers
+from cryokin.report.page import number, quantity
+from cryokin.report.pytom_files import mask_radius
+from cryokin.report.pytom_page import strip
+from cryokin.report.selected_page import LINKS_3D, Kept
+from cryokin.report.selected_page import page as page_of
 from cryokin.script import Folder
 from cryokin.script import run as run_script
 from cryokin.selection import (
@@ -33,6 +38,7 @@ def select_classes(
     classes: Path,
     options: SubtomogramOptions,
     folder: Folder,
+    page: Path,
 ) -> None:
     """Write the particles and the average of classes kept by hand, else by rule."""
     found = load_array(labels)
@@ -72,6 +78,23 @@ def select_classes(
         folder / "backup_selection.star", {"": pd.DataFrame({"rlnSelected": is_kept})}
     )
     particles.write(folder / "filtered_pl")
+    radius, pictures = mask_radius(options.mask), len(becomes) + 1
+    unit = "Å" if particles.pixel_size else "voxels"
+    title = {entry["class"] - 1: str(entry["name"]) for entry in known}
+    shown = [
+        Kept(
+            title[own],
+            int(entry["n"]),
+            quantity(number(entry["resolution"]), unit, 1),
+            strip(read_volume(classes.parent / entry["mrc"]), radius, pictures),
+            "" if own == becomes[own] else f"merged to class {title[becomes[own]]}",
+        )
+        for entry in known
+        if (own := entry["class"] - 1) in becomes
+    ]
+    whole = Kept("", len(chosen), "", strip(average.volume, radius, pictures))
+    told = (len(chosen), len(found), len(known))
+    write_text(page, page_of(run, shown, told, LINKS_3D, whole))
     print(f"{len(chosen)} of {len(found)} particles selected")
 
 

@@ -26,7 +26,6 @@ from cryokin.report.isac_page import Candidate, ClassAverage, IsacReport, Pose
 from cryokin.report.members import read_members
 from cryokin.report.page import number
 
-
 #: Files of a run, as seen from its page.
 LINKS = {
     "../class_averages.mrcs": "the class averages, in the order of their numbers",

@@ -219,9 +219,7 @@ def contact_sheet(report: IsacReport) -> bytes:
 
 def page(report: IsacReport) -> str:
     """Return the page of a run as HTML, see `cryokin.report.page.render`."""
-    width = width_on_page(report.box, len(report.classes))
-    grey = stretch(report.averages, report.radius)
-    shown = [np.rint(reduce_to(image, width)).astype(np.uint8) for image in grey]
+    shown = pictures(report.averages, report.radius)
     return render(
         "isac.html",
         report,
@@ -240,7 +238,7 @@ def page(report: IsacReport) -> str:
             "sheet": members.SHEET if report.members else 0,
             "unaccounted": report.particles - report.accounted,
         },
-        tiles=[(report.classes[i], data_uri(shown[i])) for i in report.by_size()],
+        tiles=[(report.classes[i], shown[i]) for i in report.by_size()],
         summary=_summary(report),
         refused=_refused(report),
         generations=_generations(report),
@@ -252,6 +250,15 @@ def page(report: IsacReport) -> str:
         mask=figures.mask_circle(report.box, report.radius),
         unaccounted=_sample(report, members.UNACCOUNTED, 8, members.SHEET),
     )
+
+
+def pictures(averages: NDArray[np.floating], radius: float) -> list[str]:
+    """Return class averages as addresses of PNGs; the more, the smaller they are."""
+    width = width_on_page(averages.shape[-1], len(averages))
+    grey = stretch(averages, radius)
+    return [
+        data_uri(np.rint(reduce_to(image, width)).astype(np.uint8)) for image in grey
+    ]
 
 
 def figure_files(report: IsacReport) -> dict[str, str]:

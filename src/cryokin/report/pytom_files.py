@@ -22,7 +22,6 @@ from cryokin.report.page import number
 from cryokin.report.pytom_page import PytomReport, Start, SubtomogramClass, Tree
 from cryokin.subtomo import told
 
-
 #: Files of a run, as seen from its page, below the folder of the classes that it shows.
 LINKS = {
     "class_averages": "the class averages, as MRC and EM",
@@ -147,7 +146,7 @@ def read_report(
         classes=classes,
         frequency=np.arange(boxes[0] // 2) / boxes[0] if boxes else np.zeros(0),
         pixel_size=number(table.get("pixel_size", imported.get("pixel_size"))),
-        radius=_radius(options.get("mask")),
+        radius=mask_radius(options.get("mask")),
         eigenvalues=_array(eigen.get("spectrum")),
         masking=eigen.get("masking"),
         eigenvalues_before=_array(eigen.get("eigenvalues_before")),
@@ -290,8 +289,8 @@ def _content(path: Path | None) -> dict[str, Any]:
     return read_json(path) if path else {}
 
 
-def _radius(mask: Any) -> float | None:
-    """Radius of a spherical mask; a mask in a file has none."""
+def mask_radius(mask: Any) -> float | None:
+    """Return the radius of a spherical mask; a mask in a file has none."""
     return float(mask["sphere"]["radius"]) if isinstance(mask, Mapping) else None
 
 
