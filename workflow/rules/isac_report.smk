@@ -50,7 +50,7 @@ rule isac_report:
     conda:
         "../../envs/report.yaml"
     resources:
-        mem_mb=memory(1000, 4),
+        mem_mb=memory(1500, 0.25),  # of the working stack few images are read
         runtime=minutes(30),
     params:
         files=files,
