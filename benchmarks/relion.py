@@ -52,7 +52,7 @@ def prepare(results: Path, folder: Path) -> tuple[Path, float]:
 def relion(
     table: Path, diameter: float, classes: int, iterations: int, ctf: bool
 ) -> tuple[NDArray[np.intp], NDArray[np.float32], float]:
-    """Return RELION's classes from 0, their averages, and its CPU time [s]."""
+    """Return RELION's classes from 1, their averages, and its CPU time [s]."""
     root = table.with_name("run")
     command = ["relion_refine", "--i", table.name, "--o", f"./{root.name}"]
     command += ["--K", str(classes), "--iter", str(iterations)]
@@ -67,7 +67,7 @@ def relion(
     # RELION may sort the particles.
     place = [int(name.split("@")[0]) - 1 for name in found["rlnImageName"]]
     labels = np.full(len(found), -1, np.intp)
-    labels[place] = found["rlnClassNumber"].astype(int) - 1
+    labels[place] = found["rlnClassNumber"].astype(int)
     averages = np.asarray(open_stack(f"{last}_classes.mrcs"), np.float32)
     return labels, averages, used.ru_utime + used.ru_stime
 
@@ -104,7 +104,7 @@ def tell(
     name: str, labels: NDArray[np.intp], used: float, truth: Path | None
 ) -> list[int]:
     """Print a line about one program; return the sizes of its classes."""
-    sizes = np.bincount(labels[labels >= 0])
+    sizes = np.bincount(labels[labels > 0] - 1)
     words = [
         f"{name}: {np.mean(labels >= 0):.1%} of {len(labels)} particles",
         f"in {np.count_nonzero(sizes)} classes of {sizes[sizes > 0].min()} to"
@@ -126,7 +126,7 @@ def draw(
 ) -> None:
     """Draw averages, those of most members first."""
     order = [k for k in np.argsort(sizes)[::-1] if sizes[k]]
-    captions = [Caption(str(k), "", f"n = {sizes[k]}", "", "") for k in order]
+    captions = [Caption(str(k + 1), "", f"n = {sizes[k]}", "", "") for k in order]
     radius = averages.shape[-1] / 2 - 1
     sheet = gallery(averages[order], captions, title=title, note="", radius=radius)
     path.write_bytes(sheet)
@@ -148,7 +148,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     own, own_used = own_classes(arguments.results)
     table, diameter = prepare(arguments.results, folder)
-    classes = arguments.classes or int(own.max()) + 1
+    classes = arguments.classes or int(own.max())
     labels, averages, used = relion(
         table, diameter, classes, arguments.iterations, arguments.ctf
     )

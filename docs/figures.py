@@ -85,7 +85,7 @@ def read_demo(results: Path, simulated: Path) -> Demo:
     with (simulated / "truth.csv").open() as file:
         truth = list(csv.DictReader(file))
     with (results / "classes.csv").open() as file:
-        labels = np.array([int(row["class"]) for row in csv.DictReader(file)])
+        numbers = np.array([int(row["class"]) for row in csv.DictReader(file)])
     with open_images(simulated / "particles.mrcs") as stack:
         images = np.stack([stack[i] for i in range(len(stack))])
     number = "generation_0001/class_averages_candidate_generation_1.hdf"
@@ -95,7 +95,7 @@ def read_demo(results: Path, simulated: Path) -> Demo:
     return Demo(
         images,
         np.array([[float(row[f"view_{axis}"]) for axis in "xyz"] for row in truth]),
-        labels,
+        np.where(numbers > 0, numbers - 1, -1),
         classes,
         _with_members(results / number),
         first,

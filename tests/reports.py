@@ -142,7 +142,7 @@ def write_isac_run(folder, report):
         for i, angle, (x, y), mirrored in zip(
             c.members, *vars(c.pose).values(), strict=True
         ):
-            rows[i] = f"{i + 1},{c.number - 1},{angle},{x},{y},{int(mirrored)}"
+            rows[i] = f"{i + 1},{c.number},{angle},{x},{y},{int(mirrored)}"
     header = "particle_id,class,psi,sx,sy,mirror"
     (folder / "classes.csv").write_text("\n".join([header, *rows.values()]) + "\n")
     write_images(folder / "aqfinal.hdf", report.prealigned[None], [{}])
@@ -158,17 +158,17 @@ def directions(n, seed=0):
 def bare_report(n_classes=4, n=60, box=12, **changes):
     """Report of classes alone; the first particle belongs to none."""
     rng = np.random.default_rng(3)
-    labels = rng.integers(n_classes, size=n) if n_classes else np.full(n, -1)
-    labels[1 : n_classes + 1] = np.arange(n_classes)
+    labels = rng.integers(1, n_classes + 1, n) if n_classes else np.full(n, -1)
+    labels[1 : n_classes + 1] = np.arange(1, n_classes + 1)
     labels[0] = -1
     classes = [
         SubtomogramClass(
             number=k,
             average=rng.normal(size=(box,) * 3).astype(np.float32),
             curve=np.linspace(1, 0, box // 2),
-            resolution=math.nan if k == 1 else 30.0 + k,
+            resolution=math.nan if k == 2 else 30.0 + k,
         )
-        for k in range(n_classes)
+        for k in range(1, n_classes + 1)
     ]
     values = {
         "run": "demo",
@@ -203,7 +203,7 @@ def full_report(n_classes=4, n=60, box=12, **changes):
         "exmx": course,
         "annealing": annealing,
         "starts": [Start(0.4, 1.0), Start(0.3, 0.8)],
-        "tree": Tree(tree, groups, 1.0, [str(i) for i in range(n_classes)]),
+        "tree": Tree(tree, groups, 1.0, [str(c + 1) for c in range(n_classes)]),
         "directions": directions(n),
         "shifts": rng.normal(0, 1, (n, 3)),
         "usage": [RuleUsage("ccc_matrix", 1, 170.0, 90.0, 90.0, 2048.0, 2, None)],
@@ -238,3 +238,11 @@ class Elements(HTMLParser):
 
 def data_of(html):
     return json.loads(Elements(html).scripts[0])
+
+
+def dead_links(page):
+    """Return the files that a page leads to and that are not there."""
+    names = [a.get("href", "#") for a in Elements(page.read_text("utf-8")).named("a")]
+    files = [name for name in names if not name.startswith("#")]
+    assert files
+    return [name for name in files if not (page.parent / name).exists()]

@@ -347,7 +347,7 @@ class TestSubtomograms:
              " path of a file or e.g. {sphere: {radius: 12, edge: 3}}."),
             ({"merge": {"height": float("nan")}}, 'runs.a.merge = {"height": NaN}'
              " cannot be used, it must be e.g. {number: 3} or e.g. {height: 10} or"
-             " e.g. {groups: {a: [0, 2], b: [1]}} or null."),
+             " e.g. {groups: {a: [1, 3], b: [2]}} or null."),
             ({"average": "class\n"}, 'runs.a.average = "class\\n" cannot be used, it'
              " must be e.g. class."),
             ({"exact": True, "pose_errors": "project"}, 'runs.a.pose_errors ='

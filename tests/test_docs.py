@@ -273,7 +273,7 @@ def test_poses_of_subtomograms_are_as_described(finished):
         np.testing.assert_allclose(np.cos(turns), 1, atol=1e-6)
         shift = -np.array([float(row[f"rlnOrigin{a}Angst"]) for a in "XYZ"]) / size
         np.testing.assert_allclose(particle.shift, shift, atol=1e-5)
-        assert int(row["rlnClassNumber"]) == int(particle.label) + 1
+        assert int(row["rlnClassNumber"]) == int(particle.label)
         with mrcfile.open(finished.folder / row["rlnImageName"]) as mrc:
             volume = mrc.data.astype(float)
         centre = np.array(volume.shape) // 2

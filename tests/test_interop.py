@@ -366,8 +366,8 @@ def test_subtomograms_are_selected_and_go_on_likewise(place):
         place,
         "cubes_hand.yaml",
         run="cubes",
-        keep=[2, 0],
-        merge=[[2, 0]],
+        keep=[3, 1],
+        merge=[[3, 1]],
         classes=sha256(results / "classes.json"),
     )
     again = CUBES | {"nclass": 2, "wedge": None}
@@ -380,15 +380,15 @@ def test_subtomograms_are_selected_and_go_on_likewise(place):
     targets = [f"results/{name}/import/import.json" for name in ("good_3d", "one_3d")]
     place.run(*targets, config="cubes_hand_config.yaml")
     labels = np.loadtxt(results / "classes.csv", delimiter=",", skiprows=1, dtype=int)
-    kept = np.flatnonzero(np.isin(labels[:, 1], [0, 2]))
+    kept = np.flatnonzero(np.isin(labels[:, 1], [1, 3]))
     every = read_particle_list(results / "classified.xml")
     listed = read_particle_list(results / "selected/filtered_pl.xml")
     assert [p.file for p in listed] == [every[i].file for i in kept]
-    assert {p.label for p in listed} == {"2"}
+    assert {p.label for p in listed} == {"3"}
     table = table_of(results / "selected/filtered_pl.star")
     assert set(table["rlnClassNumber"]) == {3}
     flags = starfile.read(results / "selected/backup_selection.star")["rlnSelected"]
-    assert list(flags) == [int(e["class"] in (0, 2)) for e in described]
+    assert list(flags) == [int(e["class"] in (1, 3)) for e in described]
     # Wedges and pixel size, which came from the config or the files, go along.
     for name, ids in (("good_3d", kept), ("one_3d", np.flatnonzero(labels[:, 1] == 1))):
         taken = read_particle_list(place.results(run=name) / "import/particles.xml")

@@ -310,7 +310,7 @@ def test_who_is_left_out_comes_back_unaccounted(listed):
     assert (len(some), some.ids.tolist()) == (2, [0, 2])
     moved = some.placed(some.rotations, some.shifts + 1).classified(np.array([0, 1]))
     whole = moved.whole()
-    assert [p.label for p in whole.particles] == ["0", "-1", "1"]
+    assert [p.label for p in whole.particles] == ["1", "-1", "2"]
     assert whole.star["particles"]["rlnClassNumber"].tolist() == ["1", "-1", "2"]
     assert whole.particles[1] == table.particles[1].classified("-1")
     assert whole.star["particles"]["rlnImageName"].tolist() == [

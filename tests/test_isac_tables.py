@@ -155,12 +155,13 @@ def test_particle_columns_number_classes_from_one(data):
     np.testing.assert_allclose(x, -PIXEL * data.table.centre[:, 0], atol=5e-5)
 
 
-def test_the_csv_numbers_particles_from_one_and_classes_from_zero(data):
+def test_the_csv_numbers_particles_and_classes_from_one(data):
     header, *rows = classes_csv(data.table).splitlines()
     assert header == "particle_id,class,psi,sx,sy,mirror"
     values = np.array([row.split(",") for row in rows], float)
     np.testing.assert_array_equal(values[:, 0], np.arange(1, N + 1))
-    np.testing.assert_array_equal(values[:, 1], data.table.label)
+    label = data.table.label
+    np.testing.assert_array_equal(values[:, 1], np.where(label < 0, -1, label + 1))
     np.testing.assert_allclose(values[:, 2], data.table.psi, atol=5e-5)
     np.testing.assert_allclose(values[:, 3:5], data.table.centre, atol=5e-5)
     np.testing.assert_array_equal(values[:, 5], data.table.flip)

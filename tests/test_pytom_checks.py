@@ -34,7 +34,7 @@ from cryokin.volume.wedge import TiltWedge
 from pytom_import import pytom_import
 
 BOX = 20
-EM = "class_averages/class_0.em"
+EM = "class_averages/class_1.em"
 USUAL = SingleTiltWedge(30, 30)
 
 
@@ -187,14 +187,13 @@ def test_a_run_leaves_blank_particles_unaccounted(tmp_path, capsys):
     labels = np.arange(10) % 2
     write_results(tmp_path / "out", used, labels, Cpca.some(options), Team())
     expected = np.full(12, -1)
-    expected[used.ids] = labels
+    expected[used.ids] = labels + 1
     rows = (tmp_path / "out/classes.csv").read_text().split()[1:]
     assert [int(row.split(",")[1]) for row in rows] == expected.tolist()
     listed = read_particle_list(tmp_path / "out/classified.xml")
     assert [p.label for p in listed] == [str(c) for c in expected]
     table = read_star(tmp_path / "out/classified.star")["particles"]
-    numbers = np.where(expected < 0, -1, expected + 1)
-    assert table["rlnClassNumber"].astype(int).tolist() == numbers.tolist()
+    assert table["rlnClassNumber"].astype(int).tolist() == expected.tolist()
     told = read_json(tmp_path / "out/classes.json")
     assert told["unaccounted"] == 2
     for entry in told["classes"]:

@@ -416,7 +416,7 @@ def test_script_refuses_poses_of_other_members(tmp_path):
     report = make_isac_report(3)
     write_isac_run(tmp_path, report)
     table = (tmp_path / "classes.csv").read_text()
-    (tmp_path / "classes.csv").write_text(table.replace(",0,", ",1,"))
+    (tmp_path / "classes.csv").write_text(table.replace(",1,", ",2,"))
     with pytest.raises(InputError, match="the members of class 1 are not those of"):
         run_script(tmp_path, report.options)
 

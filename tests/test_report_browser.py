@@ -199,15 +199,15 @@ def test_classes_are_merged(page, downloads):
 
 @pytest.mark.parametrize("page", ["3d_named"], indirect=True)
 def test_named_classes_are_picked_by_their_names(page, downloads):
-    for k in (0, 1, 2):
+    for k in (1, 2, 3):
         page.click(f"#class-{k} .pick")
     found = saved(page, downloads, lambda: page.press("s"))
     assert found == Selection("demo", ("open", "half shut", 7))
     page.press("n")
     drop(page, "run: demo\nkeep: [open, '7']\n")
-    assert picked(page) == [0, 2]
+    assert picked(page) == [1, 3]
     drop(page, (downloads / "selection.yaml").read_text())
-    assert picked(page) == [0, 1, 2]
+    assert picked(page) == [1, 2, 3]
 
 
 def test_a_class_is_in_one_group_at_most(page, downloads):

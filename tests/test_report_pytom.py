@@ -43,7 +43,7 @@ def test_page_shows_every_class_once_from_the_largest():
     tiles = Elements(page(report)).named("button", "tile")
     numbers = [int(tile["data-class"]) for tile in tiles]
     sizes = [report.sizes[number] for number in numbers]
-    assert sorted(numbers) == list(range(7))
+    assert sorted(numbers) == list(range(1, 8))
     assert sizes == sorted(sizes, reverse=True)
 
 
@@ -242,7 +242,7 @@ def test_page_of_many_classes_and_particles_stays_small():
                     for c in r.classes
                 ]
             },
-            "class 0 holds voxels",
+            "class 1 holds voxels",
         ),
         (
             lambda r: {
@@ -417,6 +417,7 @@ def run_script(folder, options, **names):
         options=options,
         files=PytomFiles(**{key: folder / name for key, name in names.items()}),
         page=folder / "report/index.html",
+        surfaces=folder / "report/classes.cxc",
         figures=folder / "report/figures",
     )
 
@@ -466,13 +467,13 @@ def test_merged_classes_are_those_of_the_page(tmp_path):
         tmp_path / "merge.json",
         {
             "linkage": report.tree.linkage.tolist(),
-            "labels": ["0", "1", "2", "3"],
+            "labels": ["1", "2", "3", "4"],
             "groups": [0, 1, 0, -1],
             "names": ["open", "shut"],
             "height": None,
         },
     )
-    group = {0: 0, 1: 1, 2: 0}
+    group = {1: 1, 2: 2, 3: 1}
     labels = np.array([group.get(k, -1) for k in report.labels])
     rows = [f"{i},{c}\n" for i, c in enumerate(labels, start=1)]
     (tmp_path / "merged").mkdir()
@@ -486,7 +487,7 @@ def test_merged_classes_are_those_of_the_page(tmp_path):
             "resolution": None,
             "mrc": f"../average_{k}.mrc",
         }
-        for k, name in enumerate(("open", "shut"))
+        for k, name in enumerate(("open", "shut"), start=1)
     ]
     write_json(tmp_path / "merged/classes.json", {"classes": merged})
     names = {
@@ -499,9 +500,9 @@ def test_merged_classes_are_those_of_the_page(tmp_path):
     html = (tmp_path / "report/index.html").read_text(encoding="utf-8")
     part = html[html.index('id="merging"') :]
     assert "cut into 2 groups" in part
-    assert 'class="group none"' in part  # class 3 is in no group
+    assert 'class="group none"' in part  # class 4 is in no group
     assert part.count("<image") == 4
-    assert "of 0, 2</span>" in html and "of 1</span>" in html
+    assert "of 1, 3</span>" in html and "of 2</span>" in html
     data = data_of(html)
     assert data["checksum"] == sha256(tmp_path / "merged/classes.json")
     for c, entry in zip(data["classes"], merged, strict=True):
@@ -512,7 +513,7 @@ def test_resolution_without_pixel_size_is_in_voxels():
     html = page(bare_report(pixel_size=math.nan))
     assert data_of(html)["unit"] == "voxels"
     assert (
-        "30.0\N{NO-BREAK SPACE}voxels" in html and "Å" not in html.split("<script")[0]
+        "31.0\N{NO-BREAK SPACE}voxels" in html and "Å" not in html.split("<script")[0]
     )
 
 
@@ -526,7 +527,7 @@ def test_script_makes_a_page_of_the_labels_alone(tmp_path):
 def test_script_refuses_tables_that_disagree(tmp_path):
     report = full_report()
     write_run(tmp_path, report)
-    (tmp_path / "classes.csv").write_text("particle_id,class\n1,0\n2,1\n")
+    (tmp_path / "classes.csv").write_text("particle_id,class\n1,1\n2,2\n")
     names = {"labels": "classes.csv", "classes": "classes.json"}
     with pytest.raises(InputError):
         run_script(tmp_path, {"method": "cpca"}, **names)

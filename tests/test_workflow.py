@@ -28,6 +28,7 @@ from cryokin.simulate.files import write_image_set
 from cryokin.simulate.images import simulate_images
 from cryokin.steps import STEPS
 from places import IMAGES, ISAC, Place, assert_same_bytes, jobs, kill_after
+from reports import dead_links
 
 pytestmark = pytest.mark.slow
 
@@ -112,6 +113,10 @@ def started(place):
 # ---------------------------------------------------------------- what a run leaves
 
 
+def test_the_report_leads_to_files_that_are_there(place):
+    assert dead_links(place.results() / "report/index.html") == []
+
+
 def test_all_files_of_the_manual_are_there(place):
     results = place.results()
     names = [
@@ -160,21 +165,19 @@ def test_all_tables_tell_the_same_members(place):
         members = np.atleast_1d(header["members"])
         assert len(members) == header["n_objects"] >= 10
         assert np.all(label[members] == -1), "a particle is in two classes"
-        label[members] = k
+        label[members] = k + 1
     rows = read_csv(results / "classes.csv")
     assert [int(row["particle_id"]) for row in rows] == [*range(1, len(label) + 1)]
     np.testing.assert_array_equal([int(row["class"]) for row in rows], label)
     table = starfile.read(results / "particles.star")["particles"]
-    np.testing.assert_array_equal(
-        table["rlnClassNumber"], np.where(label < 0, -1, label + 1)
-    )
+    np.testing.assert_array_equal(table["rlnClassNumber"], label)
     accounted = np.concatenate(
         [read_ids(p) for p in sorted(results.glob("*/*_accounted.txt"))]
     )
     np.testing.assert_array_equal(np.sort(accounted), np.flatnonzero(label >= 0))
     classes = starfile.read(results / "classes.star")
     np.testing.assert_array_equal(
-        classes["cryokinMembers"], np.bincount(label[label >= 0])
+        classes["cryokinMembers"], np.bincount(label[label > 0])[1:]
     )
     with mrcfile.open(results / "class_averages.mrcs") as stack:
         images, _ = read_images(results / "class_averages.hdf")
@@ -429,7 +432,7 @@ def test_phases_are_flipped_and_odd_boxes_are_fine(started):
     assert len(read_headers(results / "class_averages.hdf")) > 0
     label = [int(row["class"]) for row in read_csv(results / "classes.csv")]
     assert len(label) == 100
-    assert max(label) >= 0
+    assert max(label) > 0
 
 
 # --------------------------------------------------------------------------- targets
@@ -526,6 +529,12 @@ def test_what_is_picked_in_the_report_is_what_comes_out(place, tmp_path):
     assert found.rlnImageName.tolist() == expected.rlnImageName.tolist()
     merged = {kept[0]: kept[0], kept[1]: first, kept[2]: first}
     assert found.rlnClassNumber.tolist() == number[expected.index].map(merged).tolist()
+    page = results / "selected/index.html"
+    assert dead_links(page) == []
+    text = page.read_text(encoding="utf-8")
+    assert f'id="n-particles">{len(found)}<small> of {len(table)}<' in text
+    assert f'id="n-classes">2<small> of {len(counts)}<' in text
+    assert f"of {first}, {max(kept[1:])}<" in text and text.count("<img") == 2
 
 
 def interim(root, work, config):

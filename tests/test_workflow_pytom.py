@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -19,6 +20,7 @@ from cryokin.io.star import read_star, write_star
 from cryokin.partition.agreement import adjusted_rand_index
 from cryokin.simulate.volumes import simulate_volumes, write_volume_set
 from places import SUBTOMOGRAMS, VOLUMES, Place, assert_same_bytes, kill_after
+from reports import dead_links
 
 pytestmark = pytest.mark.slow
 
@@ -89,8 +91,7 @@ def test_lists_tables_and_averages_say_the_same(place, run):
     given = read_star(place.particles)["particles"]
     assert set(given) < set(table)
     assert table["myNote"].tolist() == given["myNote"].tolist()
-    numbers = np.where(found >= 0, found + 1, -1)
-    assert table["rlnClassNumber"].astype(int).tolist() == numbers.tolist()
+    assert table["rlnClassNumber"].astype(int).tolist() == found.tolist()
     described = json.loads((results / "classes.json").read_text())
     for entry in described["classes"]:
         assert entry["n"] == (found == entry["class"]).sum()
@@ -129,6 +130,15 @@ def test_all_files_of_the_manual_are_there(place):
     }
     for run, files in names.items():
         assert [f for f in files if not (place.results(run=run) / f).exists()] == []
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_the_report_leads_to_files_that_are_there(place, run):
+    report = place.results(run=run) / "report"
+    assert dead_links(report / "index.html") == []
+    opened = re.findall('open "([^"]+)"', (report / "classes.cxc").read_text())
+    assert len(opened) > 1
+    assert all((report / name).is_file() for name in opened)
 
 
 @pytest.mark.parametrize(
@@ -180,6 +190,11 @@ def test_selected_particles_are_those_of_the_class(place):
     selected = read_particle_list(results / "selected/filtered_pl.xml")
     expected = [file for file, c in zip(files, merged, strict=True) if c == 1]
     assert [p.file for p in selected] == expected
+    page = results / "selected/index.html"
+    assert dead_links(page) == []
+    text = page.read_text(encoding="utf-8")
+    assert f'id="n-particles">{len(expected)}<small> of {len(files)}<' in text
+    assert text.count("<img") == 2  # of all that is kept, and of the one class
 
 
 @pytest.mark.parametrize(

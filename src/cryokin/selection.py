@@ -45,8 +45,8 @@ class Selection:
     run : str
         Name of the run.
     keep : tuple of int or str
-        Classes as the report names them: in 2D the numbers of ``rlnClassNumber``, from
-        1; in 3D the names of ``classes.json``, numbers from 0.
+        Classes as the report names them: the numbers of ``rlnClassNumber``, from 1, or
+        in 3D the names of ``classes.json``.
     merge : tuple of tuple
         Groups of kept classes that become one class, named as the first of the group.
     classes : str or None

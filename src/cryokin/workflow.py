@@ -383,7 +383,7 @@ def group_of_name(group: str) -> tuple[tuple[str, int] | None, int]:
     """Return which averages the name of a group means, and its number among them.
 
     Groups of a generation count from 0, as in the manual's recipe; classes of the run
-    from 1, as in the report and in RELION's tables.
+    from 1, as everywhere.
 
     Returns
     -------

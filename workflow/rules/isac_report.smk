@@ -11,6 +11,7 @@ rule isac_report:
     input:
         imported="results/{run}/import/import.json",
         working_stack="results/{run}/working_stack.json",
+        stack="results/{run}/working_stack.mrcs",
         prealigned="results/{run}/2dalignment/aqfinal.hdf",
         shifts="results/{run}/2dalignment/initial2Dparams.txt",
         averages="results/{run}/class_averages.mrcs",
@@ -49,7 +50,7 @@ rule isac_report:
     conda:
         "../../envs/report.yaml"
     resources:
-        mem_mb=memory(1000, 4),
+        mem_mb=memory(1500, 0.25),  # of the working stack few images are read
         runtime=minutes(30),
     params:
         files=files,

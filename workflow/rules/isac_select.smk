@@ -32,6 +32,7 @@ rule select_particles:
     output:
         folder=SELECTED_2D,
         groups=directory("results/{run}/selected/isacgroup"),
+        page="results/{run}/selected/index.html",
     log:
         "results/{run}/logs/select_particles.log",
     benchmark:
@@ -40,7 +41,7 @@ rule select_particles:
         run=only(RUNS_2D),
     localrule: True
     conda:
-        "../../envs/core.yaml"
+        "../../envs/report.yaml"
     resources:
         mem_mb=memory(1000, 2),
         runtime=minutes(60),

@@ -501,6 +501,7 @@ rule hierarchical_merge:
 rule select_classes:
     input:
         file_option("mask"),
+        lambda w: f"{Path(plan.classes(w.run, RUNS[w.run])).parent}/class_averages",
         selection=selection_needed,
         imported=IMPORT_3D,
         poses="results/{run}/prepared/poses.npz",
@@ -513,6 +514,7 @@ rule select_classes:
             "backup_selection.star",
             *("filteredIniRef.em", "filteredIniRef.mrc"),
         ),
+        page="results/{run}/selected/index.html",
     log:
         "results/{run}/logs/select_classes.log",
     benchmark:
@@ -520,7 +522,7 @@ rule select_classes:
     wildcard_constraints:
         run=only(RUNS_3D),
     conda:
-        "../../envs/core.yaml"
+        "../../envs/report.yaml"
     resources:
         mem_mb=memory(1000, 4),
         runtime=minutes(60),
@@ -579,7 +581,7 @@ rule pytom_subset:
         "results/{run}/benchmarks/pytom_subset/{which}.tsv"
     wildcard_constraints:
         run=only(RUNS_3D),
-        which=r"unaccounted|class_\d+",
+        which=r"unaccounted|class_0*[1-9]\d*",
     localrule: True
     conda:
         "../../envs/core.yaml"

@@ -16,6 +16,7 @@ rule pytom_report:
             category="{run}",
             labels={"figure": "page"},
         ),
+        surfaces="results/{run}/report/classes.cxc",
         figures=report(
             directory("results/{run}/report/figures"),
             patterns=["{figure}.svg"],

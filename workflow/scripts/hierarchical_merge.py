@@ -8,6 +8,7 @@ from cryokin.io.volumes import read_volume
 from cryokin.npy import load_array
 from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
+from cryokin.partition.labels import class_numbers
 from cryokin.partition.trees import tree
 from cryokin.script import Folder
 from cryokin.subtomo.class_tree import (
@@ -34,7 +35,7 @@ def hierarchical_merge(
     merge: Path,
 ) -> None:
     """Merge classes whose averages are alike (an MPI program)."""
-    members = load_array(labels)
+    members = class_numbers(load_array(labels))
     entries = read_json(classes)["classes"]
     files = [classes.parent / entry["em"] for entry in entries]
     names = [entry["class"] for entry in entries]

@@ -6,6 +6,7 @@ from cryokin.files import write_json
 from cryokin.npy import load_array
 from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
+from cryokin.partition.labels import class_numbers
 from cryokin.script import Folder
 from cryokin.subtomo import mco, told
 from cryokin.subtomo.distinct import distinct
@@ -24,7 +25,7 @@ def pytom_differences(
     differences: Path,
 ) -> None:
     """Tell which classes differ beyond chance, and by what (an MPI program)."""
-    classes, made = load_array(labels), load_prepared(prepared)
+    classes, made = class_numbers(load_array(labels)), load_prepared(prepared)
     known = classes >= 0
     names, numbers = np.unique(classes[known], return_inverse=True)
     rows = np.full(len(classes), -1)

@@ -4,6 +4,7 @@ import numpy as np
 
 from cryokin.errors import InputError
 from cryokin.npy import load_array
+from cryokin.partition.labels import class_numbers
 from cryokin.script import Folder
 from cryokin.subtomo.files import load_placed
 
@@ -17,9 +18,9 @@ def pytom_subset(
     xml: Path,
     star: Path,
 ) -> None:
-    """Write the lists of the particles of a class, from 0; -1: of the unaccounted."""
+    """Write the lists of the particles of a class, from 1; -1: of the unaccounted."""
     classes = load_array(labels)
-    ids = np.flatnonzero(classes == class_number)
+    ids = np.flatnonzero(class_numbers(classes) == class_number)
     if len(ids) == 0:
         what = "unaccounted" if class_number < 0 else f"class {class_number}"
         raise InputError(

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from cryokin.errors import InputError
+from cryokin.files import read_json
 from cryokin.provenance import sha256
-from cryokin.report.server import SelectionServer, page_data
+from cryokin.report.members import read_members
+from cryokin.report.server import SelectionServer, Sheets, page_data
 from cryokin.script import run as run_script
 from cryokin.yaml_files import read_yaml
 
@@ -29,6 +31,17 @@ def table_of_classes(results: Path) -> Path:
         return results / names[0]
     checksum = page_data(page.read_text(encoding="utf-8")).get("checksum")
     return next((table for table in tables if sha256(table) == checksum), tables[0])
+
+
+def members_of(results: Path) -> Sheets | None:
+    """Return what draws members of the classes of a run, where there are images."""
+    stack, info = results / "working_stack.mrcs", results / "working_stack.json"
+    poses = results / "classes.csv"
+    if not (stack.is_file() and info.is_file() and poses.is_file()):
+        return None
+    shifts = results / "2dalignment/initial2Dparams.txt"
+    imported = read_json(results / "import/import.json")
+    return read_members(stack, info, poses, shifts, imported).page
 
 
 def show(url: str, folder: Path) -> None:
@@ -71,6 +84,7 @@ def select_in_browser(
         table_of_classes(results),
         shown,
         port,
+        members_of(results),
     )
     print(f"Pick classes at {server.url}")
     print(f"They are saved to {directory / shown}. Ctrl-C ends this.", flush=True)

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cryokin.files import atomic_folder, read_json, write_ids
+from cryokin.files import atomic_folder, read_json, write_ids, write_text
 from cryokin.io.eman_hdf import read_images, write_images
 from cryokin.io.mrc import write_stack
 from cryokin.io.particles import read_particles, write_particles
@@ -21,6 +21,10 @@ from cryokin.isac.selected import (
 )
 from cryokin.isac.tables import class_columns, membership, particle_columns
 from cryokin.options import Isac
+from cryokin.report.isac_page import pictures
+from cryokin.report.page import quantity
+from cryokin.report.selected_page import LINKS_2D, Kept
+from cryokin.report.selected_page import page as page_of
 from cryokin.script import Folder
 from cryokin.selection import select_by_rule
 
@@ -39,6 +43,7 @@ def select_particles(
     options: Isac,
     folder: Folder,
     groups: Path,
+    page: Path,
 ) -> None:
     """Write the particles and averages of the classes kept by hand, else by rule."""
     averages, headers = read_images(hdf)
@@ -95,4 +100,18 @@ def select_particles(
             path = place / f"class_{one.number:04d}.txt"
             write_ids(path, first[one.found.members])
     write_particles(folder / "particles_selected.star", selected)
+    shown = [
+        Kept(
+            str(one.number),
+            len(one.found.members),
+            quantity(float(header["resolution"]), "Å", 1),
+            picture,
+            f"of {', '.join(map(str, one.sources))}" if len(one.sources) > 1 else "",
+        )
+        for one, header, picture in zip(
+            chosen, headers, pictures(images, options.target_radius), strict=True
+        )
+    ]
+    told = (len(ids), table.n, len(known))
+    write_text(page, page_of(run, shown, told, LINKS_2D))
     print(f"{len(ids)} of {table.n} particles, in {len(chosen)} classes")

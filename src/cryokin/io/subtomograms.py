@@ -29,6 +29,7 @@ from cryokin.io.star import Block, as_table, find_block, read_star, write_star
 from cryokin.io.tilt_stacks import TiltStack
 from cryokin.io.volumes import read_size, read_volume
 from cryokin.io.wedges import from_particle
+from cryokin.partition.labels import class_numbers
 from cryokin.volume import euler
 from cryokin.volume.slices import Slices
 from cryokin.volume.wedge import (
@@ -267,18 +268,26 @@ class Subtomograms:
     ) -> Subtomograms:
         """Return the particles in other classes (from 0; -1: unaccounted).
 
-        The STAR table counts classes from 1, and has -1 for unaccounted particles. The
-        lists have the scores, where these are given.
+        List and table number them from 1, and have -1 for unaccounted particles. The
+        list has the scores, where these are given.
         """
-        values = [None] * len(self) if scores is None else scores.tolist()
-        particles = tuple(
-            p.classified(str(int(c)), score)
-            for p, c, score in zip(self.particles, labels, values, strict=True)
-        )
+        numbers = class_numbers(labels)
         table = as_table(self.star["particles"]).copy()
-        table["rlnClassNumber"] = [str(c + 1 if c >= 0 else -1) for c in labels]
+        table["rlnClassNumber"] = [str(c) for c in numbers]
         star = self.star | {"particles": table}
-        return replace(self, particles=particles, star=star)
+        return replace(self, particles=self.listed(numbers, scores), star=star)
+
+    def listed(
+        self,
+        names: NDArray[np.integer],
+        scores: NDArray[np.floating] | None = None,
+    ) -> tuple[Particle, ...]:
+        """Return the list with classes of these names; PyTom's own count from 0."""
+        values = [None] * len(self) if scores is None else scores.tolist()
+        return tuple(
+            p.classified(str(int(c)), score)
+            for p, c, score in zip(self.particles, names, values, strict=True)
+        )
 
     def with_wedges(self, angles: Sequence[float] | None) -> Subtomograms:
         """Return the particles with one wedge (90 - largest tilts); None: as it is."""

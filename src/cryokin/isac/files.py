@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cryokin.errors import InputError
 from cryokin.files import read_json, write_text
 from cryokin.io.mrc import open_stack
 from cryokin.io.stacks import ImageSource
@@ -86,8 +87,14 @@ def write_shifts(path: str | os.PathLike[str], shifts: NDArray[np.floating]) -> 
 
 
 def read_shifts(path: str | os.PathLike[str]) -> NDArray[np.float64]:
-    """Read the shifts (n, 2) of ``initial2Dparams.txt`` [pixel]."""
-    return np.loadtxt(path, ndmin=2)[:, 1:3]
+    """Read the shifts (x, y) of ``initial2Dparams.txt``, shape (n, 2) [pixel]."""
+    table = np.loadtxt(path, ndmin=2)
+    if table.shape[1] < 3:
+        raise InputError(
+            f"{path}: {table.shape[1]} columns, expected the four of angle, x shift,"
+            " y shift, mirror; remake the prealignment."
+        )
+    return table[:, 1:3]
 
 
 def shrink_readme(ratio: float, radius: int) -> str:

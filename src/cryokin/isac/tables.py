@@ -14,6 +14,7 @@ from cryokin.image.geometry import centre as centre_of
 from cryokin.io.particles import ParticleTable
 from cryokin.isac.classes import Class
 from cryokin.isac.stack import original_centres
+from cryokin.partition.labels import class_numbers
 
 
 class Membership(NamedTuple):
@@ -93,7 +94,7 @@ def membership(
 def particle_columns(table: Membership, pixel_size: float) -> dict[str, list[str]]:
     """Return the columns that a run adds to its particles' STAR table, as text."""
     return {
-        "rlnClassNumber": [str(k + 1 if k >= 0 else -1) for k in table.label],
+        "rlnClassNumber": [str(k) for k in class_numbers(table.label)],
         "rlnAnglePsi": [f"{v:.4f}" for v in table.psi],
         "rlnOriginXAngst": [f"{v:.4f}" for v in -pixel_size * table.centre[:, 0]],
         "rlnOriginYAngst": [f"{v:.4f}" for v in -pixel_size * table.centre[:, 1]],
@@ -122,12 +123,12 @@ def alignments(table: ParticleTable) -> Alignment:
 
 
 def classes_csv(table: Membership) -> str:
-    """Return ``classes.csv``: ids from 1, classes from 0, -1 for the unaccounted."""
+    """Return ``classes.csv``: ids and classes from 1, -1 for no class."""
     rows = ["particle_id,class,psi,sx,sy,mirror"]
-    for i, label in enumerate(table.label):
+    for i, number in enumerate(class_numbers(table.label)):
         x, y = table.centre[i]
         rows.append(
-            f"{i + 1},{label},{table.psi[i]:.4f},{x:.4f},{y:.4f},{int(table.flip[i])}"
+            f"{i + 1},{number},{table.psi[i]:.4f},{x:.4f},{y:.4f},{int(table.flip[i])}"
         )
     return "\n".join(rows) + "\n"
 

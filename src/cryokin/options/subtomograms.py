@@ -206,14 +206,14 @@ class SubtomogramOptions(Options):
         meaning=(
             "how classes that are alike are merged: {number: 3} classes, {number: "
             "auto} as many as differ beyond chance, up to a {height: 10}, or your "
-            "own {groups: {a: [0, 2], b: [1]}}; linkage: significance (the default) "
+            "own {groups: {a: [1, 3], b: [2]}}; linkage: significance (the default) "
             "joins those whose difference is least "
             "significant [standard deviations of the noise], average, single and "
             "complete those whose averages correlate best [1 - correlation], "
             "manual_compat: true as the manual's recipe does; null = off"
         ),
         was="the manual's section on merging",
-        examples=("{number: 3}", "{height: 10}", "{groups: {a: [0, 2], b: [1]}}"),
+        examples=("{number: 3}", "{height: 10}", "{groups: {a: [1, 3], b: [2]}}"),
         shape={
             "properties": {
                 "number": {
@@ -245,7 +245,7 @@ class SubtomogramOptions(Options):
         ),
         unit="subtomograms, Å",
         was="extractClassesFromParticleList.py -c",
-        examples=("{classes: [0, 2]}", "{size: 20}"),
+        examples=("{classes: [1, 3]}", "{size: 20}"),
         shape={
             "properties": {
                 "size": {"type": "integer", "minimum": 1},

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 
 def labels_of(classes: Sequence[NDArray[np.intp]], n: int) -> NDArray[np.intp]:
@@ -15,6 +15,18 @@ def labels_of(classes: Sequence[NDArray[np.intp]], n: int) -> NDArray[np.intp]:
     for k, members in enumerate(classes):
         labels[members] = k
     return labels
+
+
+def class_numbers(labels: ArrayLike) -> NDArray[np.intp]:
+    """Return the numbers by which users know classes: from 1, -1 for no class.
+
+    Parameters
+    ----------
+    labels : array_like of int
+        Classes from 0; negative: in no class.
+    """
+    labels = np.asarray(labels, np.intp)
+    return np.where(labels >= 0, labels + 1, -1)
 
 
 def members_of(labels: NDArray[np.intp], count: int) -> list[NDArray[np.intp]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,7 +42,7 @@ def stretch(images: ArrayLike, radius: float | None = None) -> NDArray[np.uint8]
         If a pixel is not finite.
     """
     images = np.asarray(images, dtype=np.float64)
-    return _stretch(images, _disc(images.shape[-2:], radius))
+    return _stretch(images, inside_disc(images.shape[-2:], radius))
 
 
 def slices(volume: ArrayLike) -> NDArray[np.float64]:
@@ -81,19 +82,26 @@ def montage(volume: ArrayLike, radius: float | None = None) -> NDArray[np.uint8]
     """
     planes = slices(volume)
     row = np.concatenate(planes, axis=1)
-    return _stretch(row, np.tile(_disc(planes.shape[1:], radius), (1, 3)))
+    return _stretch(row, np.tile(inside_disc(planes.shape[1:], radius), (1, 3)))
 
 
-def png(grey: NDArray[np.uint8]) -> bytes:
-    """Encode a grey image of shape (y, x) as PNG, with no time or software in it."""
+def png(grey: NDArray[np.uint8], colours: Sequence[int] = ()) -> bytes:
+    """Encode an image of shape (y, x) as PNG, with no time or software in it.
+
+    It is grey, or has the ``colours`` of its 256 values: red, green, blue of each.
+    """
     buffer = io.BytesIO()
-    Image.fromarray(grey).save(buffer, "PNG", compress_level=9)
+    image = Image.fromarray(grey)
+    if colours:
+        image.putpalette(colours)
+    image.save(buffer, "PNG", compress_level=9)
     return buffer.getvalue()
 
 
-def data_uri(grey: NDArray[np.uint8]) -> str:
-    """Return a grey image of shape (y, x) as a ``data:`` address of a PNG."""
-    return "data:image/png;base64," + base64.b64encode(png(grey)).decode("ascii")
+def data_uri(grey: NDArray[np.uint8], colours: Sequence[int] = ()) -> str:
+    """Return an image as a ``data:`` address of a PNG, see `png`."""
+    encoded = base64.b64encode(png(grey, colours))
+    return "data:image/png;base64," + encoded.decode("ascii")
 
 
 def width_on_page(width: int, images: int) -> int:
@@ -116,7 +124,8 @@ def reduce_to(image: NDArray[np.float32], width: int) -> NDArray[np.float32]:
     return reduced.astype(np.float32)
 
 
-def _disc(shape: tuple[int, ...], radius: float | None) -> NDArray[np.bool_]:
+def inside_disc(shape: tuple[int, ...], radius: float | None) -> NDArray[np.bool_]:
+    """Return the pixels within a radius of pixel ``n // 2``, all if it is None."""
     if radius is None:
         return np.ones(shape, dtype=bool)
     y, x = np.ogrid[: shape[0], : shape[1]]

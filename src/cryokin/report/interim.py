@@ -200,7 +200,8 @@ def _pytom(
     if rounds and not report.annealing:
         chains = annealing_report([load_chains(path) for path in rounds])
         report = replace(report, annealing=chains["iterations"])
-    return replace(report, unfinished=_pytom_so_far(results, len(rounds)))
+    so_far = _pytom_so_far(results, len(rounds))
+    return replace(report, unfinished=so_far, links={})
 
 
 def _pytom_so_far(results: Path, rounds: int) -> str:

@@ -19,10 +19,23 @@ from cryokin.io.counts import Counts
 from cryokin.io.eman_hdf import read_headers, read_images
 from cryokin.io.mrc import open_stack
 from cryokin.io.star import as_table, read_star
+from cryokin.isac.files import read_shifts
 from cryokin.options import options_from
 from cryokin.provenance import provenance_of_run, sha256
 from cryokin.report.isac_page import Candidate, ClassAverage, IsacReport, Pose
+from cryokin.report.members import read_members
 from cryokin.report.page import number
+
+#: Files of a run, as seen from its page.
+LINKS = {
+    "../class_averages.mrcs": "the class averages, in the order of their numbers",
+    "../class_averages.hdf": "the same for EMAN2, with their members",
+    "../classes.star": "a row a class: members, pixel error, reproduction, resolution",
+    "../particles.star": "all particles with class and alignment, for RELION",
+    "../classes.csv": "the same as plain text",
+    "gallery.png": "the class averages as a picture",
+    "figures": "the figures of this page",
+}
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,8 @@ class IsacFiles:
         ``state.json`` of the rounds of candidates, in any order.
     prealigned, shifts : Path or None
         ``2dalignment/aqfinal.hdf``, ``2dalignment/initial2Dparams.txt``.
+    stack : Path or None
+        ``working_stack.mrcs``, for pictures of the members; needs poses and shifts.
     results : Path or None
         ``results/<run>``, with ``benchmarks`` and ``logs`` of the jobs.
     """
@@ -64,6 +79,7 @@ class IsacFiles:
     rounds: Sequence[Path] = ()
     prealigned: Path | None = None
     shifts: Path | None = None
+    stack: Path | None = None
     results: Path | None = None
 
 
@@ -111,6 +127,11 @@ def read_report(
     generations = sorted(map(read_json, files.status), key=lambda s: s["generation"])
     prealigned = read_prealigned(files.prealigned) if files.prealigned else None
     shifts = read_shifts(files.shifts) if files.shifts else None
+    members = None
+    if files.stack and files.poses and files.shifts:
+        members = read_members(
+            files.stack, files.working_stack, files.poses, files.shifts, imported
+        )
     return IsacReport(
         run=run,
         options=options,
@@ -130,6 +151,8 @@ def read_report(
         checksum=sha256(files.classes),
         rounds=read_rounds(files.rounds),
         candidates=[] if classes else _read_candidates(files.candidates),
+        members=members,
+        links=LINKS if files.results else {},
     )
 
 
@@ -142,20 +165,6 @@ def read_prealigned(path: str | os.PathLike[str]) -> NDArray[np.float32]:
 def read_rounds(paths: Iterable[Path]) -> list[dict[str, Any]]:
     """Read what each round of candidates left, in their order."""
     return sorted(map(read_json, paths), key=lambda s: (s["generation"], s["round"]))
-
-
-def read_shifts(path: str | os.PathLike[str]) -> NDArray[np.float64]:
-    """Read the shifts (x, y) of ``initial2Dparams.txt``, shape (n, 2) [pixel].
-
-    A row holds angle, x shift, y shift, mirror.
-    """
-    table = np.loadtxt(path, ndmin=2)
-    if table.shape[1] < 3:
-        raise InputError(
-            f"{path}: {table.shape[1]} columns, expected the four of angle, x shift,"
-            " y shift, mirror; remake the prealignment."
-        )
-    return table[:, 1:3]
 
 
 def read_usage(
@@ -200,11 +209,12 @@ def read_poses(
     centre = np.asarray(table[["sx", "sy"]], np.float64)
     mirrored = np.asarray(table["mirror"], bool)
     order = np.argsort(label, kind="stable")
-    starts = np.searchsorted(label[order], np.arange(label.max(initial=-1) + 2))
+    numbers, starts = np.unique(label[order], return_index=True)
+    of_class = zip(numbers.tolist(), np.split(order, starts)[1:], strict=True)
     return {
-        k + 1: (ids[rows], Pose(angle[rows], centre[rows], mirrored[rows]))
-        for k, rows in enumerate(np.split(order, starts)[1:-1])
-        if len(rows)
+        k: (ids[rows], Pose(angle[rows], centre[rows], mirrored[rows]))
+        for k, rows in of_class
+        if k > 0
     }
 
 

@@ -11,9 +11,10 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from cryokin.report import figures
+from cryokin.report import figures, members
 from cryokin.report.gallery import Caption, gallery
 from cryokin.report.images import data_uri, reduce_to, stretch, width_on_page
+from cryokin.report.members import Members
 from cryokin.report.page import (
     Report,
     ReportedClass,
@@ -117,6 +118,8 @@ class IsacReport(Report):
         ``state.json`` of each round of candidates: generation, round, candidates, left.
     candidates : sequence of Candidate
         Of the first generation, for a run that found no class.
+    members : Members or None
+        The particles as pictures.
     """
 
     imported: Mapping[str, Any]
@@ -129,6 +132,7 @@ class IsacReport(Report):
     shifts: NDArray[np.float64] | None = None
     rounds: Sequence[Mapping[str, Any]] = ()
     candidates: Sequence[Candidate] = ()
+    members: Members | None = None
 
     def __post_init__(self) -> None:
         self._check_counts()
@@ -215,9 +219,7 @@ def contact_sheet(report: IsacReport) -> bytes:
 
 def page(report: IsacReport) -> str:
     """Return the page of a run as HTML, see `cryokin.report.page.render`."""
-    width = width_on_page(report.box, len(report.classes))
-    grey = stretch(report.averages, report.radius)
-    shown = [np.rint(reduce_to(image, width)).astype(np.uint8) for image in grey]
+    shown = pictures(report.averages, report.radius)
     return render(
         "isac.html",
         report,
@@ -229,11 +231,14 @@ def page(report: IsacReport) -> str:
                     "g": c.generation,
                     "e": finite(c.pixel_error, 4),
                     **_pose_data(c.pose),
+                    "p": _sample(report, c.number, len(report.classes), members.FEW),
                 }
                 for c in report.classes
             ],
+            "sheet": members.SHEET if report.members else 0,
+            "unaccounted": report.particles - report.accounted,
         },
-        tiles=[(report.classes[i], data_uri(shown[i])) for i in report.by_size()],
+        tiles=[(report.classes[i], shown[i]) for i in report.by_size()],
         summary=_summary(report),
         refused=_refused(report),
         generations=_generations(report),
@@ -243,7 +248,17 @@ def page(report: IsacReport) -> str:
         prealigned=_prealigned(report),
         shifts=_shift_figure(report),
         mask=figures.mask_circle(report.box, report.radius),
+        unaccounted=_sample(report, members.UNACCOUNTED, 8, members.SHEET),
     )
+
+
+def pictures(averages: NDArray[np.floating], radius: float) -> list[str]:
+    """Return class averages as addresses of PNGs; the more, the smaller they are."""
+    width = width_on_page(averages.shape[-1], len(averages))
+    grey = stretch(averages, radius)
+    return [
+        data_uri(np.rint(reduce_to(image, width)).astype(np.uint8)) for image in grey
+    ]
 
 
 def figure_files(report: IsacReport) -> dict[str, str]:
@@ -278,6 +293,13 @@ def _pose_data(pose: Pose | None) -> dict[str, Any]:
         "s": pose.centre.round(1).tolist(),
         "w": int(pose.mirrored.sum()),
     }
+
+
+def _sample(report: IsacReport, number: int, parts: int, few: int) -> str | None:
+    """Return a few members in a part of the room that a page has for them."""
+    if report.members is None:
+        return None
+    return report.members.sample(number, few, members.MOST_PIXELS // parts)
 
 
 def _summary(report: IsacReport) -> dict[str, Any]:

@@ -32,7 +32,7 @@ MARGIN, ENLARGED = 10, 1.6  # of a figure in a file of its own
 LEVELS = (0.5, 0.143)  # of a correlation, at which a resolution is read
 #: Put one after the other; all scripts become one, the only one that may run.
 STYLES = ("colours.css", "page.css", "figures.css")
-SCRIPTS = ("gallery.js", "select.js", "points.js")
+SCRIPTS = ("gallery.js", "select.js", "members.js", "slices.js", "points.js")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +81,8 @@ class Report:
         SHA-256 of the table of classes, which a selection of classes names.
     unfinished : str
         For a run that goes on: what it has done so far, in a sentence.
+    links : mapping
+        Files of the run, as seen from the page, and what is in them.
 
     Raises
     ------
@@ -97,6 +99,7 @@ class Report:
     warnings: Sequence[str] = ()
     checksum: str = ""
     unfinished: str = ""
+    links: Mapping[str, str] = field(default_factory=dict)
 
     def must(self, holds: bool, otherwise: str) -> None:
         """Refuse parts that contradict each other."""
@@ -157,16 +160,6 @@ def render(
         Without scripts it still shows everything but the details of a class and clouds
         of points. The same values give the same text.
     """
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        code=_code, count=_count, duration=_duration, memory=_memory, quantity=quantity
-    )
     shared = {
         "run": report.run,
         "checksum": report.checksum,
@@ -175,18 +168,42 @@ def render(
         "frequency": [finite(value, 6) for value in report.frequency],
     }
     script = _texts(SCRIPTS)
-    return environment.get_template(template).render(
-        style=Markup(_texts(STYLES)),
-        script=Markup(script),
-        script_hash=_hash(script),
-        data=_json(shared | dict(data)),
-        number=Numbering(),
-        report=report,
-        options=option_table(report.options),
-        configuration=configuration(report.run, report.options),
-        rules=rule_table(report.usage),
-        **values,
+    return (
+        environment()
+        .get_template(template)
+        .render(
+            style=Markup(style()),
+            script=Markup(script),
+            script_hash=_hash(script),
+            data=_json(shared | dict(data)),
+            number=Numbering(),
+            report=report,
+            options=option_table(report.options),
+            configuration=configuration(report.run, report.options),
+            rules=rule_table(report.usage),
+            **values,
+        )
     )
+
+
+def environment() -> Environment:
+    """Return what fills the templates of pages."""
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(
+        code=_code, count=_count, duration=_duration, memory=_memory, quantity=quantity
+    )
+    return made
+
+
+def style() -> str:
+    """Return the style of all pages."""
+    return _texts(STYLES)
 
 
 def standalone(figure: Markup) -> str:
@@ -195,14 +212,14 @@ def standalone(figure: Markup) -> str:
     if view is None:
         raise ValueError("a figure must tell its viewBox")
     width, height = (float(side) + 2 * MARGIN for side in view.groups())
-    style = _texts(["colours.css", "figures.css"])
+    own = _texts(["colours.css", "figures.css"])
     corner = f'x="-{MARGIN}" y="-{MARGIN}"'
     size = f'width="{width:g}" height="{height:g}"'
     opened = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{ENLARGED * width:g}"'
         f' height="{ENLARGED * height:g}"'
         f' viewBox="-{MARGIN} -{MARGIN} {width:g} {height:g}">'
-        f"<style><![CDATA[{style}]]></style>"
+        f"<style><![CDATA[{own}]]></style>"
         f'<rect {corner} {size} class="paper"/>'
     )
     return f"{opened}{str(figure).partition('>')[2]}\n"

@@ -22,6 +22,19 @@ from cryokin.report.page import number
 from cryokin.report.pytom_page import PytomReport, Start, SubtomogramClass, Tree
 from cryokin.subtomo import told
 
+#: Files of a run, as seen from its page, below the folder of the classes that it shows.
+LINKS = {
+    "class_averages": "the class averages, as MRC and EM",
+    "classes.json": "of each class: members, files, correlation of halves, resolution",
+    "classified.star": "all particles with class and pose, for RELION",
+    "classified.xml": "the same for PyTom",
+    "classes.csv": "the classes as plain text",
+}
+LINKS_HERE = {
+    "classes.cxc": "the class averages as surfaces at one level, for ChimeraX",
+    "figures": "the figures of this page",
+}
+
 
 @dataclass(frozen=True)
 class PytomFiles:
@@ -108,7 +121,7 @@ def read_report(
     else:
         labels = np.full(int(imported["n"]), -1, np.int64)
     classes = _classes(files, labels)
-    shares = dict(enumerate(agreed.get("reproduction", ())))
+    shares = dict(enumerate(agreed.get("reproduction", ()), start=1))
     classes = [replace(c, reproduction=number(shares.get(c.number))) for c in classes]
     differ = _content(files.differences)
     same = told.same_as(differ) if differ else {}
@@ -133,7 +146,7 @@ def read_report(
         classes=classes,
         frequency=np.arange(boxes[0] // 2) / boxes[0] if boxes else np.zeros(0),
         pixel_size=number(table.get("pixel_size", imported.get("pixel_size"))),
-        radius=_radius(options.get("mask")),
+        radius=mask_radius(options.get("mask")),
         eigenvalues=_array(eigen.get("spectrum")),
         masking=eigen.get("masking"),
         eigenvalues_before=_array(eigen.get("eigenvalues_before")),
@@ -154,6 +167,7 @@ def read_report(
         set_aside=agreed.get("only_wedge", ()),
         differences=told.differences(differ) if differ else (),
         checksum=sha256(files.classes) if files.classes else "",
+        links=_links(files),
         usage=read_usage(files.results, run, options, imported),
         provenance=provenance_of_run(options, imported),
         warnings=[
@@ -211,18 +225,29 @@ def _classes(files: PytomFiles, labels: NDArray[np.int64]) -> list[SubtomogramCl
                 f"{files.classes}: class {k} has {n} members, but {files.labels}"
                 f" has {sizes.get(k, 0)}; remake the two together."
             )
-        name = str(entry["name"])
+        name, average = str(entry["name"]), files.classes.parent / entry["mrc"]
         classes.append(
             SubtomogramClass(
                 number=k,
-                average=read_volume(files.classes.parent / entry["mrc"]),
+                average=read_volume(average),
                 curve=np.array([number(value) for value in entry["fsc"]]),
                 resolution=number(entry["resolution"]),
                 name="" if name == str(k) else name,
                 only_wedge=bool(entry.get("only_wedge", False)),
+                file=os.path.relpath(average, files.results / "report")
+                if files.results
+                else "",
             )
         )
     return classes
+
+
+def _links(files: PytomFiles) -> dict[str, str]:
+    """Return the files that the page leads to; none where the run has no folder."""
+    if not files.results or not files.classes:
+        return {}
+    folder = os.path.relpath(files.classes.parent, files.results / "report")
+    return {f"{folder}/{name}": what for name, what in LINKS.items()} | LINKS_HERE
 
 
 def _starts(table: Mapping[str, Any]) -> list[Start]:
@@ -264,8 +289,8 @@ def _content(path: Path | None) -> dict[str, Any]:
     return read_json(path) if path else {}
 
 
-def _radius(mask: Any) -> float | None:
-    """Radius of a spherical mask; a mask in a file has none."""
+def mask_radius(mask: Any) -> float | None:
+    """Return the radius of a spherical mask; a mask in a file has none."""
     return float(mask["sphere"]["radius"]) if isinstance(mask, Mapping) else None
 
 

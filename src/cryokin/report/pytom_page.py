@@ -31,6 +31,7 @@ from cryokin.report.page import (
     render,
     standalone,
 )
+from cryokin.report.volumes import MOST_CLASSES, chimerax_script, through
 from cryokin.subtomo import told
 
 METHODS = {
@@ -49,7 +50,7 @@ Volume = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class SubtomogramClass(ReportedClass):
-    """What is known of one class; numbers are those of ``classes.csv``, from 0.
+    """What is known of one class; numbers are those of ``classes.csv``, from 1.
 
     Attributes
     ----------
@@ -63,6 +64,8 @@ class SubtomogramClass(ReportedClass):
         Whether it may be nothing but the missing wedge, see `cryokin.subtomo.beam`.
     same_as : sequence of str
         Classes from which it differs by no more than chance makes of it.
+    file : str
+        Of the average, as seen from the page; empty if it is not told.
     """
 
     average: Volume | None = None
@@ -70,6 +73,7 @@ class SubtomogramClass(ReportedClass):
     parts: Sequence[str] = ()
     only_wedge: bool = False
     same_as: Sequence[str] = ()
+    file: str = ""
 
     @property
     def title(self) -> str:
@@ -132,7 +136,7 @@ class PytomReport(Report):
     method : str
         ``cpca``, ``mco_exmx`` or ``mco_ac``.
     labels : ndarray of int, shape (n,)
-        Class of each particle, -1 for those that belong to none.
+        Class of each particle, from 1; -1 for those that belong to none.
     classes : sequence of SubtomogramClass
         Those that have members, in any order.
     radius : float or None
@@ -305,6 +309,7 @@ def page(report: PytomReport) -> str:
             (c, colours[c.number], strip(c.average, report.radius, len(report.classes)))
             for c in report.by_size()
         ],
+        slices=_slices(report, colours),
         wedge=told.sentence([c.title for c in ordered if c.only_wedge]),
         set_aside=sum(report.set_aside),
         legend=[(c.number, c.title, colours[c.number]) for c in ordered],
@@ -345,6 +350,35 @@ def figure_files(report: PytomReport) -> dict[str, str]:
         **{name: part["figure"] for name, part in of_parts.items() if part},
     }
     return {name: standalone(svg) for name, svg in drawn.items() if svg is not None}
+
+
+def chimerax(report: PytomReport) -> str:
+    """Return the commands that show the class averages in ChimeraX."""
+    ordered = sorted(report.classes, key=lambda c: c.number)
+    colours = _colours(report, ordered)
+    shown = [c for c in ordered if c.average is not None and c.file]
+    return chimerax_script(
+        report.run,
+        {f"class {c.title}": c.file for c in shown},
+        [colours[c.number] for c in shown],
+        [c.average for c in shown if c.average is not None],
+    )
+
+
+def _slices(report: PytomReport, colours: Mapping[int, str]) -> dict[str, Any] | None:
+    """Return slices through the averages of the largest classes."""
+    shown = [c for c in report.by_size() if c.average is not None][:MOST_CLASSES]
+    volumes = [c.average for c in shown if c.average is not None]
+    if not volumes:
+        return None
+    cut = through(volumes, report.radius)
+    rows = zip(shown, cut.averages, cut.differences, strict=True)
+    return {
+        "z": cut.z,
+        "most": cut.most,
+        "first": shown[0].title,
+        "rows": [(c, colours[c.number], one, other) for c, one, other in rows],
+    }
 
 
 def _averages(report: PytomReport, colours: Mapping[int, str]) -> Markup:

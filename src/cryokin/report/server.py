@@ -12,6 +12,7 @@ import hmac
 import json
 import re
 import secrets
+from collections.abc import Callable
 from html import escape
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,7 +20,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cryokin.errors import InputError
+from cryokin.report.images import png
+from cryokin.report.members import UNACCOUNTED
 from cryokin.selection import check_selection, parse_selection, write_selection
 from cryokin.yaml_files import load_yaml
 
@@ -27,7 +33,10 @@ HOST = "127.0.0.1"
 OWN_NAMES = (HOST, "localhost")
 LARGEST_SELECTION = 1_000_000  # a thousand classes take some 10 kB [byte]
 PATIENCE = 30.0  # with who says nothing, or not all [s]
-POLICY = "default-src 'none'; "  # how the policy of a page begins
+POLICY = "default-src 'none'; img-src data:; "  # how the policy of a page begins
+#: Draws a page of the members of a class, aligned or not.
+Sheets = Callable[[int, int, bool], NDArray[np.uint8] | None]
+SHEET = re.compile(r"members/([1-9]\d{0,8}|unaccounted)/(aligned|raw)/(\d{1,9})\.png")
 
 
 class SelectionServer(ThreadingHTTPServer):
@@ -47,6 +56,8 @@ class SelectionServer(ThreadingHTTPServer):
         How ``target`` is called to the user; default: its path.
     port : int
         0: any that is free.
+    members : callable, optional
+        See `cryokin.report.members.Members.page`.
 
     Attributes
     ----------
@@ -62,7 +73,14 @@ class SelectionServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(
-        self, run: str, page: Path, target: Path, classes: Path, shown: str, port: int
+        self,
+        run: str,
+        page: Path,
+        target: Path,
+        classes: Path,
+        shown: str,
+        port: int,
+        members: Sheets | None = None,
     ) -> None:
         if not page.is_file():
             raise InputError(
@@ -70,7 +88,7 @@ class SelectionServer(ThreadingHTTPServer):
                 f" see what there is by 'make report RUN={run}'."
             )
         self.run_name, self.page, self.target = run, page, target
-        self.classes, self.shown = classes, shown
+        self.classes, self.shown, self.members = classes, shown, members
         self.token = secrets.token_urlsafe(24)
         super().__init__((HOST, port), _Handler)
         self.url = f"http://{HOST}:{self.server_port}/{self.token}/"
@@ -84,8 +102,20 @@ class SelectionServer(ThreadingHTTPServer):
                 " --forcerun isac_report pytom_report."
             )
         file = f'<meta name="selection-file" content="{escape(self.shown)}">'
-        text = text.replace(POLICY, POLICY + "connect-src 'self'; ")
+        place = f":{self.server_port}/{self.token}/members/"
+        pictures = " ".join(f"http://{name}{place}" for name in OWN_NAMES)
+        allowed = POLICY.replace("data:", f"data: {pictures}")
+        text = text.replace(POLICY, allowed + "connect-src 'self'; ")
         return re.sub(r"(?=<title>)", lambda _: file, text, count=1).encode()
+
+    def sheet(self, name: str) -> bytes | None:
+        """Return a picture of members by its name; None if there is no such."""
+        asked = SHEET.fullmatch(name)
+        if asked is None or self.members is None:
+            return None
+        number = UNACCOUNTED if asked[1] == "unaccounted" else int(asked[1])
+        grey = self.members(number, int(asked[3]), asked[2] == "aligned")
+        return None if grey is None else png(grey)
 
     def save(self, text: str) -> str:
         """Write a selection that the page sends; return what to tell the user.
@@ -120,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = PATIENCE
 
     def do_GET(self) -> None:
-        """Send the page, or the selection that there is."""
+        """Send the page, the selection that there is, or a picture."""
         name = self._asked_for()
         if name is None:
             return
@@ -133,6 +163,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.OK, self.server.target.read_bytes(), "text/yaml")
         elif name == "selection.yaml":
             self._send(HTTPStatus.NO_CONTENT, b"", "text/plain")
+        elif picture := self.server.sheet(name):
+            self._send(HTTPStatus.OK, picture, "image/png")
         else:
             self._say(HTTPStatus.NOT_FOUND, "there is nothing of this name")
 
@@ -183,7 +215,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: HTTPStatus, body: bytes, kind: str) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", f"{kind}; charset=utf-8")
+        charset = "; charset=utf-8" if kind.startswith("text/") else ""
+        self.send_header("Content-Type", kind + charset)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-store")
         self.send_header("Referrer-Policy", "no-referrer")

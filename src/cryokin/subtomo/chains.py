@@ -275,7 +275,7 @@ def write_annealing(
     Per round ``classifiedParticles.xml`` (after EXMX) and the averages of its classes,
     ``swapList.xml`` (moves to a worse class) and ``currentBestParticleList.xml``, of
     the last one also the scores against all classes; classes are numbered by their
-    final size.
+    final size, from 0 as PyTom does.
 
     Returns
     -------
@@ -288,7 +288,7 @@ def write_annealing(
     final = rounds[-1][best].best_labels
     number = rank_by_size(final, nclass)
     start = renumbered(rounds[0][best].start, number)
-    listed = particles.classified(start).particles
+    listed = particles.listed(start)
     write_particle_list(folder / "RandomisedParticleList.xml", listed)
     steps = [*(-np.diff(temperatures)), temperatures[-1]]
     for r, chains in enumerate(rounds):
@@ -298,7 +298,7 @@ def write_annealing(
         place = folder / str(r)
         old, new = chain.last_labels, chain.labels
         scores = chain.scores
-        after = particles.classified(number[old], own_scores(scores, old)).particles
+        after = particles.listed(number[old], own_scores(scores, old))
         write_particle_list(place / "classifiedParticles.xml", after)
         write_averages(place, r, rows, number[old])
         write_swap_list(
@@ -316,8 +316,8 @@ def write_annealing(
                 for i in np.flatnonzero(chain.worse)
             ],
         )
-        best_now = particles.classified(number[chain.best_labels], chain.best_scores)
-        write_particle_list(place / "currentBestParticleList.xml", best_now.particles)
+        best_now = particles.listed(number[chain.best_labels], chain.best_scores)
+        write_particle_list(place / "currentBestParticleList.xml", best_now)
         last = r
     by_number = scores[:, np.argsort(number)]
     write_alignment_lists(place, last, after, by_number, np.unique(number[old]))
@@ -325,6 +325,6 @@ def write_annealing(
     own = rounds[-1][best].best_scores
     write_particle_list(
         folder / "currentBestParticleList.xml",
-        particles.classified(classes, own).particles,
+        particles.listed(classes, own),
     )
     return classes, own

@@ -134,4 +134,4 @@ def merge_classes(
         heights = [0.0, *joined[:, 2].tolist(), float(joined[-1, 2]) * 1.1]
         made = len(labels) - how["number"]
         height = (heights[made] + heights[made + 1]) / 2
-    return Merged(joined, groups, [str(g) for g in range(groups.max() + 1)], height)
+    return Merged(joined, groups, [str(g + 1) for g in range(groups.max() + 1)], height)

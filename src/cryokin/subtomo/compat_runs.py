@@ -109,7 +109,7 @@ def compat_search(
 ) -> Classification:
     """Run PyTom's own EXMX from given classes; its ranks share the particles."""
     order = np.argsort(labels, kind="stable").tolist()
-    listed = particles.classified(labels).particles
+    listed = particles.listed(labels)
     now = [listed[i] for i in order]
     changed = []
     for found in _iterations(setting, now, order, iterations, end_threshold, team):

@@ -223,7 +223,7 @@ def write_course(
     ndarray, shape (n,)
         Scores of the particles in their final classes.
     """
-    listed = particles.classified(went.labels[0]).particles
+    listed = particles.listed(went.labels[0])
     write_particle_list(folder / "RandomisedParticleList.xml", listed)
     last = len(went.labels) - 2
     for number, (before, after) in enumerate(pairwise(went.labels)):
@@ -259,9 +259,9 @@ def write_iteration(
     """
     write_averages(folder, number, rows, before)
     if is_last:
-        compared = particles.classified(before).particles
+        compared = particles.listed(before)
         write_alignment_lists(folder, number, compared, scores, np.unique(before))
-    listed = particles.classified(after, own_scores(scores, after)).particles
+    listed = particles.listed(after, own_scores(scores, after))
     write_particle_list(folder / "classifiedParticles.xml", listed)
 
 

@@ -15,6 +15,7 @@ from cryokin.io.subtomograms import Subtomograms
 from cryokin.io.volumes import write_both
 from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
+from cryokin.partition.labels import class_numbers
 from cryokin.rings import correlation, resolution
 from cryokin.subtomo import compat
 from cryokin.subtomo.beam import follows_beam
@@ -113,7 +114,8 @@ def write_results(
     """Average the classes and write the lists and tables of a classification.
 
     Writes ``classes.csv``, ``classified.xml``, ``classified.star``, ``classes.json``
-    and ``class_averages/<average>_<class>.em`` and ``.mrc``.
+    and ``class_averages/<average>_<class>.em`` and ``.mrc``, which number classes from
+    1.
 
     Parameters
     ----------
@@ -152,15 +154,16 @@ def write_results(
     entries = []
     with atomic_folder(folder / "class_averages") as place:
         for c, one in found.items():
-            name = f"{options.average}_{c}"
+            number = c + 1
+            name = f"{options.average}_{number}"
             write_both(place / name, one.volume, particles.pixel_size)
             frequency = np.arange(len(one.fsc)) / particles.box
             pixel = particles.pixel_size or 1.0
             at_half = resolution(frequency, one.fsc, pixel, 0.5)
             entries.append(
                 {
-                    "class": c,
-                    "name": str(c) if names is None else names[c],
+                    "class": number,
+                    "name": str(number) if names is None else names[c],
                     "n": one.n,
                     "em": f"class_averages/{name}.em",
                     "mrc": f"class_averages/{name}.mrc",
@@ -191,6 +194,6 @@ def write_results(
 
 
 def classes_csv(labels: NDArray[np.integer]) -> str:
-    """Return the table of classes: particle_id from 1, class from 0 or -1."""
-    lines = [f"{i},{c}\n" for i, c in enumerate(labels.tolist(), start=1)]
+    """Return the table of classes: particle_id and class from 1, no class is -1."""
+    lines = [f"{i},{c}\n" for i, c in enumerate(class_numbers(labels), start=1)]
     return "particle_id,class\n" + "".join(lines)
