@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cryokin.report import figures
 from cryokin.report.gallery import Caption, gallery
-from cryokin.report.images import data_uri, reduce_to, stretch, width_on_page
+from cryokin.report.images import data_uri, levels, reduce_to, stretch, width_on_page
 from cryokin.report.page import (
     Report,
     ReportedClass,
@@ -117,6 +117,11 @@ class IsacReport(Report):
         ``state.json`` of each round of candidates: generation, round, candidates, left.
     candidates : sequence of Candidate
         Of the first generation, for a run that found no class.
+    full : ndarray, shape (n, y, x), or None
+        Averages of the original images, at the input size.
+    likeness : sequence of int, length n
+        Positions of the classes in an order in which neighbours are alike; may be
+        empty.
     """
 
     imported: Mapping[str, Any]
@@ -129,6 +134,8 @@ class IsacReport(Report):
     shifts: NDArray[np.float64] | None = None
     rounds: Sequence[Mapping[str, Any]] = ()
     candidates: Sequence[Candidate] = ()
+    full: NDArray[np.float32] | None = None
+    likeness: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         self._check_counts()
@@ -215,9 +222,13 @@ def contact_sheet(report: IsacReport) -> bytes:
 
 def page(report: IsacReport) -> str:
     """Return the page of a run as HTML, see `cryokin.report.page.render`."""
-    width = width_on_page(report.box, len(report.classes))
-    grey = stretch(report.averages, report.radius)
-    shown = [np.rint(reduce_to(image, width)).astype(np.uint8) for image in grey]
+    images, radius = _shown(report)
+    width = width_on_page(images.shape[-1], len(images))
+    pictures, black_white = [], []
+    for image in images:  # one by one: they may be large
+        grey = reduce_to(stretch(image, radius), width)
+        pictures.append(data_uri(np.rint(grey).astype(np.uint8)))
+        black_white.append([float(f"{v:.4g}") for v in levels(image, radius)])
     return render(
         "isac.html",
         report,
@@ -228,12 +239,18 @@ def page(report: IsacReport) -> str:
                     **report.class_data(c, c.members),
                     "g": c.generation,
                     "e": finite(c.pixel_error, 4),
+                    "b": ends,
+                    **({"o": report.likeness.index(i)} if report.likeness else {}),
                     **_pose_data(c.pose),
                 }
-                for c in report.classes
+                for i, (c, ends) in enumerate(
+                    zip(report.classes, black_white, strict=True)
+                )
             ],
         },
-        tiles=[(report.classes[i], data_uri(shown[i])) for i in report.by_size()],
+        tiles=[(report.classes[i], pictures[i]) for i in report.by_size()],
+        box=images.shape[-1],
+        radius=radius,
         summary=_summary(report),
         refused=_refused(report),
         generations=_generations(report),
@@ -242,8 +259,23 @@ def page(report: IsacReport) -> str:
         frc=_frc_figure(report),
         prealigned=_prealigned(report),
         shifts=_shift_figure(report),
-        mask=figures.mask_circle(report.box, report.radius),
+        mask=figures.mask_circle(images.shape[-1], radius),
     )
+
+
+def _shown(report: IsacReport) -> tuple[NDArray[np.float32], float]:
+    """Return the averages to look at, shape (n, y, x), and the radius of their mask.
+
+    Those of the original images, where there are any, cut to what the others show.
+    """
+    if report.full is None:
+        return report.averages, report.radius
+    radius = report.prealigned_radius
+    box = report.full.shape[-1]
+    width = min(box, round(report.box * radius / report.radius))
+    first = box // 2 - width // 2
+    cut = slice(first, first + width)
+    return report.full[:, cut, cut], radius
 
 
 def figure_files(report: IsacReport) -> dict[str, str]:
