@@ -508,17 +508,18 @@ rule select_classes:
         classes=lambda w: plan.classes(w.run, RUNS[w.run]),
     output:
         folder=multiext(
-            "results/{run}/selected/",
+            "results/{run}/{selected}/",
             *("filtered_pl.xml", "filtered_pl.star", "selected.csv"),
             "backup_selection.star",
             *("filteredIniRef.em", "filteredIniRef.mrc"),
         ),
     log:
-        "results/{run}/logs/select_classes.log",
+        "results/{run}/logs/select_classes/{selected}.log",
     benchmark:
-        "results/{run}/benchmarks/select_classes.tsv"
+        "results/{run}/benchmarks/select_classes/{selected}.tsv"
     wildcard_constraints:
         run=only(RUNS_3D),
+        selected=SELECTED,
     conda:
         "../../envs/core.yaml"
     resources:
@@ -528,7 +529,7 @@ rule select_classes:
         files=files,
         options=options_and_select(*AVERAGE_OPTIONS),
     message:
-        "{wildcards.run}: selecting classes"
+        "{wildcards.run}: selecting classes ({wildcards.selected})"
     shell:
         command("select_classes", "wildcards.run", "params.options")
 
