@@ -20,8 +20,9 @@ from cryokin.io.eman_hdf import read_headers, read_images
 from cryokin.io.mrc import open_stack
 from cryokin.io.star import as_table, read_star
 from cryokin.isac.basis import polar_basis
-from cryokin.isac.compare import average_spectra, similarity, tour
+from cryokin.isac.compare import average_spectra, similarity
 from cryokin.options import Isac, options_from
+from cryokin.partition.trees import tour
 from cryokin.provenance import provenance_of_run, sha256
 from cryokin.report.isac_page import Candidate, ClassAverage, IsacReport, Pose
 from cryokin.report.page import number

@@ -531,7 +531,8 @@ def _course(
     if not panels:
         return None
     return {
-        "figure": figures.course(panels, counted),
+        # One point tells nothing of a course.
+        "figure": figures.course(panels, counted) if len(runs[best]) > 1 else None,
         "iterations": len(runs[best]),
         "starts": len(runs),
         "objective": quantity(ends[best], "", 4),
