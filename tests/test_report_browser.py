@@ -524,6 +524,38 @@ def test_a_screen_reader_is_told_what_is_seen(page, reports):
         assert name.endswith("to be merged in group A") == (i in largest[:2])
 
 
+@pytest.mark.parametrize("page", ["2d", "3d"], indirect=True)
+def test_what_scrolls_can_be_reached_by_keys(page):
+    page.show_as(*PHONE)
+    left = page.run(
+        """document.querySelectorAll("details").forEach((d) => (d.open = true));
+        return [...document.querySelectorAll("main *")].filter((node) =>
+            /auto|scroll/.test(getComputedStyle(node).overflow) &&
+            (node.scrollHeight > node.clientHeight ||
+                node.scrollWidth > node.clientWidth) &&
+            node.tabIndex < 0 && !node.querySelector("button, a, input, [tabindex]"))
+            .map((node) => node.outerHTML.slice(0, 80));"""
+    )
+    assert left == []
+
+
+@pytest.mark.parametrize("page", ["2d", "3d"], indirect=True)
+def test_paper_is_white_and_has_all_pictures(page):
+    page.show_as(*DESK, "dark")
+    page.devtools("Emulation.setEmulatedMedia", media="print")
+    try:
+        seen = page.run(
+            """const style = (name) => getComputedStyle(document.querySelector(name));
+            return [style("body").backgroundColor, style("body").color,
+                style("#gallery li").contentVisibility, style("h2").breakAfter,
+                style("i.key").printColorAdjust, style("#selection").display];"""
+        )
+    finally:
+        page.devtools("Emulation.setEmulatedMedia", media="")
+    white, ink = "rgb(255, 255, 255)", "rgb(28, 27, 25)"
+    assert seen == [white, ink, "visible", "avoid", "exact", "none"]
+
+
 @pytest.mark.parametrize("page", ["2d_large"], indirect=True)
 def test_fifty_of_a_thousand_classes_are_picked_at_once(page):
     times = page.run(
