@@ -238,10 +238,9 @@ def test_the_selection_beside_the_config_is_found(place):
         assert "--selection config/selection/demo.yaml" in text
         # Further selections have names; another run can start from one.
         select(place, "config/selection/demo.best.yaml", keep=[3])
-        place.write(
-            "best.yaml",
-            {"demo": DEMO, "best": DEMO | {"particles": "run:demo/selected.best"}},
-        )
+        few = {"img_per_grp": 2, "thld_grp": 2, "CTF": False}
+        best = DEMO | few | {"particles": "run:demo/selected.best"}
+        place.write("best.yaml", {"demo": DEMO, "best": best})
         place.run("results/best/import/import.json", config="best.yaml")
         every = table_of(place.results() / "particles.star")["rlnClassNumber"]
         imported = table_of(place.results(run="best") / "import/particles.star")

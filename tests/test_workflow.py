@@ -725,6 +725,8 @@ def test_images_are_inputs(place, particles):
     moved = {"config": config, "work": "inputs_moved"}
     assert place.planned(**moved) == {}
     place.run("full_size", **moved)
+    assert set(place.planned(**moved)) == {"isac_report", "all"}  # which shows them
+    place.run(**moved)
     results = place.results("inputs_moved")
 
     for name, rule in (

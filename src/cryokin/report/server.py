@@ -12,6 +12,7 @@ import hmac
 import json
 import re
 import secrets
+from html import escape
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -99,8 +100,9 @@ class SelectionServer(ThreadingHTTPServer):
                 f"{self.page}: not a report of this version; make it again by snakemake"
                 " --forcerun isac_report pytom_report."
             )
+        file = f'<meta name="selection-file" content="{escape(str(self.target))}">'
         text = text.replace(POLICY, POLICY + "connect-src 'self'; ")
-        return text.replace("<html ", "<html data-served ", 1).encode()
+        return re.sub(r"(?=<title>)", lambda _: file, text, count=1).encode()
 
     def file(self, name: str) -> Path:
         """Return the file of a selection, seen from the working folder."""

@@ -9,7 +9,7 @@
   // Classes that were merged may have names; the others are called by their numbers.
   const nameOf = (k) => byNumber.get(k).t ?? String(k);
   const byName = new Map(numbers.map((k) => [nameOf(k), k]));
-  const served = "served" in document.documentElement.dataset; // by `make select`
+  const served = document.querySelector('meta[name="selection-file"]') !== null; // by `make select`
 
   let picked = new Set();
   let aside = new Set(); // what was picked before thresholds took it away
@@ -340,7 +340,14 @@
 
   function keepText(called, text) {
     texts.set(called, text);
-    $("s-names").replaceChildren(...[...texts.keys()].filter(Boolean).map((known) => new Option(known, known)));
+    const buttons = [...texts.keys()].map((one) => {
+      const button = Object.assign(document.createElement("button"), { type: "button", textContent: one || "no name" });
+      button.title = `Go on with ${fileOf(one)}`;
+      button.addEventListener("click", () => load(texts.get(one), fileOf(one)));
+      return button;
+    });
+    $("s-saved").replaceChildren(...buttons);
+    $("s-saved").hidden = false;
   }
 
   async function takeUp() {
@@ -348,7 +355,6 @@
     for (const [called, text] of Object.entries(await answer.json())) keepText(called, text);
     const first = texts.has("") ? "" : [...texts.keys()][0];
     if (first === undefined) return;
-    $("s-name").value = first;
     load(texts.get(first), fileOf(first));
     past = []; // there was nothing before
     refresh();
@@ -424,7 +430,6 @@
     event.preventDefault();
     save();
   });
-  $("s-name").addEventListener("change", () => texts.has(name()) && load(texts.get(name()), fileOf(name())));
   const read = async (file) => load(await file.text(), file.name);
   $("s-open").addEventListener("click", () => $("s-file").click());
   $("s-file").addEventListener("change", () => {
