@@ -54,8 +54,10 @@ demo: setup
 report: named setup
 	@$(BIN)/python workflow/scripts/interim_report.py $(OF_RUN)
 
+# Ctrl-C is for the program alone; make would call it an error.
 select: named setup
-	@$(BIN)/python workflow/scripts/select_in_browser.py $(OF_RUN) $(if $(PORT),--port $(PORT))
+	@if [ -t 0 ]; then set -m; fi; \
+	  $(BIN)/python workflow/scripts/select_in_browser.py $(OF_RUN) $(if $(PORT),--port $(PORT)); exit $$?
 
 named:
 	@test -n "$(RUN)" || { \

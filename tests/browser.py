@@ -24,6 +24,7 @@ KEYS = {
     **{"Shift": "\ue008", "Escape": "\ue00c", "Space": " ", "Home": "\ue011"},
     **{"End": "\ue010", "ArrowLeft": "\ue012", "ArrowUp": "\ue013"},
     **{"ArrowRight": "\ue014", "ArrowDown": "\ue015", "Tab": "\ue004"},
+    **{"Control": "\ue009"},
 }
 
 

@@ -123,7 +123,9 @@ FROM_FILE = {"method": "isac", "particles": "p.star", "radius": 30}
 
 
 class TestParticlesOfAnotherRun:
-    @pytest.mark.parametrize("which", ["unaccounted", "selected", "class/12"])
+    @pytest.mark.parametrize(
+        "which", ["unaccounted", "selected", "selected.top_1", "class/12"]
+    )
     def test_are_named_by_the_run(self, which):
         runs = {"b": FROM_FILE | {"particles": f"run:a-1/{which}"}, "a-1": FROM_FILE}
         loaded = load_runs({"runs": runs})
@@ -135,6 +137,7 @@ class TestParticlesOfAnotherRun:
         [
             ("run:a", "are named run:<run>/unaccounted, run:<run>/selected or"),
             ("run:a/good", "are named run:<run>/unaccounted"),
+            ("run:a/selected.", "are named run:<run>/unaccounted"),
             ("run:a/class/-1", "are named run:<run>/unaccounted"),
             ("run:c/selected", "names run c, but there are only a, b, cubes;"),
             ("run:b/selected", "leads back to run b;"),

@@ -238,6 +238,17 @@ def test_the_selection_beside_the_config_is_found(place):
         assert "select_particles" in place.planned("--forcerun", "select_particles")
         text = place.run("--dry-run", "--forcerun", "select_particles", "-p")
         assert "--selection config/selection/demo.yaml" in text
+        # Further selections have names; another run can start from one.
+        select(place, "config/selection/demo.best.yaml", keep=[3])
+        few = {"img_per_grp": 2, "thld_grp": 2, "CTF": False}
+        best = DEMO | few | {"particles": "run:demo/selected.best"}
+        place.write("best.yaml", {"demo": DEMO, "best": best})
+        place.run("results/best/import/import.json", config="best.yaml")
+        every = table_of(place.results() / "particles.star")["rlnClassNumber"]
+        imported = table_of(place.results(run="best") / "import/particles.star")
+        ids = list(imported["cryokinOriginalId"])
+        assert ids == list(np.flatnonzero(every == 3))
+        assert place.results().joinpath("selected.best/isacselect.txt").is_file()
     finally:
         shutil.rmtree(path.parent)
     assert "select_particles" not in place.planned()

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from cryokin.config import load_runs
 from cryokin.errors import InputError
 from cryokin.estimate import RuleUsage
 from cryokin.io.eman_hdf import write_images
@@ -100,9 +101,9 @@ def test_page_asks_for_nothing_outside_itself():
     elements = Elements(html)
     for _, attributes in elements.tags:
         for name in ("src", "href"):
-            assert attributes.get(name, "#").startswith(("data:image/png", "#"))
+            assert attributes.get(name, "#").startswith(("data:image/", "#"))
     assert "url(" not in html and "@import" not in html
-    assert not elements.named("link")
+    assert [link["rel"] for link in elements.named("link")] == ["icon"]
 
 
 def test_page_allows_its_own_script_alone():
@@ -230,6 +231,52 @@ def test_what_rules_took_stands_beside_the_estimate():
     assert cells("isac_sac") == [*took, *guess, "2.0 GB", "1.0 GB"]
     assert cells("isac_join") == ["1", "5.0 s", NONE, NONE, "", NONE, NONE]
     assert cells("all") == ["3", "1 min 40 s", "2 min 30 s", *guess, "", ""]
+
+
+def test_averages_of_the_original_images_are_shown_where_there_are_any():
+    """Cut to what the working images show, their mask on the same places."""
+    report = make_isac_report(3, box=24, radius=9.0, prealigned_radius=30.0)
+    full = np.random.default_rng(3).normal(size=(3, 120, 120)).astype(np.float32)
+    html = page(dataclasses.replace(report, full=full))
+    tiles = Elements(html).named("img")[:3]
+    assert {tile["width"] for tile in tiles} == {"80"}
+    inside = stretch(full[report.by_size()[0]][20:100, 20:100], 30.0)
+    assert tiles[0]["src"] == data_uri(inside)
+    assert "--mask: 75.00%" in html
+    assert page(report).count("of the original images") < html.count(
+        "of the original images"
+    )
+
+
+def test_averages_of_many_classes_fit_on_a_page():
+    n, box = 40, 900
+    full = np.broadcast_to(np.eye(box, dtype=np.float32), (n, box, box))
+    html = page(dataclasses.replace(make_isac_report(n), full=full))
+    encoded = Elements(html).named("img")[0]["src"].partition(",")[2]
+    shown = Image.open(io.BytesIO(base64.b64decode(encoded)))
+    assert n * shown.width**2 <= MOST_PIXELS
+
+
+def test_classes_that_are_alike_are_neighbours(tmp_path):
+    """An object at growing distances from another, in any order, turned as it likes."""
+    rng = np.random.default_rng(4)
+    y, x = np.mgrid[:76, :76] - 38.0
+    first, last = (
+        sum(a * np.exp(-((x - u) ** 2 + (y - v) ** 2) / 18) for a, u, v in spots)
+        for spots in rng.uniform((1, -15, -15), (2, 15, 15), (2, 5, 3))
+    )
+    mixed = [(1 - t) * first + t * last for t in np.linspace(0, 1, 6)]
+    order = rng.permutation(6)
+    averages = np.array([np.rot90(mixed[i], i % 4) for i in order], np.float32)
+    report = make_isac_report(6, box=76, averages=averages, usage=[])
+    write_isac_run(tmp_path, report)
+    whole = load_runs(
+        {"runs": {"demo": dict(report.options) | {"particles": "p.star"}}}
+    )
+    run_script(tmp_path, whole["demo"].as_dict())
+    data = data_of((tmp_path / "report/index.html").read_text(encoding="utf-8"))
+    toured = order[np.argsort([c["o"] for c in data["classes"]])]
+    assert list(toured) in ([*range(6)], [*range(5, -1, -1)])
 
 
 def test_configuration_makes_the_run_again():

@@ -1,7 +1,10 @@
 """The reports in a real browser: looked at, picked from, saved."""
 
 import dataclasses
+import getpass
+import json
 import os
+import shutil
 import signal
 import statistics
 import subprocess
@@ -10,6 +13,7 @@ import threading
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -18,8 +22,14 @@ import browser
 from cryokin.errors import InputError
 from cryokin.provenance import sha256
 from cryokin.report import isac_page, pytom_page
+from cryokin.report.images import levels, stretch
 from cryokin.report.server import SelectionServer
-from cryokin.selection import Selection, read_selection, write_selection
+from cryokin.selection import (
+    Selection,
+    read_selection,
+    selection_path,
+    write_selection,
+)
 from reports import full_report, make_isac_report, write_isac_run
 
 PHONE, DESK = (360, 740), (1280, 900)
@@ -53,6 +63,7 @@ def isac_report(n_classes):
             c,
             resolution=float("nan") if i == 2 else rng.gamma(20, 1.0) + 8,
             pixel_error=rng.gamma(3, 0.1),
+            reproduction=rng.uniform(0.3, 1.0),
         )
         for i, c in enumerate(report.classes)
     ]
@@ -122,24 +133,41 @@ def focus_first(window):
     window.run("document.querySelector('.tile').focus()")
 
 
-def saved(window, downloads, save):
+def slide(window, key, *values):
+    """Pull a threshold over some values, and let it go."""
+    window.run(
+        f"""const slider = document.querySelector("#limit-{key}");
+        for (const value of {json.dumps(values)}) {{
+            slider.value = value;
+            slider.dispatchEvent(new Event("input"));
+        }}
+        slider.dispatchEvent(new Event("change"));"""
+    )
+
+
+def groups(window):
+    """Letter of each class that is to be merged."""
+    script = """return [...document.querySelectorAll(".group:not([hidden])")]
+        .map((mark) => [mark.parentElement.dataset.class, mark.dataset.letter])"""
+    return dict(window.run(script))
+
+
+def saved(window, downloads, save, name="demo.yaml"):
     """The selection that a way to save it downloads."""
-    path = downloads / "selection.yaml"
+    path = downloads / name
     path.unlink(missing_ok=True)
     save()
     browser.wait_until(path.exists)
     return read_selection(path)
 
 
-def drop(window, text):
+def drop(window, text, name="selection.yaml"):
     """Drop a file on the page; return what the page says of it."""
     window.run(
-        """const files = new DataTransfer();
-        files.items.add(new File([arguments[0]], "selection.yaml"));
-        document.dispatchEvent(new DragEvent("drop", { dataTransfer: files }));
-        await new Promise((done) => setTimeout(done, 50));""".replace(
-            "arguments[0]", repr(text)
-        )
+        f"""const files = new DataTransfer();
+        files.items.add(new File([{json.dumps(text)}], {json.dumps(name)}));
+        document.dispatchEvent(new DragEvent("drop", {{ dataTransfer: files }}));
+        await new Promise((done) => setTimeout(done, 50));"""
     )
     return shown(window, "#s-message")
 
@@ -171,6 +199,7 @@ def test_mouse_picks_and_saves(page, downloads):
 
 
 def test_all_none_and_the_others(page):
+    focus_first(page)
     page.press("a")
     assert len(picked(page)) == 20
     page.click(f"#class-{order(page)[0]} .pick")
@@ -206,7 +235,7 @@ def test_named_classes_are_picked_by_their_names(page, downloads):
     page.press("n")
     drop(page, "run: demo\nkeep: [open, '7']\n")
     assert picked(page) == [1, 3]
-    drop(page, (downloads / "selection.yaml").read_text())
+    drop(page, (downloads / "demo.yaml").read_text())
     assert picked(page) == [1, 2, 3]
 
 
@@ -226,21 +255,160 @@ def test_a_class_is_in_one_group_at_most(page, downloads):
         ("n", 17, lambda c: c.size >= 17),
         ("d", 27.5, lambda c: c.resolution <= 27.5),
         ("e", 0.21, lambda c: c.pixel_error <= 0.21),
+        ("r", 61, lambda c: 100 * c.reproduction >= 61),
     ],
 )
 def test_thresholds_pick_what_passes(page, reports, key, value, passes):
+    """Of all classes, where none is picked."""
     page.click("#s-limits")
-    page.run(
-        f"""const slider = document.querySelector("#limit-{key}");
-        slider.value = {value};
-        slider.dispatchEvent(new Event("input"));"""
-    )
+    slide(page, key, value)
     classes = reports["2d"].classes
     expected = [c.number for c in classes if passes(c)]
     assert 0 < len(expected) < len(classes)
     assert picked(page) == expected
     members = sum(c.size for c in classes if passes(c))
     assert f"{members} particles" in shown(page, "#s-count")
+
+
+def test_thresholds_take_away_and_give_back(page):
+    """What was picked and merged by hand is all there when a slider is back."""
+    one, two, three, *_ = order(page)
+    focus_first(page)
+    page.press("m", "ArrowRight", "Space", "m", "ArrowRight", "Space")
+    before = groups(page)
+    assert picked(page) == sorted([one, two, three]) and len(before) == 2
+    slide(page, "n", 20, 25, 28)
+    assert picked(page) == sorted([one, two])  # of 29 and 28 members
+    assert "Of 3 picked classes 2 pass the thresholds; 1 come" in shown(
+        page, "#s-message"
+    )
+    slide(page, "n", 29)
+    assert picked(page) == [one] and groups(page) == {}
+    slide(page, "n", 10)
+    assert picked(page) == sorted([one, two, three]) and groups(page) == before
+
+
+def test_every_change_can_be_taken_back_and_done_again(page):
+    """All of a merging, and of one pull at a slider, is one change."""
+    focus_first(page)
+    changes = (
+        lambda: page.press("Space"),
+        lambda: page.press("m", "ArrowRight", "Space", "m"),
+        lambda: page.press("Shift+ArrowRight"),
+        lambda: slide(page, "n", 20, 28, 29),
+        lambda: page.click("#s-invert"),
+        lambda: page.click("#s-all"),
+        lambda: drop(page, "run: demo\nkeep: [3, 4, 7]\nmerge: [[3, 4]]\n"),
+        lambda: page.click("#s-none"),
+    )
+
+    def state():
+        values = page.run(
+            "return [...document.querySelectorAll('#limits input')].map((i) => i.value)"
+        )
+        return picked(page), groups(page), values
+
+    states = [state()]
+    for change in changes:
+        change()
+        states.append(state())
+        assert states[-1] != states[-2]
+    page.press("Control+z", "Control+Shift+Z", "Control+z")
+    assert state() == states[-2]
+    focus_first(page)
+    for expected in reversed(states[:-2]):
+        page.press("u")
+        assert state() == expected
+    assert page.run("return document.querySelector('#s-undo').disabled")
+    for expected in states[1:]:
+        page.click("#s-redo")
+        assert state() == expected
+
+
+def test_letters_count_where_a_class_has_the_focus_alone(page):
+    """Who dictates, or searches in the page, picks nothing by mistake."""
+    page.press(*"anim")
+    page.run("document.querySelector('#key').focus()")
+    page.press(*"aim")
+    page.run("document.querySelector('#s-name').focus()")
+    page.press(*"aims")
+    assert picked(page) == []
+    page.click(f"#class-{order(page)[3]} .line")
+    page.press("a")
+    assert len(picked(page)) == 20
+
+
+def test_a_run_has_several_selections_by_name(page, downloads):
+    one, two, three, *_ = order(page)
+    page.click(f"#class-{one} .pick")
+    saved(page, downloads, lambda: page.press("s"))
+    page.click("#s-name")
+    page.press(*"top_1")
+    page.click(f"#class-{two} .pick")
+    found = saved(page, downloads, lambda: page.press("s"), "demo.top_1.yaml")
+    assert found.keep == tuple(sorted([one, two]))
+    # Back to the one without a name, and from a file to the other.
+    page.click("#s-saved button")
+    assert picked(page) == [one]
+    assert page.run("return document.querySelector('#s-name').value") == ""
+    drop(page, f"run: demo\nkeep: [{three}]\n", "demo.junk.yaml")
+    assert page.run("return document.querySelector('#s-name').value") == "junk"
+    assert picked(page) == [three]
+    page.click("#s-name")
+    page.press(*"./x")
+    page.click("#s-save")
+    assert not list(downloads.glob("*junk*"))
+
+
+GREY = """
+    const picture = document.querySelector("#class-{} img");
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [picture.naturalWidth, picture.naturalHeight];
+    const context = canvas.getContext("2d");
+    context.filter = getComputedStyle(picture).filter;
+    context.drawImage(picture, 0, 0);
+    const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
+    return [...pixels.filter((_, i) => i % 4 === 0)];"""
+
+
+def test_grey_values_can_be_set(page, reports):
+    """What is seen is what the numbers say, to the rounding of bytes."""
+
+    def seen(k):
+        return np.array(page.run(GREY.format(k)), float)
+
+    def put(name, value):
+        page.run(
+            f"""const input = document.querySelector("#{name}");
+            input.{"checked" if isinstance(value, bool) else "value"} =
+                {json.dumps(value)};
+            input.dispatchEvent(new Event("input"));"""
+        )
+
+    report = reports["2d"]
+    plain = {k: seen(k) for k in (3, 5)}
+    np.testing.assert_array_equal(
+        plain[3], stretch(report.averages[2], report.radius).ravel()
+    )
+    put("contrast", 1)
+    np.testing.assert_allclose(seen(3), np.clip(2 * plain[3] - 127.5, 0, 255), atol=2)
+    put("brightness", 0.3)
+    expected = np.clip(2 * plain[3] - 127.5 + 0.3 * 255, 0, 255)
+    np.testing.assert_allclose(seen(3), expected, atol=2)
+    put("inverted", True)
+    np.testing.assert_allclose(seen(3), 255 - expected, atol=6)
+    put("contrast", -1), put("brightness", 0), put("inverted", False)
+    np.testing.assert_allclose(seen(3), 0.5 * plain[3] + 0.25 * 255, atol=2)
+    # One scale: the same density is the same grey in any class.
+    put("contrast", 0), put("common", True)
+    ends = np.array([levels(image, report.radius) for image in report.averages])
+    black, white = np.sort(ends[:, 0])[1], np.sort(ends[:, 1])[18]
+    for k in (3, 5):
+        grey = 255 * (report.averages[k - 1] - black) / (white - black)
+        low, high = 255 * (ends[k - 1] - black) / (white - black)
+        expected = np.clip(np.clip(grey, low, high), 0, 255).ravel()
+        np.testing.assert_allclose(seen(k), expected, atol=3)
+        assert np.abs(seen(k) - plain[k]).max() > 8
 
 
 def test_an_older_selection_is_taken_up(page, reports, tmp_path):
@@ -250,12 +418,10 @@ def test_an_older_selection_is_taken_up(page, reports, tmp_path):
     )
     assert "Read" in drop(page, (tmp_path / "a.yaml").read_text())
     assert picked(page) == [2, 7, 9]
-    page.press("n")
     # As a person would write it.
     drop(page, "run: demo # mine\nkeep:\n  - 3\n  - 4\nmerge:\n  - [3, 4]\n")
     assert picked(page) == [3, 4]
-    groups = page.run("return [...document.querySelectorAll('[data-group=A]')].length")
-    assert groups == 2
+    assert groups(page) == {"3": "A", "4": "A"}
 
 
 @pytest.mark.parametrize(
@@ -268,15 +434,15 @@ def test_an_older_selection_is_taken_up(page, reports, tmp_path):
     ],
 )
 def test_a_selection_that_does_not_fit_is_refused(page, text, words):
-    page.press("a")
+    page.click("#s-all")
     assert words in drop(page, text)
     assert len(picked(page)) == 20
 
 
 @pytest.mark.parametrize("page", ["2d", "2d_large", "3d"], indirect=True)
 def test_the_page_asks_the_network_for_nothing(page, pages):
-    page.press("a", "m")
-    asked = [url for url in page.requests() if not url.startswith("data:image/png")]
+    page.click("#s-all")
+    asked = [url for url in page.requests() if not url.startswith("data:image/")]
     assert len(asked) == 1 and asked[0].startswith("file://")
 
 
@@ -352,9 +518,42 @@ def test_a_screen_reader_is_told_what_is_seen(page, reports):
     largest = reports["2d"].by_size()
     for (name, states), i in zip(options[1:], largest, strict=True):
         c = reports["2d"].classes[i]
-        assert name.startswith(f"Class {c.number}, {c.size} particles")
+        assert name.startswith(f"Class {c.number} {c.size} particles")
+        assert f"pixel error {c.pixel_error:.2f}\xa0px" in name
         assert states["selected"] == (i in largest[:2])
         assert name.endswith("to be merged in group A") == (i in largest[:2])
+
+
+@pytest.mark.parametrize("page", ["2d", "3d"], indirect=True)
+def test_what_scrolls_can_be_reached_by_keys(page):
+    page.show_as(*PHONE)
+    left = page.run(
+        """document.querySelectorAll("details").forEach((d) => (d.open = true));
+        return [...document.querySelectorAll("main *")].filter((node) =>
+            /auto|scroll/.test(getComputedStyle(node).overflow) &&
+            (node.scrollHeight > node.clientHeight ||
+                node.scrollWidth > node.clientWidth) &&
+            node.tabIndex < 0 && !node.querySelector("button, a, input, [tabindex]"))
+            .map((node) => node.outerHTML.slice(0, 80));"""
+    )
+    assert left == []
+
+
+@pytest.mark.parametrize("page", ["2d", "3d"], indirect=True)
+def test_paper_is_white_and_has_all_pictures(page):
+    page.show_as(*DESK, "dark")
+    page.devtools("Emulation.setEmulatedMedia", media="print")
+    try:
+        seen = page.run(
+            """const style = (name) => getComputedStyle(document.querySelector(name));
+            return [style("body").backgroundColor, style("body").color,
+                style("#gallery li").contentVisibility, style("h2").breakAfter,
+                style("i.key").printColorAdjust, style("#selection").display];"""
+        )
+    finally:
+        page.devtools("Emulation.setEmulatedMedia", media="")
+    white, ink = "rgb(255, 255, 255)", "rgb(28, 27, 25)"
+    assert seen == [white, ink, "visible", "avoid", "exact", "none"]
 
 
 @pytest.mark.parametrize("page", ["2d_large"], indirect=True)
@@ -396,13 +595,13 @@ def test_a_class_of_a_volume_tells_how_its_members_lie(page, reports):
 def serving(folder, report):
     """A server of the page of a report in a folder of results."""
     results = write_results(folder, report)
-    shown = "config/selection/demo.yaml"
     server = SelectionServer(
         "demo",
         results / "report/index.html",
-        folder / shown,
+        folder,
+        selection_path("demo"),
         results / "classes.star",
-        shown,
+        "cryokin run",
         0,
     )
     thread = threading.Thread(target=server.serve_forever)
@@ -424,8 +623,9 @@ def server(tmp_path_factory):
 @pytest.fixture
 def selection(server):
     """The file that the server writes, not there yet."""
-    server.target.unlink(missing_ok=True)
-    return server.target
+    path = server.directory / server.target
+    shutil.rmtree(path.parent, ignore_errors=True)
+    return path
 
 
 def put(server, text="run: demo\nkeep: [1]\n", path=None, **headers):
@@ -456,6 +656,29 @@ def test_what_is_picked_lands_in_the_file(window, server, selection):
     window.open(server.url)
     browser.wait_until(lambda: picked(window) == sorted([one, two]))
     assert [entry["message"] for entry in window.log()] == []
+
+
+def test_selections_with_names_are_files_beside_it(window, server, selection):
+    window.show_as(*DESK)
+    window.open(server.url)
+    one, two, *_ = order(window)
+    other = selection.with_name("demo.small.yaml")
+    for number, name, path in ((one, "", selection), (two, "small", other)):
+        window.click("#s-none")
+        window.click(f"#class-{number} .pick")
+        window.click("#s-name")
+        window.press(*name)
+        window.click("#s-save")
+        browser.wait_until(path.exists)
+        assert read_selection(path).keep == (number,)
+    assert "Next: cryokin run" in shown(window, "#s-message")
+    window.open(server.url)
+    browser.wait_until(lambda: picked(window) == [one])
+    known = """return [...document.querySelectorAll("#s-saved button")]
+        .map((button) => button.textContent)"""
+    assert window.run(known) == ["no name", "small"]
+    window.click("#s-saved button:last-child")
+    assert picked(window) == [two]
 
 
 @pytest.mark.parametrize(
@@ -517,7 +740,7 @@ def test_what_is_no_selection_of_these_classes_is_refused(
 def test_a_run_without_a_report_is_told_in_a_sentence(tmp_path):
     missing = tmp_path / "index.html"
     with pytest.raises(InputError, match="there is no report of run demo yet"):
-        SelectionServer("demo", missing, tmp_path / "a", tmp_path / "b", "a", 0)
+        SelectionServer("demo", missing, tmp_path, "a", tmp_path / "b", "c", 0)
 
 
 # The commands
@@ -553,6 +776,10 @@ def test_the_command_serves_the_run_of_a_folder(root, window, tmp_path):
         text=True,
     ) as started:
         url = started.stdout.readline().split()[-1]
+        assert "mine/picked.yaml" in started.stdout.readline()
+        assert f"127.0.0.1:{urlsplit(url).port} {getpass.getuser()}@" in (
+            started.stdout.readline()
+        )
         window.open(url)
         focus_first(window)
         window.press("Space", "s")

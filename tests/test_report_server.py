@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -23,9 +24,10 @@ def server(tmp_path, monkeypatch):
     monkeypatch.setattr(server_module._Handler, "timeout", 0.5)
     (tmp_path / "index.html").write_text(PAGE)
     (tmp_path / "classes.star").touch()
-    target = tmp_path / "demo.yaml"
     table = tmp_path / "classes.star"
-    served = SelectionServer("demo", tmp_path / "index.html", target, table, "it", 0)
+    served = SelectionServer(
+        "demo", tmp_path / "index.html", tmp_path, Path("demo.yaml"), table, "go", 0
+    )
     thread = threading.Thread(target=served.serve_forever)
     thread.start()
     yield served
@@ -74,7 +76,7 @@ def test_what_is_no_selection_is_refused_with_a_sentence(server, capfd, what):
     answer = said(server, request(server, BODIES[what]))
     assert answer.startswith("HTTP/1.0 422")
     assert "Not saved: the selection" in answer
-    assert not server.target.exists()
+    assert not (server.directory / server.target).exists()
     assert "Traceback" not in capfd.readouterr().err
 
 
@@ -92,7 +94,7 @@ def test_what_is_no_selection_is_refused_with_a_sentence(server, capfd, what):
 def test_what_is_no_request_is_refused(server, capfd, given, status):
     answer = said(server, request(server, "run: demo\nkeep: [1]\n", **given))
     assert answer.startswith(f"HTTP/1.0 {status}")
-    assert not server.target.exists()
+    assert not (server.directory / server.target).exists()
     assert "Traceback" not in capfd.readouterr().err
 
 

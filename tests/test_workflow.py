@@ -501,11 +501,11 @@ def test_what_is_picked_in_the_report_is_what_comes_out(place, tmp_path):
         window.open(results / "report/index.html")
         shown = window.run(
             """return [...document.querySelectorAll(".tile")].map((tile) =>
-                [tile.dataset.class, tile.querySelector(".value").textContent])"""
+                [tile.dataset.class, tile.querySelector(".value > *").textContent])"""
         )
         window.run("document.querySelector('.tile').focus()")
         window.press("Space", "ArrowRight", "m", "ArrowRight", "Space", "m", "s")
-        saved = tmp_path / "selection.yaml"
+        saved = tmp_path / "tiny.yaml"
         browser.wait_until(saved.exists)
     counts = {int(k): int(n) for k, n in shown}
     classes = starfile.read(results / "classes.star")
@@ -520,7 +520,7 @@ def test_what_is_picked_in_the_report_is_what_comes_out(place, tmp_path):
     first = min(kept[1:])
     assert yaml.safe_load(saved.read_text())["keep"] == sorted(kept)
     (work / "config/selection").mkdir(parents=True)
-    shutil.copy(saved, work / "config/selection/tiny.yaml")
+    shutil.copy(saved, work / "config/selection")
     selected = "results/tiny/selected/particles_selected.star"
     assert place.planned(selected, work="picked") == {"select_particles": 1}
     place.run(selected, work="picked")
@@ -734,6 +734,8 @@ def test_images_are_inputs(place, particles):
     moved = {"config": config, "work": "inputs_moved"}
     assert place.planned(**moved) == {}
     place.run("full_size", **moved)
+    assert set(place.planned(**moved)) == {"isac_report", "all"}  # which shows them
+    place.run(**moved)
     results = place.results("inputs_moved")
 
     for name, rule in (

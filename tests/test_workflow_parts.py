@@ -84,6 +84,24 @@ def test_a_file_that_is_missing_is_told_before_the_import(tmp_path, monkeypatch)
         plan.selection_needed("solid", RUNS)
 
 
+def test_a_run_can_have_several_selections(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = Path("config/selection")
+    folder.mkdir(parents=True)
+    runs = {"all": RUNS["all"], "best": images(particles="run:all/selected.top_1")}
+    with pytest.raises(InputError, match=r"as config/selection/all\.top_1\.yaml\.$"):
+        plan.check(runs, ["p.star"])
+    for name in ("all.top_1.yaml", "all.junk.yaml", "all-1.top.yaml", "all.a.b.yaml"):
+        (folder / name).touch()
+    plan.check(runs, ["p.star"])
+    (file,) = plan.selection_needed("all", runs, "selected.top_1")
+    assert file == "config/selection/all.top_1.yaml"
+    junk = "results/all/selected.junk/particles_selected.star"
+    assert plan.selected_particles(runs) == [junk, plan.particles_of("best", runs)]
+    # The one without a name is not made by those that have one.
+    assert not plan.is_selected("all", runs)
+
+
 def test_images_can_be_lost_when_they_were_imported(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = Path("results/a/import")

@@ -57,7 +57,10 @@ RUN_NAME = re.compile("[A-Za-z0-9_][A-Za-z0-9_-]*")
 MOST_ROUNDS = 1000
 
 #: Particles of another run, as `particles` names them: the run, and which of its own.
-REFERENCE = re.compile(r"run:([A-Za-z0-9_-]+)/(unaccounted|selected|class/[1-9]\d*)")
+REFERENCE = re.compile(
+    r"run:([A-Za-z0-9_-]+)/"
+    r"(unaccounted|selected(?:\.[A-Za-z0-9_-]+)?|class/[1-9]\d*)"
+)
 
 #: What was an option of sxisac and is a property of a workflow: what to do instead.
 WORKFLOW_FLAGS = {

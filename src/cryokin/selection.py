@@ -8,7 +8,8 @@ by looking at results::
     keep: [1, 4, 7, 9]    # class numbers as the report shows them
     merge: [[1, 4], [7, 9]]
 
-Members of merged classes take the first number of their group.
+Members of merged classes take the first number of their group. Further selections of
+the same run have names of their own, ``config/selection/<run>.<name>.yaml``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,9 @@ from cryokin.yaml_files import read_yaml
 
 #: A class as the report names it: a number, or the name of a merged class.
 ClassName = int | str
+
+FOLDER = Path("config/selection")
+NAME = r"[A-Za-z0-9_-]+"  # of a further selection, as of a run
 
 KEYS = ("run", "classes", "keep", "merge")
 
@@ -64,6 +69,18 @@ class Selection:
         """Every kept class and the class that its members belong to in the end."""
         first = {name: group[0] for group in self.merge for name in group}
         return {name: first.get(name, name) for name in self.keep}
+
+
+def selection_path(run: str, name: str = "") -> Path:
+    """Return the file of a selection, seen from the working folder."""
+    return FOLDER / (f"{run}.{name}.yaml" if name else f"{run}.yaml")
+
+
+def named_selections(run: str, directory: Path = Path()) -> list[str]:
+    """Return the names of the further selections of a run, in order."""
+    pattern = re.compile(rf"{re.escape(run)}\.({NAME})\.yaml")
+    files = sorted((directory / FOLDER).glob(f"{run}.*.yaml"))
+    return [found[1] for path in files if (found := pattern.fullmatch(path.name))]
 
 
 def parse_selection(content: Any, source: str | os.PathLike[str]) -> Selection:

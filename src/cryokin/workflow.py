@@ -21,6 +21,7 @@ from cryokin.config import reference
 from cryokin.errors import InputError
 from cryokin.files import read_json
 from cryokin.options import Mco, McoAc, McoExmx, Options, SubtomogramOptions
+from cryokin.selection import named_selections, selection_path
 from cryokin.subtomo.schedule import number_of_starts, schedule
 
 Runs = Mapping[str, Options]
@@ -158,9 +159,9 @@ def particles_of(run: str, runs: Runs) -> str:
         return particles
     other, which = found
     is_2d = runs[other].method == "isac"
-    if which == "selected":
+    if which.startswith("selected"):
         name = "particles_selected.star" if is_2d else "filtered_pl.xml"
-        return f"results/{other}/selected/{name}"
+        return f"results/{other}/{which}/{name}"
     if which.startswith("class/"):
         which = f"class_{int(which.removeprefix('class/')):04d}"
     return f"results/{other}/subsets/{which}{'.star' if is_2d else '.xml'}"
@@ -277,11 +278,10 @@ def check(runs: Runs, made: Collection[str]) -> None:
                     f" {os.getcwd()}; give its path from there, or a whole path."
                 )
         other, which = reference(options.particles) or ("", "")
-        if which == "selected" and not is_selected(other, runs):
+        if which.startswith("selected") and not is_selected(other, runs, which):
             raise InputError(
                 f"runs.{run}.particles = {options.particles}: nothing says which"
-                f" classes of run {other} are kept; save a selection in its report as"
-                f" config/selection/{other}.yaml, or set runs.{other}.select."
+                f" classes of run {other} are kept; {_how_to_select(other, which)}."
             )
 
 
@@ -293,18 +293,35 @@ def existing(*paths: str) -> list[str]:
     return [path for path in paths if os.path.exists(path)]
 
 
-def selection_file(run: str, runs: Runs) -> list[str]:
-    """Return the user's selection of a run's classes, where there is one."""
-    chosen = runs[run].selection
-    return [chosen] if chosen else existing(f"config/selection/{run}.yaml")
+def selection_file(run: str, runs: Runs, folder: str = "selected") -> list[str]:
+    """Return the user's selection of a run's classes, where there is one.
+
+    Parameters
+    ----------
+    run : str
+    runs : mapping
+    folder : str
+        Where its particles come to: ``selected``, or ``selected.<name>`` of one that
+        has a name.
+    """
+    name = folder.partition(".")[2]
+    chosen = None if name else runs[run].selection
+    return [chosen] if chosen else existing(str(selection_path(run, name)))
 
 
-def is_selected(run: str, runs: Runs) -> bool:
+def is_selected(run: str, runs: Runs, folder: str = "selected") -> bool:
     """Whether the classes of a run are selected, by hand or by rule."""
-    return bool(selection_file(run, runs) or runs[run].select)
+    by_rule = folder == "selected" and runs[run].select
+    return bool(selection_file(run, runs, folder) or by_rule)
 
 
-def selection_needed(run: str, runs: Runs) -> list[str]:
+def _how_to_select(run: str, folder: str) -> str:
+    name = folder.partition(".")[2]
+    rule = "" if name else f", or set runs.{run}.select"
+    return f"save a selection in its report as {selection_path(run, name)}{rule}"
+
+
+def selection_needed(run: str, runs: Runs, folder: str = "selected") -> list[str]:
     """Return the user's selection of a run, or nothing where the run selects by rule.
 
     Raises
@@ -312,22 +329,22 @@ def selection_needed(run: str, runs: Runs) -> list[str]:
     InputError
         If there is neither.
     """
-    if not is_selected(run, runs):
+    if not is_selected(run, runs, folder):
         raise InputError(
-            f"{run}: nothing says which classes are kept; save a selection in the"
-            f" report as config/selection/{run}.yaml, or set runs.{run}.select in the"
-            " config."
+            f"{run}: nothing says which classes are kept;"
+            f" {_how_to_select(run, folder)}."
         )
-    return selection_file(run, runs)
+    return selection_file(run, runs, folder)
 
 
 def selected_particles(runs: Runs) -> list[str]:
-    """Return the particles of the classes that are kept, of runs with a selection."""
+    """Return the particles of the classes that are kept, by each selection there is."""
     names = {True: "particles_selected.star", False: "filtered_pl.xml"}
     return [
-        f"results/{run}/selected/{names[options.method == 'isac']}"
+        f"results/{run}/{folder}/{names[options.method == 'isac']}"
         for run, options in runs.items()
-        if is_selected(run, runs)
+        for folder in ["selected", *(f"selected.{n}" for n in named_selections(run))]
+        if is_selected(run, runs, folder)
     ]
 
 

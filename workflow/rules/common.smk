@@ -62,16 +62,20 @@ def outputs(of, **wildcards):
     return [str(path).format(**wildcards) for rule in of for path in rule.output]
 
 
+# The folder of a selection, which has its name where it has one.
+SELECTED = r"selected(\.[A-Za-z0-9_-]+)?"
+
+
 def selection_needed(wildcards):
     """The user's selection of a run, or nothing where the run selects by rule."""
-    return checked(plan.selection_needed, wildcards.run, RUNS)
+    return checked(plan.selection_needed, wildcards.run, RUNS, wildcards.selected)
 
 
 def options_and_select(*keys):
     """As `options`, and the rule of a selection where there is no file of it."""
 
     def of_run(wildcards):
-        by_hand = plan.selection_file(wildcards.run, RUNS)
+        by_hand = plan.selection_file(wildcards.run, RUNS, wildcards.selected)
         return options(*keys, *(() if by_hand else ("select",)))(wildcards)
 
     return of_run

@@ -22,6 +22,7 @@ rule isac_report:
         candidates="results/{run}/generation_0001/class_averages_candidate_generation_1.hdf",
         status=of_generations("generation_{0}_status.json"),
         rounds=states_of_rounds,
+        full=lambda w: plan.existing(f"results/{w.run}/class_averages_full.mrcs"),
     output:
         page=report(
             "results/{run}/report/index.html",

@@ -1,5 +1,5 @@
 SELECTED_2D = multiext(
-    "results/{run}/selected/",
+    "results/{run}/{selected}/",
     *("particles_selected.star", "backup_selection.star", "classes_selected.star"),
     *("class_averages_selected.mrcs", "class_averages_selected.hdf"),
     "isacselect.txt",
@@ -31,14 +31,15 @@ rule select_particles:
         stack_info="results/{run}/working_stack.json",
     output:
         folder=SELECTED_2D,
-        groups=directory("results/{run}/selected/isacgroup"),
-        page="results/{run}/selected/index.html",
+        groups=directory("results/{run}/{selected}/isacgroup"),
+        page="results/{run}/{selected}/index.html",
     log:
-        "results/{run}/logs/select_particles.log",
+        "results/{run}/logs/select_particles/{selected}.log",
     benchmark:
-        "results/{run}/benchmarks/select_particles.tsv"
+        "results/{run}/benchmarks/select_particles/{selected}.tsv"
     wildcard_constraints:
         run=only(RUNS_2D),
+        selected=SELECTED,
     localrule: True
     conda:
         "../../envs/report.yaml"
@@ -49,7 +50,7 @@ rule select_particles:
         files=files,
         options=options_and_select("target_radius", "ir", "rs", "FH", "FF"),
     message:
-        "{wildcards.run}: selecting particles"
+        "{wildcards.run}: selecting particles ({wildcards.selected})"
     shell:
         command("select_particles", "wildcards.run", "params.options")
 

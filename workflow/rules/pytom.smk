@@ -509,18 +509,19 @@ rule select_classes:
         classes=lambda w: plan.classes(w.run, RUNS[w.run]),
     output:
         folder=multiext(
-            "results/{run}/selected/",
+            "results/{run}/{selected}/",
             *("filtered_pl.xml", "filtered_pl.star", "selected.csv"),
             "backup_selection.star",
             *("filteredIniRef.em", "filteredIniRef.mrc"),
         ),
         page="results/{run}/selected/index.html",
     log:
-        "results/{run}/logs/select_classes.log",
+        "results/{run}/logs/select_classes/{selected}.log",
     benchmark:
-        "results/{run}/benchmarks/select_classes.tsv"
+        "results/{run}/benchmarks/select_classes/{selected}.tsv"
     wildcard_constraints:
         run=only(RUNS_3D),
+        selected=SELECTED,
     conda:
         "../../envs/report.yaml"
     resources:
@@ -530,7 +531,7 @@ rule select_classes:
         files=files,
         options=options_and_select(*AVERAGE_OPTIONS),
     message:
-        "{wildcards.run}: selecting classes"
+        "{wildcards.run}: selecting classes ({wildcards.selected})"
     shell:
         command("select_classes", "wildcards.run", "params.options")
 

@@ -1,5 +1,8 @@
 import atexit
+import getpass
 import os
+import shlex
+import socket
 import tempfile
 import webbrowser
 from pathlib import Path
@@ -11,15 +14,16 @@ from cryokin.provenance import sha256
 from cryokin.report.members import read_members
 from cryokin.report.server import SelectionServer, Sheets, page_data
 from cryokin.script import run as run_script
+from cryokin.selection import selection_path
 from cryokin.yaml_files import read_yaml
 
 
-def selection_file(config: Path, run: str) -> str:
+def selection_file(config: Path, run: str) -> Path:
     """Return where the selection of a run stands, as its configuration may say."""
     found: Any = read_yaml(config) if config.is_file() else None
     for key in ("runs", run, "selection"):
         found = found.get(key) if isinstance(found, dict) else None
-    return found if isinstance(found, str) else f"config/selection/{run}.yaml"
+    return Path(found) if isinstance(found, str) else selection_path(run)
 
 
 def table_of_classes(results: Path) -> Path:
@@ -77,12 +81,19 @@ def select_in_browser(
     results = directory / "results" / run
     config = configfile or directory / "config/config.yaml"
     shown = selection_file(config, run)
+    places = ("configfile", configfile), ("directory", directory)
+    given = [
+        f"--{key} {shlex.quote(str(at))}"
+        for key, at in places
+        if at not in (None, Path())
+    ]
     server = SelectionServer(
         run,
         results / "report/index.html",
-        directory / shown,
-        table_of_classes(results),
+        directory,
         shown,
+        table_of_classes(results),
+        " ".join(["cryokin run", *given]),
         port,
         members_of(results),
     )
@@ -92,7 +103,8 @@ def select_in_browser(
         show(server.url, results / "report")
     else:
         port = server.server_port
-        print(f"From another machine first: ssh -L {port}:127.0.0.1:{port} <this one>")
+        here = f"{getpass.getuser()}@{socket.gethostname()}"
+        print(f"From another machine first: ssh -L {port}:127.0.0.1:{port} {here}")
     try:
         server.serve_forever()
     except KeyboardInterrupt:

@@ -6,6 +6,7 @@ import base64
 import io
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -42,7 +43,32 @@ def stretch(images: ArrayLike, radius: float | None = None) -> NDArray[np.uint8]
         If a pixel is not finite.
     """
     images = np.asarray(images, dtype=np.float64)
-    return _stretch(images, inside_disc(images.shape[-2:], radius))
+    return _stretch(images, *levels(images, radius))
+
+
+def levels(
+    images: ArrayLike, radius: float | None = None, together: bool = False
+) -> NDArray[np.float64]:
+    """Return the values that `stretch` makes black and white.
+
+    Parameters
+    ----------
+    images : array_like, shape (..., y, x)
+    radius : float, optional
+        See `stretch`.
+    together : bool
+        One pair for all images, instead of one for each.
+
+    Returns
+    -------
+    ndarray, shape (2, ...)
+    """
+    images = np.asarray(images, dtype=np.float64)
+    inside = images[..., inside_disc(images.shape[-2:], radius)]
+    if together:
+        inside = inside.ravel()
+    ends: NDArray[np.float64] = np.percentile(inside, [BLACK, WHITE], axis=-1)
+    return ends
 
 
 def slices(volume: ArrayLike) -> NDArray[np.float64]:
@@ -81,8 +107,7 @@ def montage(volume: ArrayLike, radius: float | None = None) -> NDArray[np.uint8]
         The planes xy, xz and yz, see `slices`.
     """
     planes = slices(volume)
-    row = np.concatenate(planes, axis=1)
-    return _stretch(row, np.tile(inside_disc(planes.shape[1:], radius), (1, 3)))
+    return np.concatenate(_stretch(planes, *levels(planes, radius, together=True)), 1)
 
 
 def png(grey: NDArray[np.uint8], colours: Sequence[int] = ()) -> bytes:
@@ -109,7 +134,7 @@ def width_on_page(width: int, images: int) -> int:
     return min(width, math.isqrt(MOST_PIXELS // max(images, 1)))
 
 
-def reduce_to(image: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+def reduce_to(image: NDArray[Any], width: int) -> NDArray[Any]:
     """Shrink a square or a cube to at most ``width`` pixels by means of whole blocks.
 
     What does not fill a block at the far edges is left out.
@@ -120,8 +145,7 @@ def reduce_to(image: NDArray[np.float32], width: int) -> NDArray[np.float32]:
     n = image.shape[-1] // block
     cut = image[(slice(n * block),) * image.ndim]
     blocks = cut.reshape((n, block) * image.ndim)
-    reduced: NDArray[np.float32] = blocks.mean(axis=tuple(range(1, blocks.ndim, 2)))
-    return reduced.astype(np.float32)
+    return np.asarray(blocks.mean(axis=tuple(range(1, blocks.ndim, 2))), np.float32)
 
 
 def inside_disc(shape: tuple[int, ...], radius: float | None) -> NDArray[np.bool_]:
@@ -136,11 +160,10 @@ def inside_disc(shape: tuple[int, ...], radius: float | None) -> NDArray[np.bool
 
 
 def _stretch(
-    images: NDArray[np.float64], inside: NDArray[np.bool_]
+    images: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]
 ) -> NDArray[np.uint8]:
     if not np.isfinite(images).all():
         raise ValueError("images to show must have finite pixels")
-    low, high = np.percentile(images[..., inside], [BLACK, WHITE], axis=-1)
     low, span = low[..., None, None], (high - low)[..., None, None]
     grey = np.full(images.shape, float(MID_GREY))
     np.divide(255.0 * (images - low), span, out=grey, where=span > 0)

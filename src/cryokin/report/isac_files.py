@@ -19,8 +19,11 @@ from cryokin.io.counts import Counts
 from cryokin.io.eman_hdf import read_headers, read_images
 from cryokin.io.mrc import open_stack
 from cryokin.io.star import as_table, read_star
+from cryokin.isac.basis import polar_basis
+from cryokin.isac.compare import average_spectra, similarity
 from cryokin.isac.files import read_shifts
-from cryokin.options import options_from
+from cryokin.options import Isac, options_from
+from cryokin.partition.trees import tour
 from cryokin.provenance import provenance_of_run, sha256
 from cryokin.report.isac_page import Candidate, ClassAverage, IsacReport, Pose
 from cryokin.report.members import read_members
@@ -65,6 +68,8 @@ class IsacFiles:
         ``working_stack.mrcs``, for pictures of the members; needs poses and shifts.
     results : Path or None
         ``results/<run>``, with ``benchmarks`` and ``logs`` of the jobs.
+    full : Path or None
+        ``class_averages_full.mrcs``.
     """
 
     imported: Path
@@ -81,6 +86,7 @@ class IsacFiles:
     shifts: Path | None = None
     stack: Path | None = None
     results: Path | None = None
+    full: Path | None = None
 
 
 def _read_candidates(path: Path | None) -> list[Candidate]:
@@ -151,9 +157,22 @@ def read_report(
         checksum=sha256(files.classes),
         rounds=read_rounds(files.rounds),
         candidates=[] if classes else _read_candidates(files.candidates),
+        full=open_stack(files.full) if files.full and classes else None,
+        likeness=_likeness(averages, options),
         members=members,
         links=LINKS if files.results else {},
     )
+
+
+def _likeness(averages: NDArray[np.float32], options: Mapping[str, Any]) -> list[int]:
+    """Return an order of the averages in which neighbours are alike."""
+    if not len(averages) or "target_radius" not in options:
+        return []
+    basis = polar_basis(Isac.some(options))
+    order: list[int] = tour(
+        similarity(average_spectra(averages, basis), basis)
+    ).tolist()
+    return order
 
 
 def read_prealigned(path: str | os.PathLike[str]) -> NDArray[np.float32]:

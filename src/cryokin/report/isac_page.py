@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cryokin.report import figures, members
 from cryokin.report.gallery import Caption, gallery
-from cryokin.report.images import data_uri, reduce_to, stretch, width_on_page
+from cryokin.report.images import data_uri, levels, reduce_to, stretch, width_on_page
 from cryokin.report.members import Members
 from cryokin.report.page import (
     Report,
@@ -118,6 +118,11 @@ class IsacReport(Report):
         ``state.json`` of each round of candidates: generation, round, candidates, left.
     candidates : sequence of Candidate
         Of the first generation, for a run that found no class.
+    full : ndarray, shape (n, y, x), or None
+        Averages of the original images, at the input size.
+    likeness : sequence of int, length n
+        Positions of the classes in an order in which neighbours are alike; may be
+        empty.
     members : Members or None
         The particles as pictures.
     """
@@ -132,6 +137,8 @@ class IsacReport(Report):
     shifts: NDArray[np.float64] | None = None
     rounds: Sequence[Mapping[str, Any]] = ()
     candidates: Sequence[Candidate] = ()
+    full: NDArray[np.float32] | None = None
+    likeness: Sequence[int] = ()
     members: Members | None = None
 
     def __post_init__(self) -> None:
@@ -219,7 +226,9 @@ def contact_sheet(report: IsacReport) -> bytes:
 
 def page(report: IsacReport) -> str:
     """Return the page of a run as HTML, see `cryokin.report.page.render`."""
-    shown = pictures(report.averages, report.radius)
+    images, radius = _shown(report)
+    shown = pictures(images, radius)
+    ends = [[float(f"{v:.4g}") for v in levels(image, radius)] for image in images]
     return render(
         "isac.html",
         report,
@@ -230,15 +239,19 @@ def page(report: IsacReport) -> str:
                     **report.class_data(c, c.members),
                     "g": c.generation,
                     "e": finite(c.pixel_error, 4),
+                    "b": ends[i],
+                    **({"o": report.likeness.index(i)} if report.likeness else {}),
                     **_pose_data(c.pose),
                     "p": _sample(report, c.number, len(report.classes), members.FEW),
                 }
-                for c in report.classes
+                for i, c in enumerate(report.classes)
             ],
             "sheet": members.SHEET if report.members else 0,
             "unaccounted": report.particles - report.accounted,
         },
         tiles=[(report.classes[i], shown[i]) for i in report.by_size()],
+        box=images.shape[-1],
+        radius=radius,
         summary=_summary(report),
         refused=_refused(report),
         generations=_generations(report),
@@ -247,17 +260,32 @@ def page(report: IsacReport) -> str:
         frc=_frc_figure(report),
         prealigned=_prealigned(report),
         shifts=_shift_figure(report),
-        mask=figures.mask_circle(report.box, report.radius),
+        mask=figures.mask_circle(images.shape[-1], radius),
         unaccounted=_sample(report, members.UNACCOUNTED, 8, members.SHEET),
     )
+
+
+def _shown(report: IsacReport) -> tuple[NDArray[np.float32], float]:
+    """Return the averages to look at, shape (n, y, x), and the radius of their mask.
+
+    Those of the original images, where there are any, cut to what the others show.
+    """
+    if report.full is None:
+        return report.averages, report.radius
+    radius = report.prealigned_radius
+    box = report.full.shape[-1]
+    width = min(box, round(report.box * radius / report.radius))
+    first = box // 2 - width // 2
+    cut = slice(first, first + width)
+    return report.full[:, cut, cut], radius
 
 
 def pictures(averages: NDArray[np.floating], radius: float) -> list[str]:
     """Return class averages as addresses of PNGs; the more, the smaller they are."""
     width = width_on_page(averages.shape[-1], len(averages))
-    grey = stretch(averages, radius)
-    return [
-        data_uri(np.rint(reduce_to(image, width)).astype(np.uint8)) for image in grey
+    return [  # one by one: they may be large
+        data_uri(np.rint(reduce_to(stretch(image, radius), width)).astype(np.uint8))
+        for image in averages
     ]
 
 

@@ -16,6 +16,7 @@ from cryokin.report import pytom_figures as figures
 from cryokin.report.figures import mask_circle
 from cryokin.report.images import (
     data_uri,
+    levels,
     montage,
     reduce_to,
     slices,
@@ -297,6 +298,7 @@ def page(report: PytomReport) -> str:
                 {
                     **report.class_data(c, report.members(c.number)),
                     "t": c.title,
+                    **_black_white(c.average, report.radius),
                     **_pose_data(report, c.number),
                 }
                 for c in ordered
@@ -422,6 +424,14 @@ def _colours(
 def _few(numbers: Sequence[int]) -> str:
     listed = ", ".join(map(str, numbers[:8]))
     return f"({listed}, ... {len(numbers)} in all)" if len(numbers) > 8 else listed
+
+
+def _black_white(average: Volume | None, radius: float | None) -> dict[str, Any]:
+    """Return the values that are black and white in the slices of a class."""
+    if average is None:
+        return {}
+    ends = levels(slices(average), radius, together=True)
+    return {"b": [float(f"{v:.4g}") for v in ends]}
 
 
 def _pose_data(report: PytomReport, number: int) -> dict[str, Any]:
@@ -555,7 +565,8 @@ def _course(
     if not panels:
         return None
     return {
-        "figure": figures.course(panels, counted),
+        # One point tells nothing of a course.
+        "figure": figures.course(panels, counted) if len(runs[best]) > 1 else None,
         "iterations": len(runs[best]),
         "starts": len(runs),
         "objective": quantity(ends[best], "", 4),

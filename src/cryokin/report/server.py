@@ -26,7 +26,14 @@ from numpy.typing import NDArray
 from cryokin.errors import InputError
 from cryokin.report.images import png
 from cryokin.report.members import UNACCOUNTED
-from cryokin.selection import check_selection, parse_selection, write_selection
+from cryokin.selection import (
+    NAME,
+    check_selection,
+    named_selections,
+    parse_selection,
+    selection_path,
+    write_selection,
+)
 from cryokin.yaml_files import load_yaml
 
 HOST = "127.0.0.1"
@@ -48,12 +55,15 @@ class SelectionServer(ThreadingHTTPServer):
         Name of the run.
     page : Path
         The report, ``results/<run>/report/index.html``.
+    directory : Path
+        The working folder.
     target : Path
-        Where the selection is written, ``config/selection/<run>.yaml``.
+        Where the selection without a name is written, seen from there; those with one
+        are ``config/selection/<run>.<name>.yaml``.
     classes : Path
         The table that the selection is of: ``classes.star`` or ``classes.json``.
-    shown : str
-        How ``target`` is called to the user; default: its path.
+    next_command : str
+        What to say after one was saved.
     port : int
         0: any that is free.
     members : callable, optional
@@ -76,9 +86,10 @@ class SelectionServer(ThreadingHTTPServer):
         self,
         run: str,
         page: Path,
+        directory: Path,
         target: Path,
         classes: Path,
-        shown: str,
+        next_command: str,
         port: int,
         members: Sheets | None = None,
     ) -> None:
@@ -87,8 +98,9 @@ class SelectionServer(ThreadingHTTPServer):
                 f"{page}: there is no report of run {run} yet; make it by snakemake, or"
                 f" see what there is by 'make report RUN={run}'."
             )
-        self.run_name, self.page, self.target = run, page, target
-        self.classes, self.shown, self.members = classes, shown, members
+        self.run_name, self.page, self.directory = run, page, directory
+        self.target, self.classes, self.next_command = target, classes, next_command
+        self.members = members
         self.token = secrets.token_urlsafe(24)
         super().__init__((HOST, port), _Handler)
         self.url = f"http://{HOST}:{self.server_port}/{self.token}/"
@@ -101,7 +113,7 @@ class SelectionServer(ThreadingHTTPServer):
                 f"{self.page}: not a report of this version; make it again by snakemake"
                 " --forcerun isac_report pytom_report."
             )
-        file = f'<meta name="selection-file" content="{escape(self.shown)}">'
+        file = f'<meta name="selection-file" content="{escape(str(self.target))}">'
         place = f":{self.server_port}/{self.token}/members/"
         pictures = " ".join(f"http://{name}{place}" for name in OWN_NAMES)
         allowed = POLICY.replace("data:", f"data: {pictures}")
@@ -117,7 +129,21 @@ class SelectionServer(ThreadingHTTPServer):
         grey = self.members(number, int(asked[3]), asked[2] == "aligned")
         return None if grey is None else png(grey)
 
-    def save(self, text: str) -> str:
+    def file(self, name: str) -> Path:
+        """Return the file of a selection, seen from the working folder."""
+        return selection_path(self.run_name, name) if name else self.target
+
+    def saved(self) -> dict[str, str]:
+        """Return what is saved, by the names of the selections."""
+        names = ["", *named_selections(self.run_name, self.directory)]
+        paths = {name: self.directory / self.file(name) for name in names}
+        return {
+            name: path.read_text(encoding="utf-8", errors="replace")
+            for name, path in paths.items()
+            if path.is_file()
+        }
+
+    def save(self, text: str, name: str) -> str:
         """Write a selection that the page sends; return what to tell the user.
 
         Raises
@@ -130,7 +156,7 @@ class SelectionServer(ThreadingHTTPServer):
         shown = page_data(self.page.read_text(encoding="utf-8"))
         known = [entry["k"] for entry in shown.get("classes", ())]
         check_selection(selection, "the selection", self.run_name, known, self.classes)
-        write_selection(self.target, selection)
+        write_selection(self.directory / self.file(name), selection)
         kept, groups = len(selection.keep), len(selection.merge)
         return (
             f"Saved {kept} class{'' if kept == 1 else 'es'}"
@@ -139,7 +165,7 @@ class SelectionServer(ThreadingHTTPServer):
                 if groups
                 else ""
             )
-            + f" to {self.shown}."
+            + f" to {self.file(name)}. Next: {self.next_command}"
         )
 
 
@@ -150,7 +176,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = PATIENCE
 
     def do_GET(self) -> None:
-        """Send the page, the selection that there is, or a picture."""
+        """Send the page, the selections that there are, or a picture."""
         name = self._asked_for()
         if name is None:
             return
@@ -159,10 +185,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(HTTPStatus.OK, self.server.html(), "text/html")
             except (InputError, OSError) as error:
                 self._say(HTTPStatus.NOT_FOUND, str(error))
-        elif name == "selection.yaml" and self.server.target.is_file():
-            self._send(HTTPStatus.OK, self.server.target.read_bytes(), "text/yaml")
-        elif name == "selection.yaml":
-            self._send(HTTPStatus.NO_CONTENT, b"", "text/plain")
+        elif name == "selections.json":
+            saved = json.dumps(self.server.saved()).encode()
+            self._send(HTTPStatus.OK, saved, "application/json")
         elif picture := self.server.sheet(name):
             self._send(HTTPStatus.OK, picture, "image/png")
         else:
@@ -174,7 +199,8 @@ class _Handler(BaseHTTPRequestHandler):
         if name is None:
             return
         length = self.headers.get("Content-Length", "")
-        if name != "selection.yaml":
+        called = re.fullmatch(rf"selection(?:\.({NAME}))?\.yaml", name)
+        if called is None:
             return self._say(HTTPStatus.NOT_FOUND, "only selection.yaml can be saved")
         is_number = length.isascii() and length.isdigit() and len(length) < 20
         if not is_number or int(length) > LARGEST_SELECTION:
@@ -182,7 +208,8 @@ class _Handler(BaseHTTPRequestHandler):
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "this is no selection"
             )
         try:
-            said = self.server.save(self.rfile.read(int(length)).decode("utf-8"))
+            sent = self.rfile.read(int(length)).decode("utf-8")
+            said = self.server.save(sent, called[1] or "")
         except (InputError, OSError, UnicodeDecodeError) as error:
             return self._say(HTTPStatus.UNPROCESSABLE_ENTITY, f"Not saved: {error}")
         print(said, flush=True)

@@ -30,7 +30,6 @@ const galleryOfPage = (() => {
     value === null ? NONE : `${value.toFixed(digits)}\u00a0${unit}`;
   const text = {
     n: (c) => c.n.toLocaleString("en"),
-    k: (c) => c.n.toLocaleString("en"),
     e: (c) => number(c.e, 2, "px"),
     d: (c) => number(c.d, 1, unit),
     d143: (c) => number(c.d143, 1, unit),
@@ -60,10 +59,40 @@ const galleryOfPage = (() => {
   function label() {
     const key = $("key").value;
     const compact = gallery.classList.contains("compact");
-    const tells = (key === "e" || key === "d") && !compact ? "n" : key;
+    const tells = text[key] && (compact || (key !== "e" && key !== "d")) ? key : "n";
     for (const tile of tiles) {
-      tile.querySelector(".value").textContent = text[tells](classOf(tile));
+      const [seen, said] = tile.querySelectorAll(".value > *");
+      seen.textContent = text[tells](classOf(tile));
+      said.textContent = { n: " particles", r: " reproduction" }[tells] ?? "";
     }
+  }
+
+  // CSS for the grey values slope * v + shift, v from 0 to 1. Each of its functions cuts at
+  // black and white, so the one that narrows comes first.
+  function filter(slope, shift) {
+    if (slope === 1 && shift === 0) return "none";
+    if (slope < 0) return `invert(1) ${filter(-slope, slope + shift)}`;
+    if (shift < 0) return `brightness(${slope / (1 - 2 * shift)}) contrast(${1 - 2 * shift})`;
+    return `contrast(${slope / (slope + 2 * shift)}) brightness(${slope + 2 * shift})`;
+  }
+
+  // Black and white of one grey scale for all: nearly the darkest and brightest of any.
+  const ends = [0, 1].map((end) => {
+    const sorted = [...classes.values()].flatMap((c) => (c.b ? [c.b[end]] : [])).sort((p, q) => p - q);
+    return sorted[Math.round((end === 0 ? 0.05 : 0.95) * (sorted.length - 1))];
+  });
+
+  function look() {
+    const [contrast, brightness] = [2 ** Number($("contrast").value), Number($("brightness").value)];
+    for (const tile of tiles) {
+      const { b } = classOf(tile);
+      const one = $("common").checked && b && ends[1] > ends[0];
+      const [black, white] = one ? b.map((end) => (end - ends[0]) / (ends[1] - ends[0])) : [0, 1];
+      const [slope, shift] = [contrast * (white - black), contrast * (black - 0.5) + 0.5 + brightness];
+      const css = $("inverted").checked ? filter(-slope, 1 - shift) : filter(slope, shift);
+      tile.style.setProperty("--look", css);
+    }
+    detail.style.setProperty("--look", shown.style.getPropertyValue("--look"));
   }
 
   function reversed() {
@@ -82,8 +111,9 @@ const galleryOfPage = (() => {
       portrait.hidden = !image;
       if (!image) continue;
       portrait.src = image.src;
-      portrait.alt = image.alt;
+      portrait.alt = `Average of class ${c.t ?? c.k}`;
     }
+    detail.style.setProperty("--look", tile.style.getPropertyValue("--look"));
     for (const key of ["n", "e", "r", "d", "d143"]) {
       const fact = $(`d-${key}`);
       if (fact) fact.textContent = text[key](c);
@@ -209,6 +239,7 @@ const galleryOfPage = (() => {
   gallery.addEventListener("click", (event) => {
     const tile = event.target.closest(".tile");
     if (!tile) return;
+    tile.focus({ preventScroll: true }); // not every browser does so of itself
     show(tile, !event.defaultPrevented); // a click that picks opens nothing
     if (narrow.matches && !event.defaultPrevented) detail.focus({ preventScroll: true });
   });
@@ -245,6 +276,7 @@ const galleryOfPage = (() => {
   });
   $("width").value = gallery.dataset.width;
   $("width").addEventListener("input", () => resize(Number($("width").value)));
+  for (const id of ["contrast", "brightness", "inverted", "common"]) $(id).addEventListener("input", look);
   const masks = $("masks");
   if (masks) masks.addEventListener("change", () => gallery.classList.toggle("masks", masks.checked));
   $("previous").addEventListener("click", () => step(-1));
