@@ -13,7 +13,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 OF_RUN = --run "$(RUN)" $(if $(DIRECTORY),--directory "$(DIRECTORY)") \
   $(if $(CONFIGFILE),--configfile "$(CONFIGFILE)")
 
-.PHONY: help setup demo report select named screenshots figures pictures options quick test lint clean
+.PHONY: help setup demo tutorial report select named screenshots figures pictures options \
+  site quick test lint clean
 .DELETE_ON_ERROR:
 
 help:
@@ -23,6 +24,8 @@ help:
 	@echo "make select RUN=demo   pick classes of a finished run in the browser"
 	@echo "             (and DIRECTORY=work CONFIGFILE=my.yaml, if the run is elsewhere)"
 	@echo "make figures demo; draw the figures of docs/ from it"
+	@echo "make tutorial  setup; classify the experimental particles of docs/tutorial.md"
+	@echo "make site    the documentation as a site with search, build/site"
 	@echo "make quick   setup; format, types and the tests that start no workflow"
 	@echo "make test    setup; format, types and all tests"
 	@echo "             (and KERNEL=Haswell for the products of another processor)"
@@ -50,6 +53,10 @@ demo: setup
 	@echo
 	@echo "The reports are"
 	@for page in $(REPORTS); do echo "  $(CURDIR)/$$page"; done
+
+tutorial: setup
+	$(BIN)/snakemake --profile profiles/local --configfile config/tutorial.yaml
+	$(BIN)/python docs/tutorial_figures.py
 
 report: named setup
 	@$(BIN)/python workflow/scripts/interim_report.py $(OF_RUN)
@@ -106,5 +113,25 @@ $(PICTURES):
 	sed 's/bgcolor=white/bgcolor=transparent, rankdir=LR/' $@.dot | dot -Tsvg -o $@
 	@rm $@.dot
 
+# The pages lie in build/pages as here, so that their links hold in both places. What makes
+# the site is an environment of its own.
+PAGES = README.md CONTRIBUTING.md CHANGELOG.md LICENSE CITATION.cff Dockerfile \
+  docs/*.md docs/images config/README.md profiles/README.md resources/README.md \
+  resources/tutorial/README.md
+
+site: build/environment/.complete
+	rm -rf build/pages build/site
+	mkdir -p build/pages
+	cp -R --parents $(PAGES) build/pages
+	NO_MKDOCS_2_WARNING=1 build/environment/bin/mkdocs build --strict
+	@echo "$(CURDIR)/build/site/index.html"
+
+build/environment/.complete: docs/requirements.txt
+	$(PYTHON) -m venv --clear build/environment
+	build/environment/bin/python -m pip --quiet --disable-pip-version-check install \
+	  --requirement docs/requirements.txt
+	@touch $@
+
 clean:
-	rm -rf $(VENV) results/demo results/demo_3d resources/demo_2d resources/demo_3d .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build $(VENV) results/demo results/demo_3d results/bgal results/apoferritin \
+	  results/ribosomes resources/demo_2d resources/demo_3d .pytest_cache .mypy_cache .ruff_cache

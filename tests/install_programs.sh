@@ -13,6 +13,7 @@ packages=(
   munge slurmctld slurmd slurm-client # tests/slurm.py
   chromium chromium-driver            # the reports in a browser
   relion                              # reads the tables that we write
+  relion-gui xvfb xauth               # shows the classes, on a screen that is none
 )
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get dpkg-query > /dev/null; then

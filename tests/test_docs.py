@@ -125,6 +125,9 @@ class Reader(Checkout):
         for name in ("Makefile", "pyproject.toml", "requirements.lock", "benchmarks"):
             (folder / name).symlink_to(root / name)
         shutil.copytree(root / "docs", folder / "docs")
+        shutil.copy(root / "config/tutorial.yaml", folder / "config")
+        (folder / "resources").mkdir(exist_ok=True)
+        (folder / "resources/tutorial").symlink_to(root / "resources/tutorial")
         for name in ("demo_2d", "demo_3d"):
             (folder / "resources" / name).mkdir(parents=True)
         write_image_set(folder / "resources/demo_2d", simulate_images(IMAGES))

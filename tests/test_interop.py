@@ -643,24 +643,92 @@ def test_the_commands_of_the_page_work(place, full, root):
             continue
         if command.startswith("e2") and not shutil.which(command.split()[0]):
             continue  # EMAN2 is in no package repository
-        place.shell(command)
-    assert (place.folder / "External/job002/RELION_JOB_EXIT_SUCCESS").exists()
+        if "External/" not in command:  # those have the true example, below
+            place.shell(command)
 
 
-def test_what_a_job_of_relion_hands_over(place, full, root):
-    job = place.folder / "External/job002"
-    if not (job / "particles.star").exists():
-        pytest.skip("the commands of the page did not run before")
+@pytest.fixture(scope="module")
+def relion_project(root, tmp_path_factory):
+    """A folder of RELION in which the page's job was done on the true example."""
+    place = Checkout(root, tmp_path_factory.mktemp("project"))
+    write_image_set(place.particles.parent, simulate_images(Recipe()))
+    for command in documented_commands(root):
+        if "External/" in command:
+            place.shell(command)
+    return place
+
+
+def test_what_a_job_of_relion_hands_over(relion_project):
+    job = relion_project.folder / "External/job002"
+    assert (job / "RELION_JOB_EXIT_SUCCESS").exists()
     nodes = starfile.read(job / "RELION_OUTPUT_NODES.star")
     for name in nodes["rlnPipeLineNodeName"]:
-        assert (place.folder / name).exists()
+        assert (relion_project.folder / name).exists()
     parts, left = (table_of(job / f"{n}.star") for n in ("particles", "unaccounted"))
     classes = starfile.read(job / "class_averages.star")
     assert (parts["rlnClassNumber"] > 0).all()
     assert (left["rlnClassNumber"] == -1).all()
     assert set(parts["rlnClassNumber"]) <= set(classes["rlnClassNumber"])
+    assert len(classes) > 4
+    assert len(parts) > len(left)
     stack = classes["rlnReferenceImage"].iloc[0].partition("@")[2]
-    assert (place.folder / stack).exists()
+    assert (relion_project.folder / stack).exists()
+    told = starfile.read(job / "run_it000_optimiser.star")
+    for key in ("rlnModelStarFile", "rlnExperimentalDataStarFile"):
+        assert (relion_project.folder / told[key]).exists()
+    model = starfile.read(job / "run_it000_model.star")["model_classes"]
+    assert list(model["rlnReferenceImage"]) == list(classes["rlnReferenceImage"])
+
+
+@pytest.mark.skipif(
+    not all(map(shutil.which, ("relion_display", "Xvfb"))),
+    reason="RELION's display, or a screen for it, is not installed",
+)
+@pytest.mark.parametrize("job", ["results/demo/relion/", "External/job002/"])
+def test_relion_shows_the_classes_of_a_run_and_of_a_job(job, place, relion_project):
+    """By the folder of its project alone; it waits for its user once it shows them."""
+    show = f"relion_display --class --allow_save --i {job}run_it000_model.star"
+    there = relion_project if job.startswith("External") else place
+    done = there.shell(f"timeout 6 xvfb-run -a {show} --fn_parts p.star", check=False)
+    assert done.returncode == 124, done.stdout
+    assert "ERROR" not in done.stdout
+    assert "Reading in all images" in done.stdout
+
+
+BARE = {"PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONPATH": "/nonexistent"}
+
+
+def external(script, folder, python):
+    """Start a job that lacks its particles, where only the system's Python is known."""
+    return subprocess.run(
+        [python, script, "--o", "job/", "--in_parts", "nosuch.star", "--radius", "5"],
+        cwd=folder,
+        env=BARE,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_job_finds_its_own_python(root, tmp_path):
+    """RELION is started from an environment that knows nothing of this one."""
+    if not (root / ".venv/bin/python").exists():
+        pytest.skip("there is no environment of the checkout")
+    script = root / "workflow/scripts/relion_external.py"
+    done = external(script, tmp_path, sys._base_executable)
+    assert "nosuch.star: there is no such file" in done.stderr, done.stderr
+    assert [path.name for path in (tmp_path / "job").iterdir()] == [
+        "RELION_JOB_EXIT_FAILURE"
+    ]
+
+
+def test_a_job_without_its_environment_fails_and_says_so(root, tmp_path):
+    script = tmp_path / "copy/workflow/scripts/relion_external.py"
+    script.parent.mkdir(parents=True)
+    shutil.copy(root / "workflow/scripts/relion_external.py", script)
+    done = external(script, tmp_path, sys._base_executable)
+    assert "make setup" in done.stderr
+    assert (tmp_path / "job/RELION_JOB_EXIT_FAILURE").exists()
 
 
 def test_subtomograms_are_a_job_of_relion_likewise(place):

@@ -281,6 +281,7 @@ checkpoint isac_account:
 rule isac_class_averages:
     input:
         table="results/{run}/import/particles.star",
+        flipped=flipped_stack,
         shifts="results/{run}/2dalignment/initial2Dparams.txt",
         stack_info="results/{run}/working_stack.json",
         classes=of_generations("classes_generation_{0}.npz"),
@@ -292,6 +293,10 @@ rule isac_class_averages:
         particles="results/{run}/particles.star",
         csv="results/{run}/classes.csv",
         frc="results/{run}/frc.json",
+        relion=multiext(
+            "results/{run}/relion/run_it000_",
+            *("optimiser.star", "model.star", "data.star"),
+        ),
     log:
         "results/{run}/logs/isac_class_averages.log",
     benchmark:

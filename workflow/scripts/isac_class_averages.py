@@ -10,17 +10,20 @@ from cryokin.io.particles import read_particles, write_particles
 from cryokin.io.star import write_star
 from cryokin.isac.classes import load_classes
 from cryokin.isac.files import read_shifts
+from cryokin.isac.relion import classification
 from cryokin.isac.tables import (
     class_columns,
     classes_csv,
     membership,
     particle_columns,
 )
+from cryokin.script import Folder
 
 
 def isac_class_averages(
     *,
     table: Path,
+    flipped: Path | None = None,
     shifts: Path,
     stack_info: Path,
     classes: list[Path],
@@ -31,6 +34,7 @@ def isac_class_averages(
     particles: Path,
     csv: Path,
     frc: Path,
+    relion: Folder,
 ) -> None:
     """Join the classes of all generations: averages and tables of the whole run."""
     working = read_json(stack_info)
@@ -49,12 +53,17 @@ def isac_class_averages(
     )
     write_images(hdf, images, headers)
     write_stack(mrcs, images, working["pixel_size"])
-    columns = class_columns(headers, mrcs.name)
+    columns = class_columns(headers, mrcs)
     write_star(class_table, {"classes": pd.DataFrame(columns)})
     rows = read_particles(table)
     for name, values in particle_columns(members, rows.pixel_size).items():
         rows.particles[name] = values
     write_particles(particles, rows)
+    tables = classification(
+        relion, mrcs, images, headers, working, rows, flipped is not None
+    )
+    for name, blocks in tables.items():
+        write_star(relion / name, blocks)
     write_text(csv, classes_csv(members))
     curves = [np.atleast_1d(header["frc"]).round(5).tolist() for header in headers]
     frequency = (np.arange(box // 2) / box).round(6).tolist()

@@ -62,7 +62,7 @@ def isac_full_averages(
     ]
     headers = [header | more for header, more in zip(headers, new, strict=True)]
     write_images(hdf, open_stack(stack) if made else np.zeros((0, box, box)), headers)
-    columns = class_columns(headers, stack.name)
+    columns = class_columns(headers, stack)
     columns["cryokinResolution0143"] = [f"{one.resolution:.3f}" for one in made]
     write_star(table, {"classes": pd.DataFrame(columns)})
     frequency = (np.arange(box // 2) / (box * pixel)).round(6).tolist()

@@ -49,7 +49,7 @@ def isac_ordered_averages(
     ordered_headers = [headers[k] | {"class_number": int(k) + 1} for k in order]
     write_stack(stack, ordered, pixel)
     write_images(hdf, ordered, ordered_headers)
-    columns = class_columns(ordered_headers, stack.name, numbers)
+    columns = class_columns(ordered_headers, stack, numbers)
     columns["rlnAnglePsi"] = [f"{v:.4f}" for v in psi]
     for axis, values in zip("XY", -pixel * centre.T, strict=True):
         columns[f"rlnOrigin{axis}Angst"] = [f"{v:.4f}" for v in values]

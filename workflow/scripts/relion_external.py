@@ -10,176 +10,41 @@ RELION project:
         --radius 90 --img_per_grp 100 --j 16
 
 The job's folder gets the results of the workflow below results/, and for the next job:
-particles.star (those in selected classes, or in any class), unaccounted.star and
-class_averages.star.
+particles.star (those in selected classes, or in any class), unaccounted.star,
+class_averages.star, and for images the classes as RELION keeps its own
+(run_it000_optimiser.star).
+
+RELION's environment may have any Python 3: this file asks no more of it.
 """
 
 import argparse
-import subprocess
+import os
+import signal
 import sys
-import time
 from pathlib import Path
 
-import pandas as pd
-import yaml
-
-from cryokin.config import load_runs
-from cryokin.errors import InputError, exit_on_input_error
-from cryokin.files import write_text
-from cryokin.io.star import Block, as_table, read_star, write_star
-from cryokin.yaml_files import load_yaml
-
 ROOT = Path(__file__).resolve().parents[2]
-SNAKEFILE = ROOT / "Snakefile"
 EXIT = "RELION_JOB_EXIT_"
-FILES = ["rlnImageName", "rlnCtfImage"]  # columns with names of files
-POLL = 0.5  # between two looks whether RELION asks to abort [s]
-# RELION's own names of its inputs, and what they are here.
-INPUTS = {"in_parts": "particles", "in_mask": "mask"}
 
 
-def read_options(words: list[str]) -> dict[str, str]:
-    """Return the options of a run from ``--key value`` pairs."""
-    if len(words) % 2:
-        raise InputError(f"{words[-1]} has no value; give '--option value' pairs.")
-    pairs = zip(words[::2], words[1::2], strict=True)
-    options = {label.removeprefix("--"): value for label, value in pairs}
-    for key in options:
-        if key.startswith("in_") and key not in INPUTS:
-            raise InputError(
-                f"--{key}: an input of this kind is not used; give --in_parts."
-            )
-    return {INPUTS.get(key, key): value for key, value in options.items()}
+def own_python() -> "Path | None":
+    """Return the Python that this program is installed for, where it is another one.
+
+    That of a checkout, else that of the environment the workflow was installed into.
+    """
+    environment = ROOT.parent.parent
+    homes = [ROOT / ".venv"]
+    homes += [environment] * (environment / "share/cryokin" == ROOT)
+    for home in homes:
+        python = home / "bin/python"
+        if python.exists():
+            return None if Path(sys.prefix).resolve() == home.resolve() else python
+    return None
 
 
-def absolute_table(path: Path) -> dict[str, Block]:
-    """Return a STAR table with absolute names of files, not from RELION's project."""
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file; give --in_parts.")
-    blocks = read_star(path)
-    for block in blocks.values():
-        if isinstance(block, dict):
-            continue
-        for column in block.columns.intersection(FILES):
-            parts = [str(value).rpartition("@") for value in block[column]]
-            block[column] = [
-                f"{number}{at}{found(file, path.parent)}" for number, at, file in parts
-            ]
-    return blocks
-
-
-def found(name: str, folder: Path) -> str:
-    """Return where a file is, seen from here or from its table; else its name."""
-    for place in (Path(name), folder / name):
-        if place.is_file():
-            return str(place.absolute())
-    return name
-
-
-def command(folder: Path, config: Path, cores: int) -> list[str]:
-    """Return the call of Snakemake; every MPI rule gets all cores of the job."""
-    return [
-        *(sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE)),
-        *("--profile", str(ROOT / "profiles/local")),
-        *("--cores", str(cores), "--max-threads", str(cores)),
-        *("--directory", str(folder), "--configfile", str(config)),
-    ]
-
-
-def run(words: list[str], folder: Path) -> bool:
-    """Run a command; return whether RELION asked to abort it meanwhile."""
-    process = subprocess.Popen(words)
-    while process.poll() is None:
-        if (folder / "RELION_JOB_ABORT_NOW").exists():
-            process.terminate()
-            process.wait()
-            (folder / "RELION_JOB_ABORT_NOW").unlink()
-            return True
-        time.sleep(POLL)
-    if process.returncode:
-        raise InputError(f"{folder}: the workflow failed; its messages say why.")
-    return False
-
-
-def outputs_2d(folder: Path, results: Path, selected: bool) -> dict[str, str]:
-    """Write what the next job takes; return RELION's types of these files."""
-    blocks = read_star(results / "particles.star")
-    table = as_table(blocks["particles"])
-    accounted = table["rlnClassNumber"] != "-1"
-    left = blocks | {"particles": table[~accounted]}
-    if selected:
-        blocks = read_star(results / "selected/particles_selected.star")
-    else:
-        blocks = blocks | {"particles": table[accounted]}
-    write_star(folder / "particles.star", blocks)
-    write_star(folder / "unaccounted.star", left)
-    classes = as_table(read_star(results / "classes.star")["classes"])
-    classes["rlnReferenceImage"] = [
-        f"{name.partition('@')[0]}@{results / name.partition('@')[2]}"
-        for name in classes["rlnReferenceImage"]
-    ]
-    write_star(folder / "class_averages.star", {"": classes})
-    return {
-        "particles.star": "ParticlesData.star.relion",
-        "unaccounted.star": "ParticlesData.star.relion",
-        "class_averages.star": "Class2DReferences.star.relion",
-    }
-
-
-def outputs_3d(folder: Path, results: Path, selected: bool) -> dict[str, str]:
-    """As `outputs_2d`, of subtomograms."""
-    blocks = read_star(results / "classified.star")
-    table = as_table(blocks["particles"])
-    if selected:
-        blocks = read_star(results / "selected/filtered_pl.star")
-    else:
-        blocks["particles"] = table[table["rlnClassNumber"] != "-1"]
-    write_star(folder / "particles.star", blocks)
-    return {"particles.star": "ParticlesData.star.relion"}
-
-
-# Numbers of the types of nodes before RELION 4.
-NUMBERS = {"ParticlesData.star.relion": 3, "Class2DReferences.star.relion": 5}
-
-
-def write_nodes(folder: Path, nodes: dict[str, str]) -> None:
-    """Tell RELION of the files that other jobs can take."""
-    table = pd.DataFrame(
-        {
-            "rlnPipeLineNodeName": [str(folder / name) for name in nodes],
-            "rlnPipeLineNodeType": [str(NUMBERS[kind]) for kind in nodes.values()],
-            "rlnPipeLineNodeTypeLabel": list(nodes.values()),
-        }
-    )
-    write_star(folder / "RELION_OUTPUT_NODES.star", {"output_nodes": table})
-
-
-def work(folder: Path, words: list[str], cores: int) -> bool:
-    """Configure, run and hand over; return whether the job was aborted."""
-    given = read_options(words)
-    if "particles" not in given:
-        raise InputError("--in_parts is missing; give a particle table.")
-    write_star(folder / "input.star", absolute_table(Path(given["particles"])))
-    name = "".join(c if c.isalnum() else "_" for c in folder.name) or "run"
-    options = {key: load_yaml(value, f"--{key}") for key, value in given.items()}
-    options = {"method": "isac"} | options | {"particles": "input.star"}
-    if isinstance(options.get("mask"), str):
-        options["mask"] = str(Path(options["mask"]).absolute())
-    config = folder / "config.yaml"
-    checked = load_runs({"runs": {name: options}}, "the options")[name]
-    write_text(config, yaml.safe_dump({"runs": {name: options}}, sort_keys=False))
-    if run(command(folder, config, cores), folder):
-        return True
-    outputs = outputs_2d if checked.method == "isac" else outputs_3d
-    by_hand = folder / f"config/selection/{name}.yaml"
-    selected = bool(checked.select or checked.selection or by_hand.exists())
-    write_nodes(folder, outputs(folder, folder / "results" / name, selected))
-    return False
-
-
-def main() -> None:
-    """Leave RELION's file that says how the job ended."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+def main() -> int:
+    """Leave RELION's file that says how the job ended, and return the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--o", required=True, type=Path, help="folder of the job")
     parser.add_argument("--j", type=int, default=1, help="cores")
     parser.add_argument("--pipeline_control", help="RELION's; the folder again")
@@ -188,14 +53,25 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob(f"{EXIT}*"):
         old.unlink()
+    # A job that a queue ends, too, says so.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     ended = "FAILURE"
     try:
-        ended = "ABORTED" if work(folder, words, arguments.j) else "SUCCESS"
+        from cryokin.command.relion_job import finished
+
+        ended = "SUCCESS" if finished(ROOT, folder, words, arguments.j) else "ABORTED"
+    except ModuleNotFoundError as error:
+        sentence = f"error: {sys.executable}: {error}; say make setup in {ROOT}."
+        print(sentence, file=sys.stderr)
     finally:
         (folder / f"{EXIT}{ended}").touch()
-    if ended == "ABORTED":
-        sys.exit(1)
+    return int(ended != "SUCCESS")
 
 
 if __name__ == "__main__":
-    exit_on_input_error(main)
+    python = own_python()
+    if python is not None:  # RELION's own Python need know nothing of this program
+        for name in ("PYTHONHOME", "PYTHONPATH"):
+            os.environ.pop(name, None)
+        os.execv(python, [str(python), *sys.argv])
+    sys.exit(main())

@@ -86,7 +86,7 @@ def select_particles(
     write_images(folder / "class_averages_selected.hdf", images, headers)
     name = "class_averages_selected.mrcs"
     write_stack(folder / name, images, working["pixel_size"])
-    described = class_columns(headers, name, numbers)
+    described = class_columns(headers, folder / name, numbers)
     described["cryokinMergedFrom"] = [",".join(map(str, one.sources)) for one in chosen]
     write_star(folder / "classes_selected.star", {"classes": pd.DataFrame(described)})
     is_kept = [int(n in kept.keep) for n in range(1, len(known) + 1)]

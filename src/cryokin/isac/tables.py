@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryokin.errors import InputError
+from cryokin.files import portable
 from cryokin.image.geometry import Alignment, from_centre, from_relion, to_relion
 from cryokin.image.geometry import centre as centre_of
 from cryokin.io.particles import ParticleTable
@@ -135,7 +137,7 @@ def classes_csv(table: Membership) -> str:
 
 def class_columns(
     headers: Sequence[dict[str, object]],
-    stack: str,
+    stack: str | os.PathLike[str],
     numbers: Sequence[int] | None = None,
 ) -> dict[str, list[str]]:
     """Return the table of classes as text columns.
@@ -144,18 +146,20 @@ def class_columns(
     ----------
     headers : sequence of dict
         Attributes of the class averages.
-    stack : str
-        File name of the stack of class averages.
+    stack : path-like
+        The stack of class averages; named as seen from the working folder, which is
+        the project's for RELION.
     numbers : sequence of int, optional
         Class numbers, where they are not those of the images, from 1.
     """
     numbers = range(1, len(headers) + 1) if numbers is None else numbers
+    name = portable(stack)
 
     def column(key: str, form: str) -> list[str]:
         return [format(header[key], form) for header in headers]
 
     return {
-        "rlnReferenceImage": [f"{k + 1:06d}@{stack}" for k in range(len(headers))],
+        "rlnReferenceImage": [f"{k + 1:06d}@{name}" for k in range(len(headers))],
         "rlnClassNumber": [str(number) for number in numbers],
         "cryokinMembers": column("n_objects", "d"),
         "cryokinGeneration": column("generation", "d"),
