@@ -22,6 +22,7 @@ from cryokin.isac.candidates import (
 )
 from cryokin.isac.classes import Class
 from cryokin.isac.clusters import load_clusters, save_clusters
+from cryokin.isac.join import join
 from cryokin.isac.options import IsacOptions, isac_options
 from cryokin.isac.particles import Particles
 from cryokin.isac.reproducible import reproducible_classes, ways
@@ -484,3 +485,55 @@ def test_clusters_are_read_as_they_were(six_views, candidates, tmp_path):
 
     for found in (work(Team()), *on_ranks(2, work)):
         assert same(found, candidates)
+
+
+# ------------------------------------------------------------------- more images later
+
+
+@pytest.fixture(scope="module")
+def extended(root, six_views):
+    """Even images in classes of their views; odd ones, and as many of noise, join."""
+    noise = case(root, 100, 0, 6, seed=2, **QUICK).particles
+    rows = np.concatenate([six_views.particles.coefficients, noise.coefficients])
+    particles = Particles(noise.basis, rows, np.arange(len(rows)))
+    groups = [np.flatnonzero(six_views.view[::2] == view) * 2 for view in range(6)]
+    known = [
+        Class(ids, take(six_views.truth, ids), *np.full((2, len(ids)), 0.5))
+        for ids in groups
+    ]
+    return known, join(Team(), particles, known, six_views.options)
+
+
+def test_late_images_join_the_class_of_their_view(six_views, extended):
+    known, found = extended
+    n = len(six_views.view)
+    joined = [
+        np.setdiff1d(c.members, k.members) for c, k in zip(found, known, strict=True)
+    ]
+    right = sum(np.sum(six_views.view[j[j < n]] == v) for v, j in enumerate(joined))
+    images = np.concatenate(joined)
+    assert np.sum(images < n) > 0.6 * n / 2
+    assert right > 0.95 * np.sum(images < n)
+    assert np.sum(images >= n) < 0.1 * n / 2
+
+
+def test_members_stay_as_they_are_when_others_join(extended):
+    for known, found in zip(*extended, strict=True):
+        assert (np.diff(found.members) > 0).all()
+        kept = found.subset(np.isin(found.members, known.members))
+        for one, other in zip(
+            (kept.members, *kept.alignment, kept.errors, kept.agreement),
+            (known.members, *known.alignment, known.errors, known.agreement),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_late_images_lie_as_the_members_do(six_views, extended):
+    for known, found in zip(*extended, strict=True):
+        late = ~np.isin(found.members, known.members)
+        late &= found.members < len(six_views.view)
+        ids, placed = found.members[late], take(found.alignment, late)
+        off = np.exp(1j * (placed.angle - six_views.truth.angle[ids]))
+        assert np.median(np.abs(np.angle(off))) < np.radians(8)
+        assert np.mean(placed.mirror) < 0.1

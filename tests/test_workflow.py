@@ -15,6 +15,7 @@ from pathlib import Path
 import h5py
 import mrcfile
 import numpy as np
+import pandas as pd
 import pytest
 import starfile
 import yaml
@@ -713,6 +714,45 @@ def test_one_failing_rank_ends_the_job(place, particles, tmp_path):
     log = place.results("broken") / "logs/isac_prealign.log"
     told = f"tiny: stopped: rule isac_prealign failed (prealignment), see {log}"
     assert told in done.text.splitlines()
+
+
+def test_images_that_are_appended_later_join_the_classes(place, particles):
+    """Here the same images again, which must join the classes of their first copies."""
+    work = place.folder / "later"
+    for name in ("results", ".snakemake"):
+        shutil.copytree(place.folder / "work" / name, work / name)
+    blocks = read_star(particles)
+    rows = blocks["particles"]
+    found = [int(r["class"]) for r in read_csv(place.results() / "classes.csv")]
+    again = np.flatnonzero(np.array(found) >= 0)
+    appended = pd.concat([rows, rows.iloc[again]], ignore_index=True)
+    write_star(particles.with_name("more.star"), blocks | {"particles": appended})
+    more = ISAC | {"particles": str(particles.with_name("more.star"))}
+    runs = {
+        "tiny": ISAC | {"particles": str(particles)},
+        "more": more | {"extends": "tiny", "n_generations": 1},
+    }
+    place.write("more.yaml", runs)
+    where = {"config": "more.yaml", "work": "later"}
+    assert "isac_clusters" not in place.planned(**where)
+    place.run(**where)
+    assert_same_bytes(place.results(), place.results("later"))
+    results = place.results("later", "more")
+    extended = [int(r["class"]) for r in read_csv(results / "classes.csv")]
+    assert extended[: len(found)] == found
+    late = np.array(extended[len(found) :])
+    assert np.mean(late >= 0) > 0.4
+    assert np.mean(late[late >= 0] == np.array(found)[again][late >= 0]) > 0.85
+    assert (results / "report/index.html").exists()
+
+    place.write(
+        "more.yaml", runs | {"tiny": more, "more": runs["tiny"] | {"extends": "tiny"}}
+    )
+    done = place.snakemake(
+        "results/more/working_stack.json", **where | {"work": "wrong_way"}
+    )
+    assert done.returncode == 1
+    assert "append new particles to the end of the earlier table" in done.text
 
 
 def test_images_are_inputs(place, particles):

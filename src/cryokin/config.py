@@ -39,6 +39,12 @@ PARTICLE_SUFFIXES = (
     ".cs",
 )
 
+#: Options that make the working images, in which the poses of members are.
+SAME_WHERE_EXTENDED = (
+    *("radius", "target_radius", "target_nx", "xr", "yr", "ir", "rs", "FH", "CTF"),
+    *("pixel_size", "ctf_convention", "center_method", "skip_prealignment"),
+)
+
 #: What PyTom's own rules take for options that they do not know.
 BY_PYTOM: dict[str, tuple[Any, ...]] = {
     "score": ("correlation",),
@@ -109,6 +115,7 @@ def load_runs(
     loaded = {name: _load_run(name, run, source) for name, run in runs.items()}
     for name in loaded:
         _check_reference(name, loaded, source)
+        _check_extended(name, loaded, source)
     return loaded
 
 
@@ -151,6 +158,33 @@ def _check_reference(name: str, runs: Mapping[str, Options], source: str) -> Non
                 " takes; name a run of the same kind."
             )
         passed.append(other)
+
+
+def _check_extended(name: str, runs: Mapping[str, Options], source: str) -> None:
+    """Raise `InputError` if a run extends one whose images are not as its own."""
+    earlier = getattr(runs[name], "extends", None)
+    if earlier is None:
+        return
+    where = f"{source}: runs.{name}.extends = {_shown(earlier)}"
+    others = [run for run in runs if runs[run].method == "isac" and run != name]
+    if earlier not in others:
+        raise InputError(
+            f"{where} must name another run of method isac, of which there are"
+            f" {', '.join(others) or 'none'}; keep the earlier run in the config."
+        )
+    passed = [name]
+    while earlier is not None:
+        if earlier in passed:
+            raise InputError(f"{where} leads back to run {earlier}; extend one only.")
+        passed.append(earlier)
+        earlier = getattr(runs[earlier], "extends", None)
+    own, before = runs[name].as_dict(), runs[passed[1]].as_dict()
+    for key in SAME_WHERE_EXTENDED:
+        if own[key] != before[key]:
+            raise InputError(
+                f"{where}, whose {key} is {before[key]}, not {own[key]}: its classes"
+                f" hold for images made alike; set runs.{name}.{key} as there."
+            )
 
 
 def working_box(target_nx: int, xr: int) -> int:

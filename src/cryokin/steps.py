@@ -59,6 +59,7 @@ STEPS = {
         "generation_*/classes_generation_*.npz",
         MPI,
     ),
+    "isac_join": Step("new images join the classes of an earlier run", "", MPI),
     "isac_account": Step(
         "generation {generation}, averages of the classes",
         "generation_*/generation_*_status.json",

@@ -58,6 +58,8 @@ def made(checkpoint, **place):
 def rounds(run, number):
     """The candidates of a generation's rounds, asking each round if it was the last."""
     classes = []
+    if number == 1 and RUNS[run].extends:
+        return classes  # it starts from the classes of another run
     for round_number in range(1, RUNS[run].max_round + 1):
         place = dict(run=run, folder=f"{number:04d}", round=f"{round_number:04d}")
         output = made(checkpoints.isac_candidates_round, **place)
@@ -114,7 +116,7 @@ def results_2d(wildcards):
 
 def last_rounds_of_first_generation(wildcards):
     """The last round of the first generation of every run."""
-    return [rounds(run, 1)[-1] for run in RUNS_2D]
+    return [last for run in RUNS_2D for last in rounds(run, 1)[-1:]]
 
 
 rule isac_clusters:
@@ -245,6 +247,55 @@ rule isac_reproducible:
         " {resources.tasks} ranks"
     shell:
         command("isac_reproducible", "wildcards.generation", "params.options", mpi=True)
+
+
+def classes_of_extended(wildcards):
+    """The classes of all generations of the run that a run extends."""
+    earlier = RUNS[wildcards.run].extends
+    return [
+        f"{plan.generation_folder(earlier, number)}/classes_generation_{number}.npz"
+        for number in generations(earlier)
+    ]
+
+
+# The first generation of a run that extends another.
+ruleorder: isac_join > isac_candidates
+ruleorder: isac_join > isac_reproducible
+
+
+rule isac_join:
+    input:
+        coefficients="results/{run}/coefficients.npy",
+        stack="results/{run}/working_stack.mrcs",
+        stack_info="results/{run}/working_stack.json",
+        ids="results/{run}/generation_0000/generation_0_unaccounted.txt",
+        known=classes_of_extended,
+    output:
+        candidates="results/{run}/generation_0001/candidates_generation_1.npz",
+        candidate_averages="results/{run}/generation_0001/class_averages_candidate_generation_1.hdf",
+        classes="results/{run}/generation_0001/classes_generation_1.npz",
+    log:
+        "results/{run}/logs/isac_join.log",
+    benchmark:
+        "results/{run}/benchmarks/isac_join.tsv"
+    wildcard_constraints:
+        run=only(run for run in RUNS_2D if RUNS[run].extends),
+    conda:
+        "../../envs/core.yaml"
+    threads: N_RANKS
+    resources:
+        mpi="mpiexec",
+        tasks=N_RANKS,
+        mem_mb=memory(700, 4),
+        runtime=minutes(240, 60),
+    params:
+        files=files,
+        options=options(*SAC_OPTIONS),
+    message:
+        "{wildcards.run}: new images join the classes of an earlier run on"
+        " {resources.tasks} ranks"
+    shell:
+        command("isac_join", "params.options", mpi=True)
 
 
 checkpoint isac_account:

@@ -3,6 +3,16 @@ def flipped_stack(wildcards):
     return [f"results/{wildcards.run}/phase_flipped.mrcs"] * RUNS[wildcards.run].CTF
 
 
+def known(path):
+    """A file of the run that a run extends, if it extends one."""
+
+    def of_run(wildcards):
+        earlier = RUNS[wildcards.run].extends
+        return [f"results/{earlier}/{path}"] if earlier else []
+
+    return of_run
+
+
 rule isac_import:
     input:
         drawn_seed,
@@ -68,6 +78,9 @@ rule isac_prealign:
         images="results/{run}/import/images.npz",
         info="results/{run}/import/import.json",
         flipped=flipped_stack,
+        known_images=known("import/images.npz"),
+        known_average=known("2dalignment/aqfinal.hdf"),
+        known_shifts=known("2dalignment/initial2Dparams.txt"),
     output:
         average="results/{run}/2dalignment/aqfinal.hdf",
         shifts="results/{run}/2dalignment/initial2Dparams.txt",

@@ -4,9 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryokin.files import read_json
-from cryokin.io.eman_hdf import write_images
-from cryokin.isac.files import open_particles, write_shifts
-from cryokin.isac.prealign import prealign, unaligned_average
+from cryokin.io.eman_hdf import read_images, write_images
+from cryokin.isac.files import open_particles, read_shifts, write_shifts
+from cryokin.isac.join import check_begins_with
+from cryokin.isac.prealign import centres_by, prealign, unaligned_average
 from cryokin.isac.stack import Shrinking, shrink
 from cryokin.options import Isac
 from cryokin.parallel import Team
@@ -18,11 +19,17 @@ def isac_prealign(
     images: Path,
     info: Path,
     flipped: Path | None = None,
+    known_images: Path | None = None,
+    known_average: Path | None = None,
+    known_shifts: Path | None = None,
     options: Isac,
     average: Path,
     shifts: Path,
 ) -> None:
-    """Align all images to their common average, to find centres (an MPI program)."""
+    """Align all images to their common average, to find centres (an MPI program).
+
+    The images of an earlier run (``known``) stay as they are, and so does its average.
+    """
     source = open_particles(images, flipped)
     radius = options.target_radius
     how = Shrinking(source.box, options.radius, radius, source.box)
@@ -35,6 +42,12 @@ def isac_prealign(
 
     if options.skip_prealignment:
         common = unaligned_average(team, read, len(usable))
+    elif known_images and known_average and known_shifts:
+        n = check_begins_with(images, known_images)
+        common = read_images(known_average)[0][0]
+        centres = centres_by(team, read, len(usable), common, radius)
+        found[usable] = -centres / how.ratio
+        found[:n] = read_shifts(known_shifts)
     else:
         aligned = prealign(
             team, read, len(usable), how.whole, radius, options.center_method

@@ -161,30 +161,16 @@ def prealign(
         The same on every rank.
     """
     schedule = search_schedule(box, radius)
-    # The images keep what lies around the particle, so that it can come to the centre
-    # from anywhere in the search range; the mask goes on the average.
-    basis = PolarBasis(box // 2 - 1, HIGHEST)
-    analysis = basis.analysis(box)
-    spans = [
-        np.arange(first, min(first + BLOCK * BLOCKS_PER_SUM, n_images))
-        for first in range(0, n_images, BLOCK * BLOCKS_PER_SUM)
-    ]
-    own = team.mine(len(spans))
-    grids = {
-        s: [
-            basis.grid(read(spans[s][b : b + BLOCK]), analysis)
-            for b in range(0, len(spans[s]), BLOCK)
-        ]
-        for s in own
-    }
+    basis, analysis, spans, grids = _grids(team, read, n_images, box)
     alignment = identity(n_images)
-    limit = max(schedule[0][0], radius // 4)
+    limit = _farthest(schedule, radius)
     for extent, step in schedule:
         shifts = shift_grid(extent, extent, step)
         moved_by, last = np.inf, centre(alignment)
         for iteration in range(PASSES + 1):
             halves = _gathered(
-                team, [_halves(basis, spans[s], grids[s], alignment) for s in own]
+                team,
+                [_halves(basis, spans[s], own, alignment) for s, own in grids.items()],
             )
             even, odd = (
                 basis.image(half / np.float32(max(size, 1)), analysis)
@@ -226,6 +212,84 @@ def prealign(
     share = reliability(*halves_of_grid)
     team.log(f"share of the centres' variance that is not noise: {share:.2f}")
     return Prealignment(share * centre(alignment), reference, frc)
+
+
+def centres_by(
+    team: Team,
+    read: Callable[[NDArray[np.intp]], Float32],
+    n_images: int,
+    reference: Float32,
+    radius: int,
+) -> NDArray[np.floating]:
+    """Find the centres of images by an average that is known, see `prealign`.
+
+    Parameters
+    ----------
+    reference : ndarray of float32, shape (box, box)
+        Of an earlier prealignment.
+
+    Returns
+    -------
+    ndarray, shape (n, 2)
+        [pixel of the images]
+    """
+    box = len(reference)
+    schedule = search_schedule(box, radius)
+    basis, analysis, spans, grids = _grids(team, read, n_images, box)
+    limit = _farthest(schedule, radius)
+
+    def aligned(
+        start: Alignment, shifts: Float32, radii: slice = slice(None)
+    ) -> Alignment:
+        search_at = _operand(basis, reference, analysis, shifts, radii)
+        return _all_aligned(team, basis, spans, grids, start, search_at, limit)
+
+    found = identity(n_images)
+    for extent, step in schedule:
+        shifts = shift_grid(extent, extent, step)
+        found = aligned(found, shifts)
+    first, second = (
+        centre(aligned(identity(n_images), shifts, slice(half, None, 2)))
+        for half in range(2)
+    )
+    return reliability(first, second) * centre(found)
+
+
+def _farthest(schedule: list[tuple[int, int]], radius: int) -> int:
+    """Return how far from the middle a centre may be [pixel]."""
+    return max(schedule[0][0], radius // 4)
+
+
+def _grids(
+    team: Team,
+    read: Callable[[NDArray[np.intp]], Float32],
+    n_images: int,
+    box: int,
+) -> tuple[
+    PolarBasis,
+    tuple[NDArray[np.bool_], Float32],
+    list[NDArray[np.intp]],
+    dict[int, list[Complex64]],
+]:
+    """Return all images' spans, and the coefficients of this rank's, with their basis.
+
+    The images keep what lies around the particle, so that it can come to the centre
+    from anywhere in the search range; the mask goes on the average.
+    """
+    basis = PolarBasis(box // 2 - 1, HIGHEST)
+    analysis = basis.analysis(box)
+    spans = [
+        np.arange(first, min(first + BLOCK * BLOCKS_PER_SUM, n_images))
+        for first in range(0, n_images, BLOCK * BLOCKS_PER_SUM)
+    ]
+    grids = {
+        s: [
+            basis.grid(read(spans[s][b : b + BLOCK]), analysis)
+            for b in range(0, len(spans[s]), BLOCK)
+        ]
+        for s in team.mine(len(spans))
+    }
+    return basis, analysis, spans, grids
 
 
 def reliability(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:

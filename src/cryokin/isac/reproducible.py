@@ -242,7 +242,13 @@ def _confirmed(
     for c, group in zip(classes, groups, strict=True):
         centres[group] = centre(c.alignment)
     if options.last_assignment:
-        groups = _joined(team, particles, classes, options)
+        groups = joined(
+            team,
+            particles,
+            restarted(team, particles, classes, options),
+            classes,
+            options,
+        )
     # Those that joined may unsettle a class, which is then tried without them.
     alone = [group[is_member[group]] for group in groups]
 
@@ -285,18 +291,27 @@ def _size(found: Class | None) -> int:
     return 0 if found is None else len(found.members)
 
 
-def _joined(
+def restarted(
     team: Team, particles: Particles, classes: list[Class], options: IsacOptions
+) -> Run:
+    """Return a run whose references are the averages of some classes."""
+    start = random_start(particles, len(classes), stream(options.rand_seed))
+    return restart(team, particles, list(classes), start)
+
+
+def joined(
+    team: Team,
+    particles: Particles,
+    run: Run,
+    classes: list[Class],
+    options: IsacOptions,
 ) -> list[NDArray[np.intp]]:
     """Return the particles (by index) that belong to each of some reproduced classes.
 
-    Each particle is compared with all averages. A member goes to the class that it is
-    most similar to, whatever the sizes; any other particle, too, if it is as similar to
-    the average as all but a few of the members are.
+    Each particle is compared with all averages, those of ``run``. A member goes to the
+    class that it is most similar to, whatever the sizes; any other particle, too, if it
+    is as similar to the average as all but a few of the members are.
     """
-    # A run of which every reference is replaced.
-    start = random_start(particles, len(classes), stream(options.rand_seed))
-    run = restart(team, particles, list(classes), start)
     labels, scores = nearest(team, particles, run, options.sac)
     is_member = np.isin(particles.ids, held(classes))
     groups = []

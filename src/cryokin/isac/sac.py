@@ -406,20 +406,61 @@ def _align_class(
     refinement: Refinement,
 ) -> tuple[Alignment, Float32]:
     """Align the images of one class to its reference; return their average too."""
-    parts = particles.parts(members)
+    moved = _aligned(particles, members, centres, reference, band, shifts)
+    # A class whose members drift to one side is brought back as a whole.
+    drift = flip(moved.mirror, moved.shift).mean(axis=0)
+    moved = moved._replace(shift=moved.shift - flip(moved.mirror, drift[None]))
+    aligned = _limited(moved, refinement)
+    return aligned, particles.average(members, aligned)
+
+
+def place(
+    particles: Particles,
+    run: Run,
+    k: int,
+    indices: NDArray[np.intp],
+    options: SacOptions,
+) -> Alignment:
+    """Align particles to the average of class ``k`` of a run, which stays as it is.
+
+    Returns
+    -------
+    Alignment
+        Shape (number of indices,), in the frame of the class.
+    """
+    refinement = options.refinement
+    ready = _prepared(particles, run, refinement.FH, refinement.FF)
+    centres = centre(take(run.alignment, indices)).astype(np.float32)
+    shifts = shift_grid(refinement.xr, refinement.yr, refinement.ts)
+    reference = ready.references[..., k : k + 1]
+    return _limited(
+        _aligned(particles, indices, centres, reference, ready.band, shifts), refinement
+    )
+
+
+def _aligned(
+    particles: Particles,
+    indices: NDArray[np.intp],
+    centres: Float32,
+    reference: Float32,
+    band: Band,
+    shifts: Float32,
+) -> Alignment:
+    """Align images to a reference, each around a centre of its own."""
+    parts = particles.parts(indices)
     images = particles.basis.spectra(parts, centres[None], band)
     operand = _shifted_operand(particles, reference, shifts)[None]
     angle, mirror, _ = search(operand, images, len(shifts))
     offset = best_shift(operand, images, angle, mirror, shifts)
     start = from_centre(angle[0], centres, mirror[0])
-    moved = Alignment(angle[0], start.shift + flip(mirror[0], offset[0]), mirror[0])
-    # A class whose members drift to one side is brought back as a whole.
-    drift = flip(mirror[0], moved.shift).mean(axis=0)
-    moved = moved._replace(shift=moved.shift - flip(mirror[0], drift[None]))
+    return Alignment(angle[0], start.shift + flip(mirror[0], offset[0]), mirror[0])
+
+
+def _limited(alignment: Alignment, refinement: Refinement) -> Alignment:
+    """Return an alignment whose centres lie within the range of the search."""
     limit = refinement.max_shift
-    limited = np.clip(centre(moved), -limit, limit)
-    aligned = from_centre(angle[0], limited, mirror[0])
-    return aligned, particles.average(members, aligned)
+    limited = np.clip(centre(alignment), -limit, limit)
+    return from_centre(alignment.angle, limited, alignment.mirror)
 
 
 def _regroup(

@@ -311,6 +311,15 @@ class Isac(Options):
         was="--rand_seed, there a new one each time",
         at_least=0,
     )
+    extends: str | None = option(
+        None,
+        meaning=(
+            "an earlier run to whose table images were appended: its classes and "
+            "their members stay, new images join them by the same test, and what "
+            "is left starts the next generation; null = off"
+        ),
+        examples=("demo",),
+    )
     skip_prealignment: bool = option(
         False,
         meaning="take the images as they are centred in their boxes",

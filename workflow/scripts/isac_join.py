@@ -1,0 +1,40 @@
+from pathlib import Path
+
+from cryokin.files import read_json
+from cryokin.isac.averages import write_averages
+from cryokin.isac.classes import held, load_classes, save_classes
+from cryokin.isac.files import open_working_stack
+from cryokin.isac.join import join
+from cryokin.isac.options import isac_options
+from cryokin.isac.particles import load_particles
+from cryokin.options import Isac
+from cryokin.parallel import Team
+
+
+def isac_join(
+    *,
+    team: Team,
+    coefficients: Path,
+    stack: Path,
+    stack_info: Path,
+    ids: Path,
+    known: list[Path],
+    options: Isac,
+    candidates: Path,
+    candidate_averages: Path,
+    classes: Path,
+) -> None:
+    """Let new images join the classes of an earlier run (an MPI program)."""
+    chosen = isac_options(options, read_json(stack_info)["box"])
+    particles = load_particles(coefficients, ids, options)
+    before = [c for path in known for c in load_classes(path)]
+    found = join(team, particles, before, chosen)
+    if team.leads:
+        images = open_working_stack(stack, stack_info)
+        save_classes(candidates, before)
+        write_averages(candidate_averages, before, images, options, 1)
+        save_classes(classes, found)
+    team.log(
+        f"{len(held(found)) - len(held(before))} images join {len(before)} classes of"
+        f" {len(held(before))}"
+    )
