@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from blobs import BALANCED, CHIRAL, alignment, moved, render
-from cryokin.files import write_json
+from cryokin.files import read_json, write_json
 from cryokin.image.centring import centre_of_mass
 from cryokin.image.masks import disc
 from cryokin.image.polar import PolarBasis
@@ -18,11 +18,13 @@ from cryokin.isac.files import (
     write_shifts,
 )
 from cryokin.isac.stack import (
+    Middles,
     Shrinking,
-    filtered,
+    is_blank,
     original_centres,
     radial_power,
     shrink,
+    told_of_filter,
     working_images,
 )
 from cryokin.options import Isac
@@ -140,10 +142,13 @@ def test_the_info_tells_the_pixel_size_of_the_working_images(tmp_path):
     assert info["box"] == 40
 
 
-def _power(images: np.ndarray) -> tuple[np.ndarray, PolarBasis]:
+def _power(images: np.ndarray) -> tuple[np.ndarray, float, PolarBasis]:
     basis = PolarBasis(29, 0.3)
-    analysis = basis.analysis(images.shape[-1])
-    return radial_power(basis.grid(images, analysis), basis), basis
+    rows = basis.grid(images, basis.analysis(images.shape[-1]))
+    middles = Middles()
+    for block in np.array_split(rows, 3):
+        middles.add(block)
+    return radial_power(rows, basis), middles.share, basis
 
 
 def _smoothed(images: np.ndarray, sigma: float) -> np.ndarray:
@@ -154,24 +159,44 @@ def _smoothed(images: np.ndarray, sigma: float) -> np.ndarray:
     return np.fft.irfft2(np.fft.rfft2(images) * gain, (box, box))
 
 
+def _lumps(n: int) -> np.ndarray:
+    """Return images of a body that is longer than wide, at any angle, in noise."""
+    y, x = np.mgrid[:64, :64] - 32
+    angle = np.random.default_rng(5).uniform(0, np.pi, n)[:, None, None]
+    along = x * np.cos(angle) + y * np.sin(angle)
+    particle = 3 * np.exp(-(x**2 + y**2) / 120 - along**2 / 400)
+    return particle + np.random.default_rng(3).normal(size=(n, 64, 64))
+
+
 def test_white_noise_has_the_same_power_at_all_radii():
-    power, _ = _power(np.random.default_rng(2).normal(size=(200, 64, 64)))
+    power, in_common, _ = _power(np.random.default_rng(2).normal(size=(200, 64, 64)))
     np.testing.assert_allclose(power[1:] / power[1:].mean(), 1, atol=0.1)
+    assert in_common < 0.02
 
 
 def test_images_without_high_frequencies_are_told():
-    y, x = np.mgrid[:64, :64] - 32
-    particle = 3 * np.exp(-(x**2 + y**2) / 240)
-    images = particle + np.random.default_rng(3).normal(size=(50, 64, 64))
-    assert filtered(*_power(images), 3.0) == []
-    assert filtered(*_power(np.zeros((5, 64, 64))), 3.0) == []
-    assert filtered(*_power(_smoothed(images, 0.25)), 3.0) == []
-    power, basis = _power(_smoothed(images, 0.06))
-    [sentence] = filtered(power, basis, 3.0)
+    images = _lumps(50)
+    for clear in (images, np.zeros((5, 64, 64)), _smoothed(images, 0.25)):
+        assert told_of_filter(*_power(clear), 3.0) == []
+    power, in_common, basis = _power(_smoothed(images, 0.06))
+    [sentence] = told_of_filter(power, in_common, basis, 3.0)
     assert sentence.startswith("beyond 11 A the images hold 0.")
     share = power[-3:].mean() / power.max()
     assert f"hold {100 * share:.1g} % of the power" in sentence
     assert "raw micrographs" in sentence
+
+
+def test_smooth_images_with_nothing_in_common_are_blank():
+    noise = np.random.default_rng(6).normal(size=(200, 64, 64))
+    assert not is_blank(*_power(noise)[:2])  # sharp ones need not be told apart
+    power, in_common, basis = _power(_smoothed(noise, 0.04))
+    assert in_common < 0.05
+    assert is_blank(power, in_common)
+    [sentence] = told_of_filter(power, in_common, basis, 3.0)
+    assert "none is accounted for" in sentence
+    # A body in every other image is enough.
+    half = np.concatenate([noise[:100], _lumps(100)])
+    assert not is_blank(*_power(_smoothed(half, 0.04))[:2])
 
 
 def test_a_flipped_stack_stands_for_the_images(tmp_path):
@@ -211,3 +236,4 @@ def test_the_step_tells_of_filtered_images(tmp_path, capsys, sigma, told):
     )
     assert len(told_by(tmp_path, "isac_shrink", "")) == told  # on the terminal
     assert capsys.readouterr().out.count("warning: beyond") == told
+    assert read_json(tmp_path / "working_stack.json")["blank"] == bool(told)

@@ -13,7 +13,6 @@ from cryokin.isac.stability import stability
 from cryokin.isac.symmetry import (
     NONE,
     Symmetry,
-    pose_error,
     signal_power,
     symmetry_of,
 )
@@ -159,20 +158,6 @@ def test_without_symmetry_nothing_changes():
     alignments = jittered(NONE, 4, 30, 5)
     one, two = (stability(alignments, RADIUS, 0.7, *s) for s in ((), (NONE,)))
     np.testing.assert_array_equal(one.error, two.error)
-
-
-def test_the_error_between_two_poses_is_half_of_what_lies_between_them():
-    n = 6
-    same = Alignment(np.linspace(0, 5, n), np.zeros((n, 2)), np.zeros(n, bool))
-    shifted = same._replace(shift=np.tile([3.0, 4.0], (n, 1)))
-    np.testing.assert_allclose(pose_error(same, shifted, RADIUS, NONE), 2.5)
-    apart = same._replace(angle=same.angle + 0.02)
-    # The mean square over a disc of the distance 0.02 r is 0.02^2 R^2 / 2.
-    np.testing.assert_allclose(
-        pose_error(same, apart, RADIUS, NONE), 0.02 * RADIUS / np.sqrt(8), rtol=1e-3
-    )
-    other = same._replace(mirror=np.ones(n, bool))
-    assert np.isinf(pose_error(same, other, RADIUS, NONE)).all()
 
 
 @pytest.mark.parametrize("name", OBJECTS)

@@ -6,12 +6,18 @@ import numpy as np
 import pytest
 
 from blobs import CHIRAL, moved, render
+from cryokin.files import write_ids, write_json
 from cryokin.image.geometry import Alignment, centre, from_centre, invert, take
 from cryokin.image.polar import PolarBasis
+from cryokin.isac.classes import load_classes
+from cryokin.isac.clusters import save_clusters
 from cryokin.isac.particles import Particles
 from cryokin.isac.sac import Run
 from cryokin.isac.views import agreement, centre_of_power
+from cryokin.options import Isac
+from cryokin.options.option import options_of
 from cryokin.parallel import Team
+from isac_candidates_round import isac_candidates_round
 from ranks import on_ranks
 
 BOX, RADIUS, N, VIEWS = 48, 18, 120, 2
@@ -88,7 +94,7 @@ def halves(data: Seen, seed: int) -> list[np.ndarray]:
 
 def test_borders_between_classes_do_not_matter(two_views):
     runs = [two_views.run(halves(two_views, s), s) for s in range(3)]
-    counts = agreement(Team(), two_views.particles, runs, 0.7)
+    counts = agreement(Team(), two_views.particles, runs)
     assert counts.shape == (3, N)
     np.testing.assert_array_equal(counts, 2)
 
@@ -100,7 +106,7 @@ def test_a_particle_in_a_class_of_another_view_is_not_agreed_on(two_views):
     classes[0] = classes[0][3:]
     classes[2] = np.sort(np.concatenate([classes[2], stray]))
     runs.append(two_views.run(classes, 2))
-    counts = agreement(Team(), two_views.particles, runs, 0.7)
+    counts = agreement(Team(), two_views.particles, runs)
     np.testing.assert_array_equal(counts[2][stray], 0)
     np.testing.assert_array_equal(counts[0][stray], 1)
     others = np.setdiff1d(np.arange(N), stray)
@@ -114,17 +120,34 @@ def test_a_particle_that_lies_otherwise_is_not_agreed_on(two_views):
     angle[wrong] += 0.5
     shifted = from_centre(angle, two_views.places, runs[1].alignment.mirror)
     counts = agreement(
-        Team(), two_views.particles, [runs[0], replace(runs[1], alignment=shifted)], 0.7
+        Team(), two_views.particles, [runs[0], replace(runs[1], alignment=shifted)]
     )
     np.testing.assert_array_equal(counts[:, wrong], 0)
     assert counts.sum() == 2 * (N - len(wrong))
+
+
+@pytest.mark.parametrize(("turn", "agree"), [(2 * np.pi / 7, 1), (np.pi / 7, 0)])
+def test_a_turn_that_leaves_the_picture_as_it_is_makes_no_difference(turn, agree):
+    angles = 2 * np.pi * np.arange(7) / 7
+    x, y = 11 * np.cos(angles), 11 * np.sin(angles)
+    ring = np.stack([x, y, np.full(7, 2.0), np.ones(7)], axis=1)
+    data = seen([ring])
+    runs = [data.run([np.arange(N)], s) for s in range(2)]
+    turned = np.arange(0, N, 10)
+    angle = runs[1].alignment.angle.copy()
+    angle[turned] += turn
+    other = from_centre(angle, data.places, runs[1].alignment.mirror)
+    runs[1] = replace(runs[1], alignment=other)
+    counts = agreement(Team(), data.particles, runs)
+    np.testing.assert_array_equal(counts[:, turned], agree)
+    assert counts.sum() == 2 * N - 2 * len(turned) * (1 - agree)
 
 
 def test_what_is_not_stable_is_not_agreed_on(two_views):
     runs = [two_views.run(halves(two_views, s), s) for s in range(2)]
     members = [m[5:] for m in runs[1].members]
     counts = agreement(
-        Team(), two_views.particles, [runs[0], replace(runs[1], members=members)], 0.7
+        Team(), two_views.particles, [runs[0], replace(runs[1], members=members)]
     )
     left = np.concatenate([m[:5] for m in runs[1].members])
     np.testing.assert_array_equal(counts[:, left], 0)
@@ -140,22 +163,47 @@ def test_classes_of_noise_show_no_view():
     data = Seen(Particles(BASIS, rows, np.arange(N)), data.view, data.truth)
     cut = [np.array_split(rng.permutation(N), 4) for _ in range(2)]
     runs = [data.run([np.sort(c) for c in cut[s]], s) for s in range(2)]
-    assert agreement(Team(), data.particles, runs, 0.7).sum() == 0
+    assert agreement(Team(), data.particles, runs).sum() == 0
 
 
 def test_what_shows_at_the_edge_alone_is_no_view_of_a_particle():
     edge = np.array([[17.0, 0.0, 4.0, 1.0]])
     data = seen([edge], snr=2.0)
     runs = [data.run([np.arange(0, 60), np.arange(60, N)], s) for s in range(2)]
-    assert agreement(Team(), data.particles, runs, 0.7).sum() == 0
+    assert agreement(Team(), data.particles, runs).sum() == 0
     assert centre_of_power(render(BOX, edge)) > 14
     assert centre_of_power(render(BOX)) < 0.2 * RADIUS
 
 
 def test_any_number_of_ranks_counts_the_same(two_views):
     runs = [two_views.run(halves(two_views, s), s) for s in range(3)]
-    alone = agreement(Team(), two_views.particles, runs, 0.7)
-    for found in on_ranks(
-        3, lambda team: agreement(team, two_views.particles, runs, 0.7)
-    ):
+    alone = agreement(Team(), two_views.particles, runs)
+    for found in on_ranks(3, lambda team: agreement(team, two_views.particles, runs)):
         np.testing.assert_array_equal(found, alone)
+
+
+@pytest.mark.parametrize(("blank", "found"), [(False, 8), (True, 0)])
+def test_agreement_on_a_smooth_background_is_no_evidence(
+    two_views, tmp_path, blank, found
+):
+    runs = [two_views.run(halves(two_views, s), s) for s in range(2)]
+    save_clusters(tmp_path / "clusters.npz", runs)
+    np.save(tmp_path / "coefficients.npy", two_views.particles.coefficients)
+    write_ids(tmp_path / "ids.txt", np.arange(N))
+    write_json(tmp_path / "working_stack.json", {"box": BOX, "blank": blank})
+    values = {key: known.default for key, known in options_of(Isac).items()}
+    values |= {"radius": RADIUS, "target_radius": RADIUS, "indep_run": 2}
+    isac_candidates_round(
+        team=Team(),
+        coefficients=tmp_path / "coefficients.npy",
+        stack_info=tmp_path / "working_stack.json",
+        ids=tmp_path / "ids.txt",
+        clusters=tmp_path / "clusters.npz",
+        generation=1,
+        round=1,
+        options=Isac.some(values),
+        classes=tmp_path / "classes.npz",
+        left=tmp_path / "left.txt",
+        state=tmp_path / "state.json",
+    )
+    assert len(load_classes(tmp_path / "classes.npz")) == found

@@ -27,11 +27,16 @@ def isac_candidates_round(
     state: Path,
 ) -> None:
     """Find candidate classes among the particles left over (an MPI program)."""
-    chosen = isac_options(options, read_json(stack_info)["box"])
+    working = read_json(stack_info)
+    chosen = isac_options(options, working["box"])
     particles = load_particles(coefficients, ids, options)
     number = (generation, round)
     runs = load_clusters(clusters)
-    found = candidates_round(team, particles, runs, *number, chosen)
+    found = (
+        []
+        if working.get("blank", False)
+        else candidates_round(team, particles, runs, *number, chosen)
+    )
     if team.leads:
         members = [sum(map(len, one.members)) for one in runs]
         stable = sum(members) / max(len(runs) * len(particles), 1)

@@ -16,9 +16,11 @@ from cryokin.isac.files import (
 )
 from cryokin.isac.stack import (
     BLOCK,
+    Middles,
     Shrinking,
-    filtered,
+    is_blank,
     radial_power,
+    told_of_filter,
     working_images,
 )
 from cryokin.npy import NpyWriter
@@ -61,7 +63,7 @@ def isac_shrink(
     if not team.leads:
         list(made)  # these ranks compute and write nothing
         return
-    power = np.zeros(len(basis.radii))
+    power, middles = np.zeros(len(basis.radii)), Middles()
     shape = (source.n, len(basis.directions), len(basis.radii))
     with (
         atomic(stack) as stack_path,
@@ -73,11 +75,13 @@ def isac_shrink(
             stack_file.write(int(some[0]), block)
             coefficients_file.write(rows)
             power += radial_power(rows, basis)
+            middles.add(rows)
     write_text(readme, shrink_readme(how.ratio, how.target_radius))
     write_ids(ids, np.setdiff1d(np.arange(source.n), excluded))
-    warnings = filtered(power, basis, pixel)
+    warnings = told_of_filter(power, middles.share, basis, pixel)
     made_from = working_stack_info(how, source.pixel_size, images)
-    write_json(stack_info, made_from | {"warnings": warnings})
+    blank = is_blank(power, middles.share)
+    write_json(stack_info, made_from | {"warnings": warnings, "blank": blank})
     for warning in warnings:
         team.log(f"warning: {warning}")
     team.log(f"{source.n} working images of {box} x {box} pixel, {pixel:.3f} A")

@@ -306,7 +306,7 @@ def matched(
         blocks = match_in_ring(team, particles, runs, order, ways, options.thld_grp)
         return [int(r) for r in order], blocks
     if counts is None:
-        counts = agreement(team, particles, runs, options.sac.thld_err)
+        counts = agreement(team, particles, runs)
     blocks = agreed_classes(particles, runs, counts, ways - 1, options.thld_grp)
     return list(range(len(runs))), blocks
 

@@ -56,10 +56,10 @@ def similarity(spectra: Float32, basis: PolarBasis, reach: float = 1.0) -> Float
     return alike
 
 
-def likeness(
+def laid_onto(
     reference: Float32, spectra: Float32, basis: PolarBasis, reach: float = 2.0
-) -> Float32:
-    """Return the best products of averages with another.
+) -> Alignment:
+    """Return the alignments that bring averages onto another, shape (k,).
 
     Parameters
     ----------
@@ -67,38 +67,14 @@ def likeness(
     spectra : ndarray, shape (2, orders, 2, radii, k)
     basis : PolarBasis
     reach : float
-        Largest shift that is tried [pixel].
-
-    Returns
-    -------
-    ndarray of float32, shape (k,)
-        Correlation coefficients, if all are of unit length.
+        Largest shift that is tried [pixel]; the best one is interpolated.
     """
-    operand, shifts = _operand(reference, basis, reach)
-    products: Float32 = best_scores(operand[0], spectra, len(shifts))[0]
-    return products
-
-
-def laid_onto(
-    reference: Float32, spectra: Float32, basis: PolarBasis, reach: float = 2.0
-) -> Alignment:
-    """Return the alignments that bring averages onto another, shape (k,).
-
-    Parameters as of `likeness`; the best shift is interpolated.
-    """
-    operand, shifts = _operand(reference, basis, reach)
+    shifts = shift_grid(reach, reach, 1.0)
+    moved = basis.shifted(reference[..., None], shifts)
+    operand = correlation_operand(np.moveaxis(moved, (-1, 0), (0, -1)))
     angle, mirror, _ = search(operand, spectra[None], len(shifts))
     offset = best_shift(operand, spectra[None], angle, mirror, shifts)[0]
     return Alignment(angle[0].astype(float), flip(mirror[0], offset), mirror[0])
-
-
-def _operand(
-    reference: Float32, basis: PolarBasis, reach: float
-) -> tuple[Float32, Float32]:
-    """Return a reference at all shifts, as it is correlated, and these shifts."""
-    shifts = shift_grid(reach, reach, 1.0)
-    moved = basis.shifted(reference[..., None], shifts)
-    return correlation_operand(np.moveaxis(moved, (-1, 0), (0, -1))), shifts
 
 
 def tour_alignment(

@@ -93,7 +93,7 @@ def reproducible_classes(
         )
         is_last = iteration == options.match_second
         if options.match_by == "view":
-            counts = agreement(team, particles, runs, options.sac.thld_err)
+            counts = agreement(team, particles, runs)
             before, reached = reached, float((counts >= options.others()).mean())
             team.log(f"iteration {iteration}: runs agree on {reached:.1%} of particles")
             is_last |= iteration > 1 and reached < before + LEAST_STEP

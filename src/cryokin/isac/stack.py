@@ -16,6 +16,9 @@ BLOCK = 256  # images prepared at a time
 # been filtered. What a camera took has 0.03 or more, what a program smoothed 0.0003.
 FILTERED = 0.001
 HIGHEST = 3  # radii that are the highest frequencies
+# What all filtered images of particles have in common when they are turned about their
+# middles, as a share of the power of what each has: 0.8. Of background: below 0.05.
+IN_COMMON = 0.25
 
 
 class Shrinking(NamedTuple):
@@ -99,31 +102,96 @@ def radial_power(rows: Complex64, basis: PolarBasis) -> NDArray[np.float64]:
     return np.asarray(power.sum(axis=(0, 1)) / basis.radii)
 
 
-def filtered(
-    power: NDArray[np.floating], basis: PolarBasis, pixel_size: float
-) -> list[str]:
-    """Return a sentence if images hold next to nothing at high frequencies.
+class Middles:
+    """What images have in common in the middle, whatever their view.
 
-    Smoothed noise has few degrees of freedom, and some of its patterns come out again.
+    A view of a particle, turned about its middle at all angles, leaves much the same as
+    other views do; background leaves something else each time.
+    """
+
+    def __init__(self) -> None:
+        self._sum: NDArray[np.float64] = np.zeros(1)
+        self._power = 0.0
+        self._n = 0
+
+    def add(self, rows: Complex64) -> None:
+        """Add images (n, directions, radii), from `PolarBasis.grid`."""
+        turned = rows.real.mean(axis=1, dtype=float)
+        self._sum = self._sum + turned.sum(axis=0)
+        self._power += float(np.sum(turned**2))
+        self._n += len(rows)
+
+    @property
+    def share(self) -> float:
+        """Power of the mean, as a share of the mean power."""
+        power = float(np.sum(self._sum**2))
+        return power / max(self._n * self._power, 1e-300)
+
+
+def is_filtered(power: NDArray[np.floating]) -> bool:
+    """Tell whether images hold next to nothing at high frequencies.
 
     Parameters
     ----------
     power : ndarray, shape (radii,)
         Of `radial_power`.
+    """
+    share = power[-HIGHEST:].mean() / max(power.max(), 1e-300)
+    return bool(0 < share < FILTERED)
+
+
+def is_blank(power: NDArray[np.floating], in_common: float) -> bool:
+    """Tell whether images are smooth and have nothing in common.
+
+    Smoothed noise has few degrees of freedom, and some of its patterns come out again
+    in every run. That they do is no evidence, then; that all images show something in
+    the middle is.
+
+    Parameters
+    ----------
+    power : ndarray, shape (radii,)
+        Of `radial_power`.
+    in_common : float
+        `Middles.share`.
+    """
+    return is_filtered(power) and in_common < IN_COMMON
+
+
+def told_of_filter(
+    power: NDArray[np.floating],
+    in_common: float,
+    basis: PolarBasis,
+    pixel_size: float,
+) -> list[str]:
+    """Return a sentence if images hold next to nothing at high frequencies.
+
+    Parameters
+    ----------
+    power, in_common
+        As for `is_blank`.
     basis : PolarBasis
     pixel_size : float
         Of the working images [A].
     """
-    share = power[-HIGHEST:].mean() / max(power.max(), 1e-300)
-    if not 0 < share < FILTERED:
+    if not is_filtered(power):
         return []
+    share = power[-HIGHEST:].mean() / power.max()
     beyond = pixel_size / basis.radii[-HIGHEST:][0]
-    return [
+    told = (
         f"beyond {beyond:.0f} A the images hold {100 * share:.1g} % of the power that"
         " they have at low frequencies (3 % or more as a camera takes them): unless"
-        " there is hardly any noise, they were denoised or low-passed, and a smooth"
-        " background makes classes, too; compare the averages with raw micrographs, or"
-        " give unfiltered images."
+        " there is hardly any noise, they were denoised or low-passed"
+    )
+    if is_blank(power, in_common):
+        return [
+            f"{told}, and in the middle they have nothing in common ({in_common:.0%} of"
+            f" the power; {IN_COMMON:.0%} or more with particles in most of them): they"
+            " cannot be told from a smooth background, and none is accounted for; give"
+            " unfiltered images."
+        ]
+    return [
+        f"{told}, and a smooth background makes classes, too; compare the averages with"
+        " raw micrographs, or give unfiltered images."
     ]
 
 

@@ -194,30 +194,6 @@ def _nearest(
     return turned, np.take_along_axis(squares, best, axis=0)[0]
 
 
-def pose_error(
-    first: Alignment, second: Alignment, radius: float, symmetry: Symmetry
-) -> NDArray[np.float64]:
-    """Return the pixel error of images that are aligned to one average twice.
-
-    Parameters
-    ----------
-    first, second : Alignment
-        Shape (n,), in the frame of the average.
-    radius : float
-        Of the particle [pixel].
-    symmetry : Symmetry
-        Of the average.
-
-    Returns
-    -------
-    ndarray, shape (n,)
-        Root mean square distance, over the disc, of the places where the two put a
-        point from their mean [pixel]; inf where the hands differ.
-    """
-    _, squares = _nearest(_Poses.of(first), _Poses.of(second), symmetry, radius)
-    return np.sqrt(squares) / 2
-
-
 def modulo(alignments: Alignment, symmetry: Symmetry, radius: float) -> Alignment:
     """Return repeated alignments with each image turned as near as can be to its last.
 

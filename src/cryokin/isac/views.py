@@ -2,8 +2,8 @@
 
 Two runs that cut an even crowd of views into classes put the borders at different
 places, so the same images are hardly ever together in both. What both can agree on is
-what an image shows: run one puts it into class a, run two into class b, and a and b are
-the same view, beyond noise, with the image lying on both alike.
+what an image shows: run one puts it into class a, run two into class b, and a and b,
+laid on the image as each run has it, are the same picture, beyond noise.
 """
 
 from __future__ import annotations
@@ -16,32 +16,31 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from cryokin.image.geometry import Alignment, compose, take
+from cryokin.image.geometry import centre, compose, invert, take
 from cryokin.image.polar import Float32, PolarBasis
-from cryokin.isac.compare import laid_onto, likeness
+from cryokin.isac.alignment import products_at
 from cryokin.isac.particles import Particles
 from cryokin.isac.sac import Run
-from cryokin.isac.symmetry import pose_error, signal_power, symmetry_of
+from cryokin.isac.symmetry import signal_power
 from cryokin.parallel import Team
 from cryokin.partition.labels import labels_of
 
-# Least correlation of the signals of two averages that show the same view. Averages of
-# particles have a twin in another run at about 1, those of noise at 0.6.
-SAME_VIEW = 0.8
+# Least correlation of the signals of two pictures that are the same.
+SAME_VIEW = 0.75
 # Where the power of an average is centred, in radii from the middle of the disc. That
 # of particles is in the middle (below 0.2), that of a neighbour's edge is not.
 OFF_CENTRE = 0.3
 
 
 def agreement(
-    team: Team, particles: Particles, runs: Sequence[Run], thld_err: float
+    team: Team, particles: Particles, runs: Sequence[Run]
 ) -> NDArray[np.intp]:
     """Count for each particle of each run the other runs that agree with it.
 
-    A run agrees on a particle if the particle is stable in both, in classes whose
-    averages show the same view, and lies on both alike: with a pixel error below
-    ``thld_err`` between the two, once the one average is laid on the other. What shows
-    nothing in the middle is no view of a particle.
+    A run agrees on a particle if the particle is stable in both and both see the same
+    picture in it: the average of its class in the one, as the particle lies on it, and
+    that in the other. So a turn that leaves an average as it is makes no difference.
+    What shows nothing in the middle is no view of a particle.
 
     Parameters
     ----------
@@ -49,8 +48,6 @@ def agreement(
     particles : Particles
     runs : sequence of Run
         With tested members.
-    thld_err : float
-        [pixel]
 
     Returns
     -------
@@ -72,18 +69,13 @@ def agreement(
         if not len(both):
             return both
         pair = runs[first], runs[second]
-        others, which = np.unique(labels[first, both], return_inverse=True)
         shared = np.bincount(
             parts[first][(parts[second] == k) & (parts[first] >= 0)],
             minlength=len(pair[0].members),
         )
-        alike, onto = _likeness(particles, pair, others, k, shared)
-        there = compose(take(pair[0].alignment, both), take(onto, which))
-        average = pair[1].references[..., k]
-        symmetry = symmetry_of(average, len(pair[1].averaged[k]))
-        here = take(pair[1].alignment, both)
-        error = pose_error(there, here, particles.basis.radius, symmetry)
-        return both[(alike[which] >= SAME_VIEW) & (error < thld_err)]
+        others = labels[first, both]
+        alike = _likeness(particles.basis, pair, both, others, k, shared)
+        return both[alike >= SAME_VIEW]
 
     counts = np.zeros((len(runs), n), np.intp)
     for (first, second, _), found in zip(items, team.map(agreeing, items), strict=True):
@@ -139,31 +131,41 @@ def centre_of_power(image: NDArray[np.floating]) -> float:
 
 
 def _likeness(
-    particles: Particles,
+    basis: PolarBasis,
     runs: tuple[Run, Run],
+    both: NDArray[np.intp],
     others: NDArray[np.intp],
     k: int,
     shared: NDArray[np.intp],
-) -> tuple[NDArray[np.floating], Alignment]:
-    """Return how like classes of the first run are to class k of the second.
+) -> NDArray[np.floating]:
+    """Return how like two runs' pictures of particles are.
 
     What two averages have in common is the signal and, of each image that is part of
     both, its noise; the latter, and what noise adds to the length of each, are taken
-    out: the correlation that is left is 1 for the same view, whatever the noise.
+    out: the correlation that is left is 1 for the same picture, whatever the noise.
 
-    Returns
-    -------
-    the correlation of each of ``others``, and how it is laid on class k
+    Parameters
+    ----------
+    both : ndarray of int, shape (m,)
+        Particles in class k of the second run, and ...
+    others : ndarray of int, shape (m,)
+        ... their classes of the first.
+    shared : ndarray of int
+        Images that each class of the first run has in common with class k.
     """
-    averages = runs[0].references[..., others]
-    target = runs[1].references[..., k]
-    products = likeness(target, averages, particles.basis)
-    onto = laid_onto(target, averages, particles.basis)
-    sizes = np.array([len(runs[0].averaged[a]) for a in others])
-    size = len(runs[1].averaged[k])
-    power = np.sum(averages**2, axis=(0, 1, 2, 3))
-    signals = np.array([signal_power(p, s) for p, s in zip(power, sizes, strict=True)])
+    first, second = runs
+    averages, target = first.references[..., others], second.references[..., k]
+    # From the frame of class k to that of the other, by way of the particle.
+    there = compose(invert(take(second.alignment, both)), take(first.alignment, both))
+    moved = np.moveaxis(basis.shifted(target[..., None], centre(there))[..., 0], 0, -1)
+    products = products_at(averages, moved, there).sum(axis=0)
+    sizes = np.array([len(part) for part in first.averaged])
+    size = len(second.averaged[k])
+    powers = np.sum(first.references**2, axis=(0, 1, 2, 3))
+    signals = np.array([signal_power(p, s) for p, s in zip(powers, sizes, strict=True)])
     signal = signal_power(float(np.sum(target**2)), size)
     scale = np.sqrt(np.maximum(signals * signal, 0))
-    noise = shared[others] / (sizes * size) * (1 - np.minimum(scale, 1))
-    return (products - noise) / np.where(scale > 0, scale, np.inf), onto
+    noise = shared / (np.maximum(sizes, 1) * size) * (1 - np.minimum(scale, 1))
+    scale = np.where(scale > 0, scale, np.inf)
+    corrected: NDArray[np.floating] = (products - noise[others]) / scale[others]
+    return corrected

@@ -266,8 +266,8 @@ class Isac(Options):
         "view",
         meaning=(
             "what independent runs must agree on: that a particle shows the same "
-            "view in the same pose, or that the same particles are together in a "
-            "class"
+            "picture, the average of its class as it lies on it, or that the same "
+            "particles are together in a class"
         ),
     )
     thld_rep: float = option(
