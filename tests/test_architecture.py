@@ -61,6 +61,13 @@ def test_no_test_module_needs_another():
         assert not re.search(r"^ *(from|import) test_", path.read_text(), re.M), path
 
 
+def test_what_starts_the_workflow_or_a_browser_is_none_of_the_quick_tests():
+    for path in (ROOT / "tests").glob("test_*.py"):
+        text = path.read_text()
+        if re.search("^(import|from) (browser|places)", text, re.M):
+            assert "mark.slow" in text, path
+
+
 @pytest.mark.parametrize("heavy", ["numpy", "scipy", "pandas", "h5py", "mpi4py"])
 def test_what_snakemake_loads_needs_no_library(heavy):
     program = (

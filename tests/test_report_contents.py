@@ -20,9 +20,12 @@ from cryokin.report.server import SelectionServer
 
 DESK, PHONE = (1280, 900), (360, 740)
 
-pytestmark = pytest.mark.skipif(
-    not browser.is_installed(), reason="no chromium and chromedriver"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not browser.is_installed(), reason="no chromium and chromedriver"
+    ),
+]
 
 
 class Images:

@@ -8,6 +8,8 @@ import pytest
 from conftest import ROOT
 from places import Place
 
+pytestmark = pytest.mark.slow
+
 TUTORIAL = ROOT / "resources/tutorial"
 
 
