@@ -102,8 +102,7 @@ def results_2d(wildcards):
     of_round = [rules.isac_clusters, rules.isac_candidates_round]
     wanted = []
     for run in RUNS_2D:
-        flip = [rules.isac_phase_flip] * RUNS[run].CTF
-        wanted += outputs(of_run + flip, run=run)
+        wanted += outputs(of_run, run=run) + flipped_stack(run)
         for number in generations(run):
             place = dict(run=run, folder=f"{number:04d}", generation=number)
             wanted += outputs(of_generation, **place)

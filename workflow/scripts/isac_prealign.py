@@ -7,7 +7,7 @@ from cryokin.files import read_json
 from cryokin.io.eman_hdf import write_images
 from cryokin.isac.files import open_particles, write_shifts
 from cryokin.isac.prealign import prealign, unaligned_average
-from cryokin.isac.stack import Shrinking, shrink
+from cryokin.isac.stack import Shrinking, highpass_cutoff, shrink
 from cryokin.options import Isac
 from cryokin.parallel import Team
 
@@ -23,10 +23,11 @@ def isac_prealign(
     shifts: Path,
 ) -> None:
     """Align all images to their common average, to find centres (an MPI program)."""
-    source = open_particles(images, flipped)
+    source, told = open_particles(images, flipped), read_json(info)
     radius = options.target_radius
-    how = Shrinking(source.box, options.radius, radius, source.box)
-    excluded = [entry["id"] for entry in read_json(info)["excluded"]]
+    highpass = highpass_cutoff(options.highpass_A, source.pixel_size)
+    how = Shrinking(source.box, told["radius"], radius, source.box, highpass)
+    excluded = [entry["id"] for entry in told["excluded"]]
     usable = np.setdiff1d(np.arange(source.n), excluded)
     found = np.zeros((source.n, 2))
 

@@ -50,6 +50,7 @@ def select_classes(
     chosen = np.flatnonzero(np.isin(found, list(becomes)))
     found = np.array([becomes.get(label, -1) for label in found.tolist()])
     particles = load_placed(imported, poses)
+    options = options.scaled(particles.box, particles.pixel_size)
     places = particles.ids
     particles = particles.classified(found).take(chosen.tolist())
     average = class_average(
