@@ -150,6 +150,7 @@ class TestRun:
         once_more = run("run", folder=images).stderr.splitlines()
         assert once_more[-2].startswith("tiny: nothing to do: ")
 
+    @pytest.mark.slow
     def test_ctrl_c_says_where_and_that_the_command_goes_on(self, images):
         """As a terminal does it: to the command, Snakemake and the jobs at once."""
         text = yaml.safe_dump({"runs": {"stopped": SMALL | {"maxit": 9}}})

@@ -239,7 +239,7 @@ def ended(run: str) -> str:
         told += f"; the report: {page}"
     if (kept := results / "selected").is_dir():
         return f"{told}; what was selected: {kept}"
-    if told:
+    if table.is_file() and of:
         told += f"\n{run}: next, to pick classes: cryokin select --run {run}"
         told += f" --directory {shlex.quote(str(Path.cwd()))}"
     return told
