@@ -23,10 +23,8 @@ if not workflow.overwrite_configfiles:
 
 try:
     check_config_files(workflow.configfiles)
-    RUNS = load_runs(
-        config,
-        source=", ".join(map(str, workflow.configfiles)),
-    )
+    SOURCE = ", ".join(map(str, workflow.configfiles))
+    RUNS = load_runs(config, SOURCE)
     DRAWN = draw_seeds(RUNS)
 except InputError as error:
     sys.exit(f"error: {error}")
@@ -51,14 +49,25 @@ include: "workflow/rules/pytom_report.smk"
 
 
 checked(plan.check, RUNS, DEMO_PARTICLES + DEMO_SUBTOMOGRAMS)
-if workflow.is_main_process:
-    plan.end_with_terminal()
+INTERRUPTS = plan.heard_interrupts() if workflow.is_main_process else []
+
+
+def give_up(rule):
+    """Have a rule not tried again: what the user must mend no retry mends."""
+    workflow.get_rule(rule).restart_times = 0
+
+
 # Says where the runs are while they go on.
-PROGRESS = Progress(RUNS, ranks_of_rules)
+PROGRESS = Progress(RUNS, ranks_of_rules, give_up=give_up)
+if workflow.is_main_process:
+    logger.addHandler(PROGRESS)
 
 
 onstart:
-    PROGRESS.start(logger)
+    if workflow.executor_plugin.name == "slurm":
+        checked(plan.check_slurm)
+    PROGRESS.start()
+    checked(check_starts, workflow.dag.needrun_jobs())
 
 
 onsuccess:
@@ -69,10 +78,7 @@ onsuccess:
 
 
 onerror:
-    # Snakemake 9 gives the names of its logs as a list.
-    told = "".join(Path(name).read_text(errors="replace") for name in log)
-    interrupted = "Terminating processes on user request" in told
-    PROGRESS.stop(failed=True, interrupted=interrupted)
+    PROGRESS.stop(failed=True, interrupted=bool(INTERRUPTS))
     print(plan.told_of_disk("results"), end="", file=sys.stderr)
 
 

@@ -16,7 +16,7 @@ LAYERS = (
     {"rings", "image", "volume", "partition"},
     {"io"},
     {"simulate", "isac", "subtomo"},
-    {"steps", "plan", "estimate", "progress", "workflow"},
+    {"checks", "steps", "plan", "estimate", "progress", "workflow"},
     {"report"},
     {"command"},
 )

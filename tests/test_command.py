@@ -1,6 +1,7 @@
 """The command ``cryokin``: a first configuration, and calls that go on."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,11 +12,13 @@ import numpy as np
 import pytest
 import yaml
 
+from cryokin.checks import check_run, resolved
 from cryokin.command.call import workflow_folder
 from cryokin.command.facts import facts_of, seen_radius
 from cryokin.command.main import command
 from cryokin.config import load_runs
 from cryokin.errors import InputError
+from cryokin.io.mrc import write_stack
 from cryokin.simulate.files import write_image_set
 from cryokin.simulate.images import Recipe, simulate_images
 from cryokin.simulate.volumes import VolumeRecipe, simulate_volumes, write_volume_set
@@ -57,9 +60,10 @@ class TestInit:
         words = ["init", str(table), "--diameter", "240", "--output", str(path)]
         assert command([*words, "--name", "2nd"]) == 0
         run = load_runs(yaml.safe_load(path.read_text()))["2nd"].as_dict()
-        assert (run["radius"], run["CTF"], run["img_per_grp"]) == (15, False, 30)
+        assert (run["diameter"], run["CTF"], run["img_per_grp"]) == (240, "auto", 30)
+        assert run["radius"] is None
         assert Path(run["particles"]) == table
-        assert "half of 240 A" in path.read_text()
+        assert "radius 15 pixel" in path.read_text()
         with pytest.raises(InputError, match="is there already"):
             command(words)
 
@@ -70,8 +74,14 @@ class TestInit:
         table = tmp_path / "volumes/particles.star"
         assert command(["init", str(table), "--output", str(path)]) == 0
         run = load_runs(yaml.safe_load(path.read_text()))["first"].as_dict()
-        assert (run["method"], run["lowpass"], run["nclass"]) == ("mco_exmx", 7, 2)
+        assert (run["method"], run["nclass"]) == ("mco_exmx", 2)
+        assert run["lowpass_A"] == pytest.approx(2.2 * 16)
         assert run["mask"]["sphere"]["radius"] == 5
+        given = ["--diameter", "192", "--output", str(tmp_path / "2.yaml")]
+        assert command(["init", str(table), *given]) == 0
+        made = load_runs(yaml.safe_load((tmp_path / "2.yaml").read_text()))["first"]
+        assert made.mask["sphere"] == {"diameter": 192, "edge": 3}
+        assert resolved(made, check_run(made, str(table))).mask["sphere"]["radius"] == 6
 
     def test_refuses_a_particle_larger_than_its_box(self, images):
         with pytest.raises(InputError, match=r"the box of .* is 40 pixel"):
@@ -132,8 +142,38 @@ class TestRun:
         assert (images / "results/tiny/report/index.html").exists()
         told = (again.stdout + again.stderr).splitlines()
         assert len(told) < 20, told
-        assert told[-1].endswith(str(images / "results/tiny/report/index.html"))
+        *_, where, following = told
+        assert re.search(r"tiny: done: \d+ classes of \d+ of 120 particles", where)
+        assert where.endswith(str(images / "results/tiny/report/index.html"))
+        assert following.endswith(f"cryokin select --run tiny --directory {images}")
         assert not any(locks.glob("*"))
+        once_more = run("run", folder=images).stderr.splitlines()
+        assert once_more[-2].startswith("tiny: nothing to do: ")
+
+    @pytest.mark.slow
+    def test_ctrl_c_says_where_and_that_the_command_goes_on(self, images):
+        """As a terminal does it: to the command, Snakemake and the jobs at once."""
+        text = yaml.safe_dump({"runs": {"stopped": SMALL | {"maxit": 9}}})
+        (images / "stopped.yaml").write_text(text)
+        process = subprocess.Popen(
+            [sys.executable, "-c", CALL, "run", "--configfile", "stopped.yaml"],
+            cwd=images,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        while not (images / "results/stopped/logs/isac_import.log").exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGINT)
+        told = process.communicate(timeout=60)[0]
+        assert process.returncode == 130
+        assert "Traceback" not in told
+        last = told.splitlines()[-1]
+        assert re.fullmatch(
+            "stopped: interrupted in [^;]*; the same command goes on", last
+        )
 
     @pytest.mark.parametrize(
         ("text", "told"),
@@ -159,12 +199,62 @@ def test_the_workflow_stands_beside_the_package():
 
 
 @pytest.mark.slow
-def test_the_last_line_of_a_failure_is_its_sentence(images):
-    wrong = {"runs": {"wrong": SMALL | {"radius": 25}}}
-    (images / "wrong.yaml").write_text(yaml.safe_dump(wrong))
-    done = run("run", "--configfile", "wrong.yaml", folder=images)
+class TestAMistake:
+    @pytest.fixture
+    def wrong(self, images):
+        runs = {"well": SMALL, "wrong": SMALL | {"radius": 25}}
+        (images / "wrong.yaml").write_text(yaml.safe_dump({"runs": runs}))
+        return images
+
+    def test_is_said_before_any_job_and_with_the_file(self, wrong):
+        done = run("run", "--configfile", "wrong.yaml", folder=wrong)
+        assert done.returncode == 1
+        last = done.stderr.splitlines()[-1]
+        assert last.startswith(f"error: {wrong}/wrong.yaml: runs.wrong: images/")
+        assert "radius = 25 pixel does not fit the box" in last
+        assert not (wrong / "results/well").exists()
+        # Of the other run there is nothing to say.
+        table = "results/well/import/images.txt"
+        done = run("run", "--configfile", "wrong.yaml", table, folder=wrong)
+        assert done.returncode == 0, done.stderr
+
+    def test_is_said_by_the_estimate(self, wrong):
+        done = run("estimate", "--configfile", "wrong.yaml", folder=wrong)
+        assert done.returncode == 0, done.stderr
+        assert "wrong: no estimate: the run cannot start: " in done.stdout
+        assert "well: isac, 120 images" in done.stdout
+
+    def test_that_only_pixels_tell_is_the_last_line_and_not_tried_again(self, images):
+        pixels = np.zeros((84, 40, 40), np.float32)
+        pixels[:79] = np.random.default_rng(1).normal(size=(79, 40, 40))
+        write_stack(images / "blank.mrcs", pixels, 8.0)
+        (images / "blank.yaml").write_text(
+            yaml.safe_dump({"runs": {"blank": SMALL | {"particles": "blank.mrcs"}}})
+        )
+        words = ("--configfile", "blank.yaml")
+        words += ("--retries", "2", "--verbose")
+        done = run("run", *words, folder=images)
+        assert done.returncode == 1
+        told = done.stderr.splitlines()
+        where = f"see {images / 'results/blank/logs/isac_import.log'}"
+        at = next(i for i, line in enumerate(told) if line.endswith(where))
+        assert told[at + 1].startswith("error: blank.mrcs: 79 usable particles")
+        assert "Trying to restart" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("profile", "told"),
+    [("nope", "give local, slurm or"), ("slurm", "no Slurm answers on this machine")],
+)
+def test_a_profile_that_cannot_work_is_refused(images, monkeypatch, profile, told):
+    monkeypatch.setenv("SLURM_CONF", "/nowhere/slurm.conf")
+    (images / "other.yaml").write_text(
+        yaml.safe_dump({"runs": {"other": SMALL | {"maxit": 9}}})
+    )
+    words = ("--configfile", "other.yaml", "--profile", profile)
+    done = run("run", *words, folder=images)
     assert done.returncode == 1
-    *_, where, last = done.stderr.splitlines()
-    assert where.endswith(f"see {images / 'results/wrong/logs/isac_import.log'}")
-    assert last.startswith("error: ")
-    assert "radius = 25 pixel does not fit the box" in last
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert told in done.stderr
+    assert not (images / "results/other").exists()

@@ -18,7 +18,7 @@ from cryokin.config import (
     working_box,
 )
 from cryokin.errors import InputError
-from cryokin.options import METHODS, Isac, options_of
+from cryokin.options import METHODS, Cpca, Isac, options_of
 from cryokin.options.__main__ import schema, written
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,7 +27,7 @@ METHODS_3D = ("cpca", "mco_exmx", "mco_ac")
 
 # The manual of sxisac: every option that is no property of a workflow.
 MANUAL = {
-    **{"img_per_grp": 100, "CTF": False, "xr": 1, "yr": -1, "ts": 1.0},
+    **{"img_per_grp": 100, "xr": 1, "yr": -1, "ts": 1.0},
     **{"thld_err": 0.7, "target_radius": 29, "target_nx": 76, "ir": 1, "rs": 1},
     **{"maxit": 30, "center_method": -1, "dst": 90.0, "FL": 0.2, "FH": 0.3},
     **{"FF": 0.2, "init_iter": 3, "main_iter": 3, "iter_reali": 1},
@@ -94,6 +94,7 @@ class TestValues:
             ("thld_err", "1e-1", 0.1),
             ("CTF", "true", True),
             ("CTF", "False", False),
+            ("CTF", "auto", "auto"),
             ("pixel_size", "null", None),
             ("pixel_size", "1.5", 1.5),
             ("rand_seed", "123456789012345678901", 123456789012345678901),
@@ -113,12 +114,33 @@ class TestValues:
         monkeypatch.setenv("HOME", "/somewhere")
         assert load(particles="~/p.star")["particles"] == "/somewhere/p.star"
 
+    def test_a_length_is_given_in_pixels_or_in_angstrom(self):
+        run = load({"method": "isac", "particles": "p.star", "diameter": 180})
+        assert (run["radius"], run["diameter"]) == (None, 180.0)
+        assert load(diameter=None) == load()
+        run = load(LENGTHS_3D | {"highpass_A": 400})
+        assert (run["lowpass"], run["highpass"]) == (None, None)
+
+    def test_subtomograms_are_compared_in_voxels_and_fourier_pixels(self):
+        run = load_runs({"runs": {"a": LENGTHS_3D | {"highpass_A": 400}}})["a"]
+        scaled = run.scaled(100, 4.0)
+        assert (scaled.lowpass, scaled.highpass) == (20.0, 1.0)
+        assert scaled.mask == {"sphere": {"radius": 25.0, "edge": 3.0}}
+        with pytest.raises(InputError, match="set pixel_size"):
+            run.scaled(100, None)
+        pixels = Cpca.some(load(SMALLEST_3D | {"method": "cpca"}))
+        assert pixels.scaled(100, None).lowpass == 10
+
     def test_of_every_run(self):
         first = {"method": "isac", "particles": "p.star", "radius": 30}
         runs = load_runs({"runs": {"a": first, "b-2": first | {"xr": 2}}})
         assert (runs["a"].xr, runs["b-2"].xr) == (1, 2)
 
 
+LENGTHS_3D = {
+    **{"method": "cpca", "particles": "p.star", "nclass": 2, "lowpass_A": 20},
+    "mask": {"sphere": {"diameter": 200}},
+}
 FROM_FILE = {"method": "isac", "particles": "p.star", "radius": 30}
 
 
@@ -192,9 +214,12 @@ class TestRefusals:
              " number above 0."),
             ({"FH": "inf"}, 'runs.a.FH = "inf" cannot be used, it must be a number'
              " above 0 and at most 0.5."),
-            ({"CTF": "maybe"}, 'runs.a.CTF = "maybe" cannot be used, it must be true'
-             " or false."),
-            ({"CTF": 1}, "runs.a.CTF = 1 cannot be used, it must be true or false."),
+            ({"CTF": "maybe"}, 'runs.a.CTF = "maybe" cannot be used, it must be'
+             " auto, true or false."),
+            ({"CTF": 1}, "runs.a.CTF = 1 cannot be used, it must be auto, true or"
+             " false."),
+            ({"diameter": 200}, "runs.a.radius = 30 and diameter = 200 say the same in"
+             " two ways; leave one of them out."),
             ({"rand_seed": -1}, "runs.a.rand_seed = -1 cannot be used, it must be an"
              " integer of at least 0."),
             ({"particles": ["a"]}, 'runs.a.particles = ["a"] cannot be used, it must'
@@ -244,7 +269,7 @@ class TestRefusals:
              " the path of a file."),
             ({"method": "isac", "particles": "p.star"}, "runs.a.radius is missing:"
              " give particle radius in the input images [pixel], an integer of at least"
-             " 1."),
+             " 1, or diameter [Å]."),
             (5, "runs.a = 5 cannot be used, it must be a mapping of options, e.g."
              " 'method: isac'."),
         ],
@@ -302,7 +327,8 @@ class TestWhatIsWritten:
         rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|.*\|$", text, re.MULTILINE)
         for key, option in options_of(METHODS[method]).items():
             if key != "method":
-                shown = "must be given" if option.needed else option.default
+                needed = f"or `{option.unless}`" if option.unless else "must be given"
+                shown = needed if option.needed else option.default
                 shown = shown if isinstance(shown, str) else json.dumps(shown)
                 assert (key, shown) in rows
 

@@ -20,6 +20,7 @@ from cryokin.isac.files import (
 from cryokin.isac.stack import (
     Middles,
     Shrinking,
+    highpass_cutoff,
     is_blank,
     original_centres,
     radial_power,
@@ -29,7 +30,7 @@ from cryokin.isac.stack import (
 )
 from cryokin.options import Isac
 from cryokin.parallel import Team
-from cryokin.progress import warnings as told_by
+from cryokin.progress import remarks
 from isac_shrink import isac_shrink
 
 HOW = Shrinking(size=96, radius=30, target_radius=15, box=40)
@@ -57,6 +58,27 @@ def test_working_images_are_normalised_and_of_the_working_box(size, box):
     np.testing.assert_allclose(images[:, inside].std(axis=1, ddof=1), 1, rtol=1e-4)
     outside = images[:, ~inside & ~padded]
     np.testing.assert_allclose(outside.mean(axis=1), 0, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("waves", "passes"),
+    [((2, 0), 0), ((0, 8), 0.5), ((20, 0), 1), ((1, 1), 0), ((-14, 14), 1)],
+)
+def test_a_highpass_lets_half_through_at_its_period(waves, passes):
+    """Waves in a box of 96 pixel, at a cut-off of 8 of them."""
+    size, pixel = 96, 2.0
+    place = 2 * np.pi * np.arange(size) / size
+    image = np.cos(waves[0] * place[:, None] + waves[1] * place[None, :])
+    how = HOW._replace(highpass=highpass_cutoff(size * pixel / 8, pixel))
+    assert how.highpass == pytest.approx(8 / size)
+
+    def amplitude(how):
+        return np.abs(np.fft.rfft2(shrink([image], how)[0]))[waves]
+
+    assert amplitude(how) / amplitude(HOW) == pytest.approx(passes, abs=0.03)
+    # Working images are normalised: what passes in part is there as before.
+    kept, lost = (working_images([image], [[0, 0]], h)[0] for h in (HOW, how))
+    assert np.allclose(kept, lost, atol=0.3) == (passes > 0)
 
 
 def test_offset_and_scale_of_an_image_do_not_matter():
@@ -209,7 +231,7 @@ def test_a_flipped_stack_stands_for_the_images(tmp_path):
     assert picked.dtype == np.float32
 
 
-OPTIONS = {"radius": 29, "target_radius": 29, "target_nx": 64, "xr": 1}
+OPTIONS = {"target_radius": 29, "target_nx": 64, "xr": 1, "highpass_A": None}
 OPTIONS |= {"ir": 1, "rs": 1, "FH": 0.3}
 
 
@@ -220,7 +242,7 @@ def test_the_step_tells_of_filtered_images(tmp_path, capsys, sigma, told):
     write_stack(stack, images if sigma is None else _smoothed(images, sigma), 3.0)
     table = read_particles(stack)
     image_source(table, 64, with_ctf=False).save(tmp_path / "images.npz")
-    write_json(tmp_path / "import.json", {"excluded": []})
+    write_json(tmp_path / "import.json", {"excluded": [], "radius": 29})
     write_shifts(tmp_path / "shifts.txt", np.zeros((12, 2)))
     isac_shrink(
         team=Team(),
@@ -234,6 +256,6 @@ def test_the_step_tells_of_filtered_images(tmp_path, capsys, sigma, told):
         readme=tmp_path / "readme.txt",
         ids=tmp_path / "ids.txt",
     )
-    assert len(told_by(tmp_path, "isac_shrink", "")) == told  # on the terminal
+    assert len(remarks(tmp_path, "isac_shrink", "")) == told  # on the terminal
     assert capsys.readouterr().out.count("warning: beyond") == told
     assert read_json(tmp_path / "working_stack.json")["blank"] == bool(told)

@@ -17,6 +17,7 @@ from cryokin.usage import Usage
 
 ROOT = Path(__file__).resolve().parents[1]
 N = 1000
+CLASSES = "particle_id,class,psi\n1,1,0.5\n2,-1,0.5\n3,2,0.5\n4,1,0.5\n"
 
 
 def options(**changes):
@@ -33,15 +34,16 @@ class Call:
         self.told, self.jobs = [], []
         self.progress = Progress({"it": options(**changes)}, dict, self.told.append)
         self.log = logging.Logger("of Snakemake")
-        self.progress.start(self.log)
+        self.log.addHandler(self.progress)
+        self.progress.start()
 
     def write(self, name, value=""):
         path = Path("results/it", name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(value if isinstance(value, str) else json.dumps(value))
 
-    def event(self, event, **told):
-        self.log.info("", extra={"event": event} | told)
+    def event(self, event, msg="", **told):
+        self.log.info(msg, extra={"event": event} | told)
         return self.told[-1] if self.told else ""
 
     def begin(self, rule, name="", run="it"):
@@ -104,7 +106,7 @@ def test_a_run_goes_forward_and_ends():
     call.round(2, 1, 300)
     call.round(2, 2, 200, True)
     call.generation(2, 490, True)
-    call.do("isac_class_averages")
+    call.do("isac_class_averages", **{"classes.csv": CLASSES})
     call.do("isac_report", **{"report/index.html": "a page"})
     assert all(line.endswith(" left") for line in call.told[1:])
     told = [re.sub(r"[:,] (about|less)[^:,]* left$", "", line) for line in call.told]
@@ -117,8 +119,13 @@ def test_a_run_goes_forward_and_ends():
         "it: generation 2, round 1: 41 % accounted",
     ]
     assert told[-1] == "it: report: 90 % accounted"
-    page = Path("results/it/report/index.html").absolute()
-    assert call.stop() == f"it: done: 90 % accounted; the report: {page}"
+    page, here = Path("results/it/report/index.html").absolute(), Path.cwd()
+    done = f": 2 classes of 3 of 4 particles (75 %); the report: {page}\n"
+    done += f"it: next, to pick classes: cryokin select --run it --directory {here}"
+    assert call.stop() == f"it: done{done}"
+    assert call.event("", msg="Nothing to be done (all") == f"it: nothing to do{done}"
+    Path("results/it/selected").mkdir()
+    assert call.stop().endswith(f"; what was selected: {here}/results/it/selected")
 
 
 def test_what_was_not_asked_for_is_named():
@@ -201,6 +208,16 @@ def test_a_failure_names_the_rule_and_its_log():
     assert call.stop(failed=True) == f"{failure}, see {log}\nerror: the sentence"
 
 
+def test_what_the_user_must_mend_is_not_tried_again():
+    call, given_up = Call(), []
+    call.progress._give_up = given_up.append
+    for text in ("Traceback\nMemoryError\n", "error: the sentence\n"):
+        call.begin("isac_prealign")
+        call.write("logs/isac_prealign.log", text)
+        call.fail()
+    assert given_up == ["isac_prealign"]
+
+
 @pytest.mark.parametrize("rule", ["isac_report", "isac_full_averages", "isac_import"])
 def test_a_run_of_which_a_job_failed_is_not_called_done(rule):
     call = Call()
@@ -226,7 +243,7 @@ def test_an_interrupted_run_goes_on(rule):
         call.prepare()
     call.begin(rule)
     call.fail()
-    told = f"it: interrupted; the same command goes on ({STEPS[rule].words})"
+    told = f"it: interrupted in {STEPS[rule].words}; the same command goes on"
     assert call.stop(failed=True, interrupted=True) == told
 
 

@@ -1,15 +1,19 @@
 """What subtomograms say against their list: blank ones, copies, wrong wedges."""
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cryokin.checks import check_run, resolved
+from cryokin.config import load_runs
 from cryokin.errors import InputError
 from cryokin.files import read_json
 from cryokin.io.em import read_em, write_em
+from cryokin.io.mrc import write_volume
 from cryokin.io.pytom_xml import (
     Particle,
     SingleTiltWedge,
@@ -151,6 +155,59 @@ def test_an_inverted_mask_is_seen():
         assert not inverted(right)
 
 
+def options_of_run(particles, **changes):
+    """Return the options of a run of CPCA."""
+    run = {
+        **{"method": "cpca", "particles": str(particles), "nclass": 2},
+        **{"mask": {"sphere": {"radius": 6, "edge": 1}}, "lowpass": 5},
+        "wedge": {"angles": [30, 30]},
+    }
+    given = {key: value for key, value in (run | changes).items() if value is not None}
+    return load_runs({"runs": {"a": given}})["a"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"lowpass": 9}, "lowpass = 9 Fourier pixels is beyond half the box of 16"),
+        ({"lowpass": None, "lowpass_A": 20}, "lowpass = 11.2 Fourier pixels is beyond"),
+        ({"highpass_A": 40}, "leaves nothing above highpass = 5.6; lower highpass"),
+        ({"binning": 2}, "beyond half the box of 8 voxels"),
+        ({"nclass": 7}, "6 usable particles are too few for nclass = 7"),
+        ({"mask": {"sphere": {"radius": 8}}}, "does not fit the box of 16"),
+        ({"mask": {"sphere": {"diameter": 224}}}, "radius 8 does not fit the box"),
+        ({"focus_mask": {"sphere": {"radius": 9}}}, "focus_mask: a sphere of radius 9"),
+        ({"mask": "small.mrc"}, "the mask has 12 x 12 x 12 voxels"),
+        ({"wedge": None}, "no column rlnCtfImage tells what was sampled"),
+        ({"method": "isac", "radius": 5}, "holds subtomograms"),
+    ],
+)
+def test_what_headers_tell_is_said_before_the_start(tmp_path, changes, sentence):
+    made = simulate_volumes(VolumeRecipe(n_particles=6, box=16, pixel_size=14.0))
+    write_volume_set(tmp_path / "set", made)
+    write_volume(tmp_path / "small.mrc", np.ones((12,) * 3), None)
+    if changes.get("mask") == "small.mrc":
+        changes = {"mask": str(tmp_path / "small.mrc")}
+    table = tmp_path / "set/particles.star"
+    if "method" in changes:
+        changes |= dict.fromkeys(("mask", "lowpass", "nclass", "wedge"))
+    with pytest.raises(InputError, match=re.escape(sentence)) as caught:
+        check_run(options_of_run(table, **changes), str(table))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_import_tells_no_more_than_the_check(tmp_path):
+    made = simulate_volumes(VolumeRecipe(n_particles=6, box=16, pixel_size=14.0))
+    write_volume_set(tmp_path / "set", made)
+    table = tmp_path / "set/particles.star"
+    pixels = check_run(options_of_run(table), str(table))
+    assert pixels == {"n": 6, "box": 16, "pixel_size": 14.0}
+    lengths = {"mask": {"sphere": {"diameter": 168, "edge": 1}}, "lowpass_A": 44.8}
+    angstrom = options_of_run(table, lowpass=None, **lengths)
+    assert resolved(angstrom, pixels).mask == options_of_run(table).mask
+    assert resolved(angstrom, pixels).lowpass == pytest.approx(5)
+
+
 def test_a_run_leaves_blank_particles_unaccounted(tmp_path, capsys):
     """They have a row in every table, a class in none, and a share in no average."""
     made = simulate_volumes(VolumeRecipe(n_particles=12, box=16, pixel_size=14.0))
@@ -159,20 +216,10 @@ def test_a_run_leaves_blank_particles_unaccounted(tmp_path, capsys):
     for i in blank:
         made.volumes[i] = 1.5
     write_volume_set(tmp_path / "set", made)
-    options = {
-        "pixel_size": None,
-        "wedge": {"angles": [30, 30]},
-        "mask": {"sphere": {"radius": 6, "edge": 1}},
-        "binning": 1,
-        "compat": "none",
-        "tomograms": None,
-        "method": "cpca",
-        "average": "class",
-    }
+    options = options_of_run(tmp_path / "set/particles.star")
     pytom_import(
         particles=tmp_path / "set/particles.star",
-        options=Cpca.some(options),
-        nclass=2,
+        options=options,
         folder=tmp_path / "import",
     )
     assert "warning: 2 of 12 particles are left out" in capsys.readouterr().out
@@ -185,7 +232,7 @@ def test_a_run_leaves_blank_particles_unaccounted(tmp_path, capsys):
         used.read(3)
     os.utime(changed, (used.imported, used.imported))
     labels = np.arange(10) % 2
-    write_results(tmp_path / "out", used, labels, Cpca.some(options), Team())
+    write_results(tmp_path / "out", used, labels, options, Team())
     expected = np.full(12, -1)
     expected[used.ids] = labels + 1
     rows = (tmp_path / "out/classes.csv").read_text().split()[1:]

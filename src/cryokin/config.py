@@ -14,7 +14,7 @@ from typing import Any
 
 from cryokin.errors import InputError
 from cryokin.files import portable
-from cryokin.options import METHODS, Options, options_of
+from cryokin.options import METHODS, Option, Options, options_of
 from cryokin.options.subtomograms import MANY_CLASSES
 from cryokin.yaml_files import read_yaml
 
@@ -41,8 +41,9 @@ PARTICLE_SUFFIXES = (
 
 #: Options that make the working images, in which the poses of members are.
 SAME_WHERE_EXTENDED = (
-    *("radius", "target_radius", "target_nx", "xr", "yr", "ir", "rs", "FH", "CTF"),
-    *("pixel_size", "ctf_convention", "center_method", "skip_prealignment"),
+    *("radius", "diameter", "target_radius", "target_nx", "xr", "yr", "ir", "rs", "FH"),
+    *("CTF", "pixel_size", "ctf_convention", "highpass_A", "center_method"),
+    "skip_prealignment",
 )
 
 #: What PyTom's own rules take for options that they do not know.
@@ -180,10 +181,11 @@ def _check_extended(name: str, runs: Mapping[str, Options], source: str) -> None
         earlier = getattr(runs[earlier], "extends", None)
     own, before = runs[name].as_dict(), runs[passed[1]].as_dict()
     for key in SAME_WHERE_EXTENDED:
-        if own[key] != before[key]:
+        mine, theirs = own.get(key), before.get(key)
+        if mine != theirs:
             raise InputError(
-                f"{where}, whose {key} is {before[key]}, not {own[key]}: its classes"
-                f" hold for images made alike; set runs.{name}.{key} as there."
+                f"{where}, whose {key} is {theirs}, not {mine}: its classes hold"
+                f" for images made alike; set runs.{name}.{key} as there."
             )
 
 
@@ -207,9 +209,14 @@ def _load_run(name: Any, run: Any, source: str) -> Options:
         )
     methods = {"description": "the method of the run", "enum": list(METHODS)}
     method = _value(run, "method", methods, where)
-    options = {k: known.schema() for k, known in options_of(METHODS[method]).items()}
-    _refuse_unknown(run, options, f"{where}.", f"option of method {method}")
-    values = {key: _value(run, key, option, where) for key, option in options.items()}
+    known = options_of(METHODS[method])
+    _refuse_unknown(run, known, f"{where}.", f"option of method {method}")
+    values: dict[str, Any] = {
+        key: None
+        if _is_given_otherwise(run, key, option, where)
+        else _value(run, key, option.schema(), where, option.unless)
+        for key, option in known.items()
+    }
     _CHECKS[method](values, where)
     if method != "isac":
         _check_without_effect(run, values, where)
@@ -282,8 +289,27 @@ def _refuse_unknown(
         raise InputError(sentence)
 
 
+def _is_given_otherwise(
+    run: Mapping[str, Any], key: str, option: Option, where: str
+) -> bool:
+    """Whether what may be given in the place of an option is given."""
+    other = option.unless
+    if run.get(other) is None:
+        return False
+    if run.get(key) is not None:
+        raise InputError(
+            f"{where}.{key} = {_shown(run[key])} and {other} = {_shown(run[other])} say"
+            " the same in two ways; leave one of them out."
+        )
+    return True
+
+
 def _value(
-    run: Mapping[str, Any], key: str, option: Mapping[str, Any], where: str
+    run: Mapping[str, Any],
+    key: str,
+    option: Mapping[str, Any],
+    where: str,
+    unless: str = "",
 ) -> Any:
     """Return the value of an option, or its default, as the type of the option."""
     if key not in run:
@@ -291,8 +317,10 @@ def _value(
             return _as_type(option["default"], option)
         what = re.split(r"[:;.(]", option["description"])[0].strip()
         unit = f" [{option['unit']}]" if "unit" in option else ""
+        otherwise = f", or {unless} [Å]" * bool(unless)
         raise InputError(
-            f"{where}.{key} is missing: give {what}{unit}, {_allowed(option)}."
+            f"{where}.{key} is missing: give {what}{unit}, {_allowed(option)}"
+            f"{otherwise}."
         )
     from jsonschema import Draft202012Validator  # comes with Snakemake
 
@@ -359,7 +387,7 @@ def _allowed(option: Mapping[str, Any]) -> str:
     if "enum" in option:
         return "one of " + ", ".join(map(str, option["enum"]))
     if _kind(option) == "boolean":
-        return "true or false"
+        return "auto, true or false" if "pattern" in option else "true or false"
     if _kind(option) == "string":
         return "the path of a file"
     bounds = [
@@ -501,7 +529,8 @@ def _check_subtomograms(run: dict[str, Any], where: str) -> None:
     for key in ("mask", "focus_mask"):
         if isinstance(run[key], Mapping):
             given = {"edge": EDGE} | run[key]["sphere"]
-            sphere: dict[str, Any] = {k: float(given[k]) for k in ("radius", "edge")}
+            sizes = ("radius", "diameter", "edge")
+            sphere: dict[str, Any] = {k: float(given[k]) for k in sizes if k in given}
             if "centre" in given:
                 sphere["centre"] = [float(place) for place in given["centre"]]
             run[key] = {"sphere": sphere}
@@ -520,9 +549,16 @@ def _check_subtomograms(run: dict[str, Any], where: str) -> None:
     )
     for fits, key, sentence in (
         (
-            run["highpass"] < run["lowpass"],
+            None in (run["highpass"], run["lowpass"])
+            or run["highpass"] < run["lowpass"],
             "highpass",
-            f"must be below lowpass = {run['lowpass']:g}",
+            f"must be below lowpass = {run['lowpass'] or 0:g}",
+        ),
+        (
+            None in (run["highpass_A"], run["lowpass_A"])
+            or run["highpass_A"] > run["lowpass_A"],
+            "highpass_A",
+            f"must be above lowpass_A = {run['lowpass_A'] or 0:g}",
         ),
         (
             not random or run["starts"] > 0,

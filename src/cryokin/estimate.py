@@ -127,7 +127,6 @@ def estimate(run: str, options: Options, particles: Counts) -> Estimate:
         Its name.
     options : Options
     particles : Counts
-        From `cryokin.io.listed.count_particles`.
     """
     # Only now, not wherever an estimate is read: this loads the numerics.
     from cryokin.plan import jobs_of

@@ -1,6 +1,7 @@
 """Where the runs are, in a sentence each time that a step begins, goes on or ends.
 
-Snakemake tells its log of every job that it starts and ends; `Progress` listens there.
+Snakemake tells its log of every job that it starts and ends; `Progress` is a handler of
+it.
 How much is left follows from the plan of the run: all jobs behind the present one, at
 the pace of those before it.
 """
@@ -8,9 +9,11 @@ the pace of those before it.
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from cryokin.options import Options
 from cryokin.steps import CASES, STEPS, Job
 from cryokin.usage import Usage, job_of, last_lines, read_jobs
 
+NOTHING = "Nothing to be done"  # as Snakemake begins to say it
 INTERVAL = 30.0  # between two looks at what the job that is at work says [s]
 OVERDUE = 0.1  # share of a job's estimated time that is left however long it took
 MOST_OFF = 20.0  # times that jobs may count as faster or slower than estimated
@@ -38,6 +42,9 @@ class Progress(logging.Handler):
         Returns the MPI ranks by rule; it is called at the start.
     tell : callable, optional
         Takes a line for the terminal.
+    give_up : callable, optional
+        Takes the name of a rule that is not to be tried again: one failed of the
+        user's mistake.
     """
 
     def __init__(
@@ -45,8 +52,10 @@ class Progress(logging.Handler):
         runs: Mapping[str, Options],
         ranks: Callable[[], Mapping[str, int]],
         tell: Callable[[str], None] | None = None,
+        give_up: Callable[[str], None] = lambda rule: None,
     ) -> None:
         super().__init__()
+        self._give_up = give_up
         self._runs = runs
         self._ranks_of, self._ranks = ranks, dict[str, int]()
         self._tell = tell or (lambda line: print(line, file=sys.stderr, flush=True))
@@ -56,10 +65,9 @@ class Progress(logging.Handler):
         self._failed: dict[str, tuple[Key, Path]] = {}  # by run
         self._end = threading.Event()
 
-    def start(self, log: logging.Logger) -> None:
-        """Begin to listen to the log of Snakemake."""
+    def start(self) -> None:
+        """Begin to tell what the jobs at work say."""
         self._ranks = dict(self._ranks_of())
-        log.addHandler(self)
         threading.Thread(target=self._look, daemon=True).start()
 
     def stop(self, failed: bool = False, interrupted: bool = False) -> None:
@@ -67,20 +75,19 @@ class Progress(logging.Handler):
         self._end.set()
         for run, jobs in self._began.items():
             after, told = self._next(run, failed), words(jobs[-1])
-            if interrupted and after:
-                told = f"interrupted; the same command goes on ({told})"
+            at_work = any(run == one for one, _, _ in self._at_work.values())
+            if interrupted and (after or at_work or run in self._failed):
+                told = f"interrupted in {told}; the same command goes on"
             elif run in self._failed:
                 key, log = self._failed[run]
                 told = f"stopped: rule {key[0]} failed ({words(key)}), see"
                 told = f"{told} {log.absolute()}{sentence_of(log)}"
-            elif failed and after:
+            elif failed and (after or at_work):
                 told = f"stopped ({told})"
             elif after:
                 told = f"done as far as asked, next: {words(after)}"
             else:
-                told = ": ".join(["done", *self._accounted(run)])
-                page = Path("results", run, "report/index.html").absolute()
-                told += f"; the report: {page}" if page.exists() else ""
+                told = f"done{ended(run)}"
             self._tell(f"{run}: {told}")
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -93,6 +100,9 @@ class Progress(logging.Handler):
                 self._finished(vars(record)["job_id"])
             elif event == "job_error" and record.__dict__["log"]:
                 self._erred(record)
+            elif record.getMessage().startswith(NOTHING):
+                for run in self._runs:
+                    self._tell(f"{run}: nothing to do{ended(run)}")
         except Exception:
             self.handleError(record)  # told, and the workflow goes on
 
@@ -111,8 +121,8 @@ class Progress(logging.Handler):
     def _finished(self, jobid: int) -> None:
         run, log, _ = self._at_work.pop(jobid, ("", Path(), 0.0))
         if run:
-            for warning in warnings(Path("results", run), *job_of(log)):
-                self._tell(f"{run}: warning: {warning}")
+            for remark in remarks(Path("results", run), *job_of(log)):
+                self._tell(f"{run}: {remark}")
 
     def _erred(self, record: logging.LogRecord) -> None:
         told = vars(record)
@@ -120,6 +130,8 @@ class Progress(logging.Handler):
         if run:
             log = Path(str(told["log"][0]))
             self._failed[run] = job_of(log), log
+            if sentence_of(log):
+                self._give_up(told["rule_name"])
 
     def _look(self) -> None:
         """Tell now and then what the jobs at work have said last."""
@@ -173,6 +185,7 @@ class Progress(logging.Handler):
     def _plan(self, run: str) -> list[Job]:
         """Return the jobs of a run; none before its particles are read."""
         # Only now: these need NumPy, and Snakemake itself should start without.
+        from cryokin.checks import resolved
         from cryokin.plan import jobs_of, read_known
 
         results = Path("results", run)
@@ -181,7 +194,8 @@ class Progress(logging.Handler):
             return []
         told = read_json(imported)
         counts = Counts(told["n"], told["box"])
-        return list(jobs_of(self._runs[run], counts, CASES[1], read_known(results)))
+        options = resolved(self._runs[run], told)
+        return list(jobs_of(options, counts, CASES[1], read_known(results)))
 
 
 def words(key: Key) -> str:
@@ -199,13 +213,36 @@ def place_of(key: Key, plan: Sequence[Job]) -> int | None:
     return keys.index(key) if key in keys else None
 
 
-def warnings(results: Path, rule: str, name: str) -> list[str]:
-    """Return what a job that is done found odd in the particles."""
+def remarks(results: Path, rule: str, name: str) -> list[str]:
+    """Return what a job that is done has to say of the particles."""
     step = STEPS[rule]
     if not step.warns:
         return []
-    found: list[str] = read_json(results / step.leaves).get("warnings", [])
-    return found
+    found = read_json(results / step.leaves)
+    ctf = [f"CTF: {found['ctf']}"] if "ctf" in found else []
+    return ctf + [f"warning: {warning}" for warning in found.get("warnings", [])]
+
+
+def ended(run: str) -> str:
+    """Return what a run that is done has made, where it is, and what comes next."""
+    results, told = Path("results", run).absolute(), ""
+    table = results / "merged/classes.csv"
+    table = table if table.is_file() else results / "classes.csv"
+    if table.is_file():
+        rows = table.read_text(encoding="utf-8").split()[1:]
+        classes = [row.split(",")[1] for row in rows]
+        of = Counter(name for name in classes if name != "-1")
+        share = 100 * of.total() / max(len(classes), 1)
+        told = f": {len(of)} classes of {of.total()} of {len(classes)} particles"
+        told += f" ({share:.0f} %)"
+    if (page := results / "report/index.html").is_file():
+        told += f"; the report: {page}"
+    if (kept := results / "selected").is_dir():
+        return f"{told}; what was selected: {kept}"
+    if table.is_file() and of:
+        told += f"\n{run}: next, to pick classes: cryokin select --run {run}"
+        told += f" --directory {shlex.quote(str(Path.cwd()))}"
+    return told
 
 
 def seconds_left(

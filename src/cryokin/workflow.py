@@ -12,6 +12,7 @@ import re
 import shlex
 import shutil
 import signal
+import subprocess
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
@@ -127,14 +128,40 @@ def command(script: str, *values: str, mpi: bool = False, **named: str) -> str:
     return f"{start} {place} {{params.files}} {' '.join(more)} > {{log}} 2>&1"
 
 
-def end_with_terminal() -> None:
-    """Have a terminal that is closed count as Ctrl-C, or jobs would outlive the call.
+def heard_interrupts() -> list[int]:
+    """Return a list that will hold each Ctrl-C, which still does what it did.
 
-    Not where nohup has it passed over.
+    A terminal that is closed counts as one, or jobs would outlive the call; not where
+    nohup has it passed over.
     """
-    main = threading.current_thread() is threading.main_thread()
-    if main and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
-        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGINT))
+    heard: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+
+    def hear(number: int, frame: Any) -> None:
+        heard.append(number)
+        signal.default_int_handler(number, frame)
+
+    if threading.current_thread() is threading.main_thread():
+        if before is signal.default_int_handler:
+            signal.signal(signal.SIGINT, hear)
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+            signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGINT))
+    return heard
+
+
+def check_slurm() -> None:
+    """Raise `InputError` if no Slurm can be reached from this machine."""
+    try:
+        asked = subprocess.run(
+            ["scontrol", "ping"], capture_output=True, timeout=60, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        asked = None
+    if asked is None or asked.returncode:
+        raise InputError(
+            "scontrol ping: no Slurm answers on this machine; say the command on a"
+            " login node of the cluster, or give the profile local."
+        )
 
 
 def told_of_disk(folder: str) -> str:

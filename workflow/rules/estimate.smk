@@ -25,10 +25,11 @@ rule estimate_run:
     params:
         files=files,
         options=lambda wildcards: json.dumps(RUNS[wildcards.run].as_dict()),
+        other=import_of_other,
     message:
         "{wildcards.run}: estimating jobs, time, memory and disk"
     shell:
-        command("estimate_run", "wildcards.run", "params.options")
+        command("estimate_run", "wildcards.run", "params.options", "params.other")
 
 
 # No log: what it tells is for the terminal.

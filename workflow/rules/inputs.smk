@@ -1,3 +1,5 @@
+import os
+
 # Who has taken the images away keeps what was made of them, as files that no rule makes.
 KEPT = [run for run in RUNS if workflow.is_main_process and plan.lost_images(run)]
 for run in KEPT:
@@ -18,6 +20,40 @@ def images_behind(wildcards):
         return []
     listed = checkpoints.list_images.get(run=wildcards.run).output[0]
     return [listed, *Path(listed).read_text().splitlines()]
+
+
+def import_of_other(wildcards):
+    """What is known of another run's particles, if they are what is classified."""
+    other, _ = reference(RUNS[wildcards.run].particles) or (None, None)
+    return f"results/{other}/import/import.json" if other else ""
+
+
+def all_options(wildcards, input):
+    """All options of a run, for checks of those that no output of a rule depends on.
+
+    Made of input, it is no parameter by which jobs are made again.
+    """
+    return json.dumps(RUNS[wildcards.run].as_dict())
+
+
+def check_starts(jobs):
+    """Say before any job what is wrong with the particles of runs that start now.
+
+    Where Snakemake stands without NumPy the imports say it, the first jobs of a run.
+    """
+    from cryokin.checks import check_run
+
+    starting = {job.wildcards.run for job in jobs if job.rule.name.endswith("_import")}
+    for run in sorted(starting):
+        particles = plan.particles_of(run, RUNS)
+        if reference(RUNS[run].particles) or not os.path.exists(particles):
+            continue  # Another run makes them, or the workflow itself.
+        try:
+            check_run(RUNS[run], particles)
+        except ModuleNotFoundError:
+            return
+        except InputError as error:
+            raise InputError(f"{SOURCE}: runs.{run}: {error}") from None
 
 
 def drawn_seed(wildcards):
@@ -51,7 +87,6 @@ checkpoint list_images:
         images="results/{run}/import/images.txt",
     log:
         "results/{run}/logs/list_images.log",
-    retries: 0
     localrule: True
     conda:
         "../../envs/core.yaml"

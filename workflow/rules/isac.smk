@@ -104,8 +104,7 @@ def results_2d(wildcards):
     of_round = [rules.isac_clusters, rules.isac_candidates_round]
     wanted = []
     for run in RUNS_2D:
-        flip = [rules.isac_phase_flip] * RUNS[run].CTF
-        wanted += outputs(of_run + flip, run=run)
+        wanted += outputs(of_run, run=run) + flipped_stack(run)
         for number in generations(run):
             place = dict(run=run, folder=f"{number:04d}", generation=number)
             wanted += outputs(of_generation, **place)
@@ -332,7 +331,7 @@ checkpoint isac_account:
 rule isac_class_averages:
     input:
         table="results/{run}/import/particles.star",
-        flipped=flipped_stack,
+        flipped=lambda wildcards: flipped_stack(wildcards.run),
         shifts="results/{run}/2dalignment/initial2Dparams.txt",
         stack_info="results/{run}/working_stack.json",
         classes=of_generations("classes_generation_{0}.npz"),

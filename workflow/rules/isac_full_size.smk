@@ -1,6 +1,7 @@
 rule isac_full_averages:
     input:
         images="results/{run}/import/images.npz",
+        info="results/{run}/import/import.json",
         particles="results/{run}/particles.star",
         classes="results/{run}/class_averages.hdf",
     output:
@@ -24,11 +25,10 @@ rule isac_full_averages:
         runtime=minutes(240, 600),
     params:
         files=files,
-        radius=lambda wildcards: RUNS[wildcards.run].radius,
     message:
         "{wildcards.run}: averaging the original images on {resources.tasks} ranks"
     shell:
-        command("isac_full_averages", "params.radius", mpi=True)
+        command("isac_full_averages", mpi=True)
 
 
 rule isac_ordered_averages:

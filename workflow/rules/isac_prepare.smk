@@ -1,6 +1,12 @@
-def flipped_stack(wildcards):
-    """The phase-flipped images, where the run asks for them."""
-    return [f"results/{wildcards.run}/phase_flipped.mrcs"] * RUNS[wildcards.run].CTF
+def flipped_stack(run):
+    """The phase-flipped images, where the run asks for them or its table has a CTF."""
+    flips = RUNS[run].CTF
+    if flips == "auto":
+        told = f"results/{run}/import/import.json"
+        if run not in KEPT:
+            told = made(checkpoints.isac_import, run=run).info
+        flips = read_json(told)["flips"]
+    return [f"results/{run}/phase_flipped.mrcs"] * flips
 
 
 def known(path):
@@ -13,7 +19,7 @@ def known(path):
     return of_run
 
 
-rule isac_import:
+checkpoint isac_import:
     input:
         drawn_seed,
         images_behind,
@@ -28,7 +34,6 @@ rule isac_import:
         "results/{run}/benchmarks/isac_import.tsv"
     wildcard_constraints:
         run=only(run for run in RUNS_2D if run not in KEPT),
-    retries: 0
     localrule: True
     conda:
         "../../envs/core.yaml"
@@ -37,13 +42,12 @@ rule isac_import:
         runtime=minutes(60),
     params:
         files=files,
-        # For a check alone: made of input, it is none by which jobs are made again.
-        img_per_grp=lambda wildcards, input: RUNS[wildcards.run].img_per_grp,
-        options=options("radius", "CTF", "pixel_size", "ctf_convention"),
+        depends=options("radius", "diameter", "CTF", "pixel_size", "ctf_convention"),
+        options=all_options,
     message:
         "{wildcards.run}: reading {input.particles}"
     shell:
-        command("isac_import", "params.options", "params.img_per_grp")
+        command("isac_import", "params.options")
 
 
 rule isac_phase_flip:
@@ -77,7 +81,7 @@ rule isac_prealign:
     input:
         images="results/{run}/import/images.npz",
         info="results/{run}/import/import.json",
-        flipped=flipped_stack,
+        flipped=lambda wildcards: flipped_stack(wildcards.run),
         known_images=known("import/images.npz"),
         known_average=known("2dalignment/aqfinal.hdf"),
         known_shifts=known("2dalignment/initial2Dparams.txt"),
@@ -100,7 +104,9 @@ rule isac_prealign:
         runtime=minutes(120, 600),
     params:
         files=files,
-        options=options("radius", "target_radius", "center_method", "skip_prealignment"),
+        options=options(
+            *("target_radius", "highpass_A", "center_method", "skip_prealignment")
+        ),
     message:
         "{wildcards.run}: prealigning on {resources.tasks} ranks"
     shell:
@@ -111,7 +117,7 @@ rule isac_shrink:
     input:
         images="results/{run}/import/images.npz",
         info="results/{run}/import/import.json",
-        flipped=flipped_stack,
+        flipped=lambda wildcards: flipped_stack(wildcards.run),
         shifts="results/{run}/2dalignment/initial2Dparams.txt",
     output:
         stack="results/{run}/working_stack.mrcs",
@@ -135,7 +141,9 @@ rule isac_shrink:
         runtime=minutes(120, 600),
     params:
         files=files,
-        options=options("radius", "target_radius", "target_nx", "xr", "ir", "rs", "FH"),
+        options=options(
+            *("target_radius", "target_nx", "highpass_A", "xr", "ir", "rs", "FH")
+        ),
     message:
         "{wildcards.run}: making the working stack on {resources.tasks} ranks"
     shell:

@@ -9,8 +9,9 @@ PREPARED = multiext(
 RESULTS_3D = ("classes.csv", "classes.json", "classified.xml", "classified.star")
 
 # What the rows of a run depend on.
+LIMITS = ("lowpass", "lowpass_A", "highpass", "highpass_A")
 BAND_OPTIONS = (
-    *("mask", "focus_mask", "lowpass", "highpass", "binning", "compat"),
+    *("mask", "focus_mask", *LIMITS, "binning", "compat"),
     *("pose_errors", "pose_refinement", "symmetry"),
 )
 MCO_OPTIONS = (
@@ -22,22 +23,18 @@ ANNEALING_OPTIONS = (
     *("criterion", "allow_class_collapse"),
 )
 EXMX_COMPAT_OPTIONS = ("iterations", "end_threshold", "rand_seed")
-COMPAT_OPTIONS = ("mask", "lowpass", "highpass", "binning", "compat", "symmetry")
+COMPAT_OPTIONS = ("mask", *LIMITS, "binning", "compat", "symmetry")
 AVERAGE_OPTIONS = ("mask", "compat", "average", "symmetry")
-
-
-def import_of_other(wildcards):
-    """What is known of another run's particles, if they are what is classified."""
-    other, _ = reference(RUNS[wildcards.run].particles) or (None, None)
-    return f"results/{other}/import/import.json" if other else ""
 
 
 def rows_memory(wildcards, input, threads, attempt):
     """Memory of `pytom_prepare` [MB]: the ranks share the rows of all particles."""
     imported = next(name for name in input.imported if name.endswith("import.json"))
-    coefficients = 2.1 * RUNS[wildcards.run].lowpass ** 3  # half a ball
+    told = read_json(imported)
+    options = RUNS[wildcards.run].scaled(told["box"], told["pixel_size"])
+    coefficients = 2.1 * options.lowpass**3  # half a ball
     # A coefficient, its weight and its residual, mapped from files.
-    rows = read_json(imported)["n"] * coefficients * 20 / 1e6
+    rows = told["n"] * coefficients * 20 / 1e6
     return int((1 + attempt) / 2 * (threads * 800 + rows))
 
 
@@ -88,7 +85,6 @@ rule pytom_import:
         "results/{run}/benchmarks/pytom_import.tsv"
     wildcard_constraints:
         run=only(run for run in RUNS_3D if run not in KEPT),
-    retries: 0
     localrule: True
     conda:
         "../../envs/core.yaml"
@@ -97,17 +93,16 @@ rule pytom_import:
         runtime=minutes(60),
     params:
         files=files,
-        # For a check alone: made of input, it is none by which jobs are made again.
-        nclass=lambda wildcards, input: RUNS[wildcards.run].nclass,
-        options=options(
+        depends=options(
             *("method", "compat", "pixel_size", "wedge", "mask", "binning"),
             "tomograms",
         ),
+        options=all_options,
         other=import_of_other,
     message:
         "{wildcards.run}: reading {input.particles}"
     shell:
-        command("pytom_import", "params.options", "params.nclass", "params.other")
+        command("pytom_import", "params.options", "params.other")
 
 
 rule pytom_prepare:
@@ -491,7 +486,7 @@ rule hierarchical_merge:
         runtime=minutes(120, 600),
     params:
         files=files,
-        options=options(*AVERAGE_OPTIONS, "merge", "lowpass", "highpass", "binning"),
+        options=options(*AVERAGE_OPTIONS, "merge", *LIMITS, "binning"),
     message:
         "{wildcards.run}: merging classes that are alike"
     shell:

@@ -47,7 +47,9 @@ def ccc_matrix(
     rows = made.rows
     project = options.pose_errors == "project" and rows.mask is not None
     if rows.mask is None:
-        mask = narrowest_mask(options, load_import(imported).box)
+        given_as = load_import(imported)
+        options = options.scaled(given_as.box, given_as.pixel_size)
+        mask = narrowest_mask(options, given_as.box)
     by_pytom = options.compat == "pytom"
     source = made.corrected if project else rows
 

@@ -42,6 +42,8 @@ def hierarchical_merge(
     made, how = load_prepared(prepared), dict(options.merge or {})
     if differences:
         how = how | {"number": max(read_json(differences)["distinct"], 1)}
+    particles = load_import(imported).placed(made.rotations, made.shifts)
+    options = options.scaled(particles.box, particles.pixel_size)
     matrix = average_correlations(list(map(read_volume, files)), options)
     if len(names) < 2:  # others may have emptied: nothing is left to join
         joined = np.empty((0, 4))
@@ -52,7 +54,6 @@ def hierarchical_merge(
     found = merge_classes(joined, how, list(map(str, names)))
     group = dict(zip(names, found.groups.tolist(), strict=True))
     grouped = np.array([group.get(c, -1) for c in members.tolist()])
-    particles = load_import(imported).placed(made.rotations, made.shifts)
     write_results(folder, particles, grouped, options, team, found.names)
     if not team.leads:
         return

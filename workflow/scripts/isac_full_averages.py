@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cryokin.files import atomic, write_json
+from cryokin.files import atomic, read_json, write_json
 from cryokin.image.geometry import take
 from cryokin.io.eman_hdf import read_headers, write_images
 from cryokin.io.mrc import StackWriter, open_stack
@@ -21,7 +21,7 @@ def isac_full_averages(
     images: Path,
     particles: Path,
     classes: Path,
-    radius: int,
+    info: Path,
     stack: Path,
     hdf: Path,
     table: Path,
@@ -30,7 +30,7 @@ def isac_full_averages(
     """Average the classes of the original images at full size (an MPI program)."""
     source = ImageSource.load(images)
     alignment = team.from_leader(lambda: alignments(read_particles(particles)))
-    headers = read_headers(classes)
+    headers, radius = read_headers(classes), read_json(info)["radius"]
     box, pixel = source.box, source.pixel_size
 
     def make(k: int) -> FullAverage:

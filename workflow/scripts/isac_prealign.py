@@ -8,7 +8,7 @@ from cryokin.io.eman_hdf import read_images, write_images
 from cryokin.isac.files import open_particles, read_shifts, write_shifts
 from cryokin.isac.join import check_begins_with
 from cryokin.isac.prealign import centres_by, prealign, unaligned_average
-from cryokin.isac.stack import Shrinking, shrink
+from cryokin.isac.stack import Shrinking, highpass_cutoff, shrink
 from cryokin.options import Isac
 from cryokin.parallel import Team
 
@@ -30,10 +30,11 @@ def isac_prealign(
 
     The images of an earlier run (``known``) stay as they are, and so does its average.
     """
-    source = open_particles(images, flipped)
+    source, told = open_particles(images, flipped), read_json(info)
     radius = options.target_radius
-    how = Shrinking(source.box, options.radius, radius, source.box)
-    excluded = [entry["id"] for entry in read_json(info)["excluded"]]
+    highpass = highpass_cutoff(options.highpass_A, source.pixel_size)
+    how = Shrinking(source.box, told["radius"], radius, source.box, highpass)
+    excluded = [entry["id"] for entry in told["excluded"]]
     usable = np.setdiff1d(np.arange(source.n), excluded)
     found = np.zeros((source.n, 2))
 

@@ -18,6 +18,7 @@ from cryokin.isac.stack import (
     BLOCK,
     Middles,
     Shrinking,
+    highpass_cutoff,
     is_blank,
     radial_power,
     told_of_filter,
@@ -43,11 +44,12 @@ def isac_shrink(
     ids: Path,
 ) -> None:
     """Make the working stack and its Fourier coefficients (an MPI program)."""
-    source = open_particles(images, flipped)
-    excluded = [entry["id"] for entry in read_json(info)["excluded"]]
+    source, told = open_particles(images, flipped), read_json(info)
+    excluded = [entry["id"] for entry in told["excluded"]]
     moved = read_shifts(shifts)
     box = working_box(options.target_nx, options.xr)
-    how = Shrinking(source.box, options.radius, options.target_radius, box)
+    highpass = highpass_cutoff(options.highpass_A, source.pixel_size)
+    how = Shrinking(source.box, told["radius"], options.target_radius, box, highpass)
     basis = polar_basis(options)
     analysis = basis.analysis(box)
     pixel = source.pixel_size / how.ratio

@@ -58,6 +58,7 @@ def select_classes(
     chosen = np.flatnonzero(np.isin(found, list(becomes)))
     found = np.array([becomes.get(c, -1) for c in found.tolist()])
     particles = load_placed(imported, poses)
+    options = options.scaled(particles.box, particles.pixel_size)
     places = particles.ids
     particles = particles.classified(found).take(chosen.tolist())
     average = class_average(
@@ -77,7 +78,8 @@ def select_classes(
         folder / "backup_selection.star", {"": pd.DataFrame({"rlnSelected": is_kept})}
     )
     particles.write(folder / "filtered_pl")
-    radius, pictures = mask_radius(options.mask), len(becomes) + 1
+    radius = mask_radius(options.mask, particles.pixel_size)
+    pictures = len(becomes) + 1
     unit = "Å" if particles.pixel_size else "voxels"
     title = {entry["class"] - 1: str(entry["name"]) for entry in known}
     shown = [

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from cryokin.errors import InputError
+from cryokin.errors import INTERRUPTED, InputError
 from cryokin.yaml_files import read_yaml
 
 #: Snakemake's own lines are left out; those of the workflow tell what matters.
@@ -61,12 +61,13 @@ def call_snakemake(
         raise InputError(f"{directory}: there is no such folder; make it first.")
     read_yaml(config if config else directory / "config/config.yaml")
     root = workflow_folder()
-    named = root / "profiles" / profile
+    named = _profile(profile, root / "profiles")
     words = [
         *(sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile")),
-        *("--directory", str(directory)),
-        *("--profile", str(named if named.is_dir() else profile)),
+        # It may be several, and would take targets behind it for more of them.
         *(() if config is None else ("--configfile", str(config))),
+        *("--directory", str(directory)),
+        *("--profile", str(named)),
     ]
     with _held(directory / ".snakemake/cryokin") as killed:
         if killed:
@@ -82,14 +83,39 @@ def asks(words: Sequence[str]) -> bool:
     )
 
 
+def _profile(name: str, own: Path) -> Path:
+    """Return the folder of a profile: its own, one of the workflow's, or the user's.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if (own / name).is_dir():
+        return own / name
+    users = Path(os.environ.get("XDG_CONFIG_HOME", "~/.config")).expanduser()
+    for folder in (Path(), users / "snakemake", Path("/etc/xdg/snakemake")):
+        if (folder / name).is_dir():
+            return folder / name
+    known = ", ".join(
+        sorted(folder.name for folder in own.iterdir() if folder.is_dir())
+    )
+    raise InputError(
+        f"--profile {name}: there is no such profile, here or in {own}; give {known} or"
+        " the folder of your own."
+    )
+
+
 def _wait(words: Sequence[str]) -> int:
     """Run a command; leave it to itself what Ctrl-C, which it gets as well, means."""
+    interrupts: list[int] = []
     process = subprocess.Popen(words)
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
     try:
-        return process.wait()
+        status = process.wait()
     finally:
         signal.signal(signal.SIGINT, before)
+    return INTERRUPTED if interrupts and status else status
 
 
 @contextmanager

@@ -49,6 +49,8 @@ class Facts:
         Of the particle [pixel or voxel].
     radius_by : str
         Where the radius is from.
+    diameter : float or None
+        Of the particle, as it was given [angstrom].
     bright : bool or None
         Whether particles are brighter than what is around; None if not looked at.
     notes : list of str
@@ -63,6 +65,7 @@ class Facts:
     wedge: bool
     radius: int
     radius_by: str
+    diameter: float | None
     bright: bool | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -124,7 +127,7 @@ def _of_images(path: str, table: ParticleTable, diameter: float | None) -> Facts
     return Facts(
         os.fspath(path),
         *(False, table.n, box, table.pixel_size, ctf, False),
-        *(radius, by, bright, notes),
+        *(radius, by, diameter, bright, notes),
     )
 
 
@@ -145,7 +148,7 @@ def _of_subtomograms(path: str, diameter: float | None) -> Facts:
     return Facts(
         os.fspath(path),
         *(True, len(particles), box, particles.pixel_size, False, wedge),
-        *(radius, by, None, list(particles.notes)),
+        *(radius, by, diameter, None, list(particles.notes)),
     )
 
 

@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
             name,
             help=text,
             epilog="Everything else is handed to snakemake: targets, --cores 8, -n.",
+            allow_abbrev=False,  # --config is Snakemake's
         )
         run.add_argument("--configfile", type=Path, help=f"default: {CONFIG} below")
         run.add_argument(

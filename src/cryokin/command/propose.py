@@ -48,13 +48,16 @@ def _images(facts: Facts) -> list[str]:
     """Return the lines of a run of ISAC."""
     size = 100 if facts.n > 5000 else 50
     size = max(1, min(size, facts.n // 4))
-    ctf = "flip phases" if facts.ctf else "the table describes no CTF"
+    ctf = "phases are flipped" if facts.ctf else "nothing to flip: none is described"
+    radius = f"radius: {facts.radius} # of the particle [pixel]: {facts.radius_by}"
+    if facts.diameter:
+        radius = f"diameter: {facts.diameter:g} # [A]: radius {facts.radius} pixel"
     return [
         "method: isac",
         f"particles: {_quoted(facts.path)} # {contrast(facts.bright)} particles",
         *_pixel_size(facts),
-        f"radius: {facts.radius} # of the particle [pixel]: {facts.radius_by}",
-        f"CTF: {str(facts.ctf).lower()} # {ctf}",
+        radius,
+        f"CTF: auto # {ctf}",
         f"img_per_grp: {size} # images a class: some {facts.n // size} classes",
     ]
 
@@ -62,11 +65,14 @@ def _images(facts: Facts) -> list[str]:
 def _subtomograms(facts: Facts) -> list[str]:
     """Return the lines of a run for subtomograms."""
     pixel = facts.pixel_size
-    lowpass = facts.box // 4
-    reason = "half of Nyquist"
+    lowpass = f"lowpass: {facts.box // 4} # [Fourier pixel]: half of Nyquist"
     if pixel:
-        lowpass = max(2, min(round(facts.box * pixel / RESOLUTION), facts.box // 2 - 1))
-        reason = f"{facts.box * pixel / lowpass:.0f} A"
+        finest = min(max(RESOLUTION, 2.2 * pixel), facts.box * pixel / 2)
+        lowpass = f"lowpass_A: {finest:.4g} # finest detail that is compared [A]"
+    sphere, reason = f"radius: {facts.radius}", f"[voxel]: {facts.radius_by}"
+    if facts.diameter:
+        sphere = f"diameter: {facts.diameter:g}"
+        reason = f"[A]: radius {facts.radius} voxel; edge [voxel]"
     wedge = "# wedge: as the table says"
     if not facts.wedge:
         angles = ", ".join(f"{angle:g}" for angle in WEDGE)
@@ -76,9 +82,8 @@ def _subtomograms(facts: Facts) -> list[str]:
         f"particles: {_quoted(facts.path)}",
         *_pixel_size(facts),
         wedge,
-        f"mask: {{ sphere: {{ radius: {facts.radius}, edge: 3 }} }}"
-        f" # [voxel]: {facts.radius_by}",
-        f"lowpass: {lowpass} # [Fourier pixel]: {reason}",
+        f"mask: {{ sphere: {{ {sphere}, edge: 3 }} }} # {reason}",
+        lowpass,
         "nclass: 2 # as many classes as you expect",
     ]
 

@@ -104,11 +104,6 @@ def stacks_of(path: Path) -> tuple[list[str], list[Path]]:
     return [_path(path, i, name) for i, name in enumerate(names)], joined
 
 
-def count_rows(path: Path) -> int:
-    """Return the number of particles of a ``.cs`` file, by its header."""
-    return len(_rows(path))
-
-
 def _joined(path: Path) -> tuple[dict[str, NDArray[Any]], list[Path]]:
     """Return the fields of a file, and of others of its job where it lacks some."""
     rows = _rows(path)

@@ -1,7 +1,6 @@
-"""What a table of particles names: how many images, and the files that they are in.
+"""What a table of particles names: the files that the images are in.
 
-Each format is read by the reader that the import uses; of the images only the header of
-the first.
+Each format is read by the reader that the import uses.
 """
 
 from __future__ import annotations
@@ -12,15 +11,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cryokin.errors import InputError
-from cryokin.io.counts import Counts
-from cryokin.io.cryosparc import count_rows, stacks_of
+from cryokin.io.cryosparc import stacks_of
 from cryokin.io.dynamo import read_table
 from cryokin.io.particles import PARTICLE_BLOCKS, find_stack, folders_of
 from cryokin.io.pytom_xml import read_particle_list
-from cryokin.io.stacks import open_images
 from cryokin.io.star import read_column
 from cryokin.io.tilt_stacks import files_of_tomograms, tables_of_set
-from cryokin.io.volumes import MRC_SUFFIXES, read_size
 
 
 class _Listed(NamedTuple):
@@ -92,42 +88,3 @@ def files_behind(path: str | os.PathLike[str]) -> list[Path]:
         find_stack(found.table, n, folders) for n in names if n not in ("", "None")
     ]
     return [*found.tables, *files]
-
-
-def count_particles(path: str | os.PathLike[str]) -> Counts:
-    """Return how many particles a file names or holds, and the box of the first.
-
-    Parameters
-    ----------
-    path : path-like
-        As of `files_behind`.
-
-    Raises
-    ------
-    InputError
-        If there is no particle in it, or the first image cannot be found.
-    """
-    source = Path(path)
-    found = _listed(source)
-    if found is None:
-        return _of_stack(source)
-    n, first = 0, ""
-    for name in found.images:
-        n, first = n + 1, first or name
-    if not first:
-        raise InputError(f"{source}: no particle with the name of an image is in it.")
-    if source.suffix.lower() == ".cs":
-        n = count_rows(source)
-    number, at, file = first.partition("@")
-    image = find_stack(
-        found.table, file if at else number, folders_of(found.table, None)
-    )
-    if at or image.suffix.lower() not in (*MRC_SUFFIXES, ".em"):
-        return Counts(n, _of_stack(image).box)
-    return Counts(n, int(read_size(image)[0][-1]))
-
-
-def _of_stack(path: Path) -> Counts:
-    """Read headers alone: whether all images are there is for the import to say."""
-    with open_images(path) as stack:
-        return Counts(len(stack), int(stack.shape(0)[-1]))

@@ -507,7 +507,7 @@ def notes(table: ParticleTable, report: ImageReport) -> list[str]:
             " output tables name, has the other contrast."
         )
     if table.no_ctf:
-        found.append(f"{table.no_ctf} Without CTF: true nothing depends on it.")
+        found.append(f"{table.no_ctf} Its phases are not flipped.")
     given, stored = table.pixel_size, table.pixel_size_of_stacks
     if stored is not None and abs(given - stored) > 0.02 * stored:
         found.append(
@@ -603,9 +603,15 @@ def _check_size(table: ParticleTable, box: int) -> None:
 
 
 def has_ctf(table: ParticleTable) -> bool:
-    """Whether the CTF of the images is known and was not corrected for before."""
+    """Whether the CTF of the images is known and was not corrected for before.
+
+    Where all defocus is 0, nobody has measured it.
+    """
     done = any(any(table._flags(column)) for column in _CTF_DONE)
-    return not (table.no_ctf or table.missing_ctf or done)
+    if table.no_ctf or table.missing_ctf or done:
+        return False
+    defocus = table.numbers(_CTF_COLUMNS["defocus_u"])
+    return defocus is not None and bool(defocus.any())
 
 
 def read_images(table: ParticleTable, ids: ArrayLike) -> NDArray[np.float32]:

@@ -7,11 +7,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cryokin.image.filters import filter_image
 from cryokin.image.masks import normalise, subtract_background
 from cryokin.image.polar import Complex64, PolarBasis
 from cryokin.image.resample import new_size, resample, window_or_pad
 
 BLOCK = 256  # images prepared at a time
+# Of a high-pass: 10 % pass at 0.72 times the cut-off, 90 % at 1.28 times, about a
+# Fourier pixel where that is a diameter of the particle. A sharper edge would ring.
+HIGHPASS_FALL_OFF = 0.4
 # Power at the highest frequencies, as a share of the strongest, below which images have
 # been filtered. What a camera took has 0.03 or more, what a program smoothed 0.0003.
 FILTERED = 0.001
@@ -34,12 +38,15 @@ class Shrinking(NamedTuple):
         Radius of the particle in the working images [working pixel].
     box : int
         Box of the working images [working pixel].
+    highpass : float
+        Frequency of which a high-pass lets half through [cycles/pixel]; 0: none.
     """
 
     size: int
     radius: int
     target_radius: int
     box: int
+    highpass: float = 0.0
 
     @property
     def ratio(self) -> float:
@@ -52,9 +59,22 @@ class Shrinking(NamedTuple):
         return new_size(self.size, self.ratio)
 
 
+def highpass_cutoff(period: float | None, pixel_size: float) -> float:
+    """Return the frequency [cycles/pixel] of a period [A]; 0 where there is none."""
+    return pixel_size / period if period else 0.0
+
+
+def _levelled(images: ArrayLike, how: Shrinking) -> NDArray[np.float32]:
+    """Return images without background, and without what is coarser than asked for."""
+    level = subtract_background(images, how.radius)
+    if not how.highpass:
+        return level
+    return level - filter_image(level, how.highpass, HIGHPASS_FALL_OFF)
+
+
 def shrink(images: ArrayLike, how: Shrinking) -> NDArray[np.float32]:
     """Return images (n, size, size) as prealignment sees them, (n, whole, whole)."""
-    return resample(subtract_background(images, how.radius), how.ratio, how.whole)
+    return resample(_levelled(images, how), how.ratio, how.whole)
 
 
 def working_images(
@@ -62,7 +82,8 @@ def working_images(
 ) -> NDArray[np.float32]:
     """Return images as the working stack holds them.
 
-    Their background is taken to zero, they are shifted, shrunken, cut or padded to the
+    Their background is taken to zero, and what is coarser than a high-pass lets through
+    away; they are shifted, shrunken, cut or padded to the
     working box, and normalised: mean 0 outside the particle's disc, standard deviation
     1 inside.
 
@@ -78,7 +99,7 @@ def working_images(
     ndarray of float32, shape (n, box, box)
     """
     inner = min(how.whole, how.box)
-    small = resample(subtract_background(images, how.radius), how.ratio, inner, shifts)
+    small = resample(_levelled(images, how), how.ratio, inner, shifts)
     fits = how.whole >= how.box
     radius = how.target_radius if fits else min(how.target_radius, inner // 2 - 2)
     return window_or_pad(normalise(small, radius), how.box)

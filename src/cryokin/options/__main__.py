@@ -25,11 +25,15 @@ def schema() -> dict[str, Any]:
             "description": " ".join((kind.__doc__ or "").split()),
             "type": "object",
             "additionalProperties": False,
-            "required": [k for k, known in options_of(kind).items() if known.needed],
-            "properties": {k: known.schema() for k, known in options_of(kind).items()}
+            "required": [
+                k for k, one in known.items() if one.needed and not one.unless
+            ],
+            "allOf": [_one_of(k, one) for k, one in known.items() if one.unless],
+            "properties": {k: one.schema() for k, one in known.items()}
             | {"method": {"const": name}},
         }
         for name, kind in METHODS.items()
+        if (known := options_of(kind))
     }
     branches = [
         {
@@ -62,6 +66,12 @@ def schema() -> dict[str, Any]:
     }
 
 
+def _one_of(key: str, known: Option) -> dict[str, Any]:
+    """Return that one of two options is given, or at most one of them."""
+    ways = [{"required": [each]} for each in (key, known.unless)]
+    return {"oneOf": ways} if known.needed else {"not": {"allOf": ways}}
+
+
 def table(kind: type[Options]) -> str:
     """Return the table of a class's own options, in Markdown."""
     old = "sxisac" if kind is METHODS["isac"] else "PyTom"
@@ -77,7 +87,7 @@ def table(kind: type[Options]) -> str:
 def _default(known: Option) -> str:
     """Return a default as it is written in a configuration."""
     if known.needed:
-        return "must be given"
+        return f"or `{known.unless}`" if known.unless else "must be given"
     return (
         known.default if isinstance(known.default, str) else json.dumps(known.default)
     )
@@ -92,7 +102,7 @@ def _range(known: Option) -> str:
         return ", ".join(known.choices)
     kinds = known.schema()["type"]
     if "boolean" in kinds:
-        return "true, false"
+        return f"{known.word}, true, false" if known.word else "true, false"
     if "string" in kinds:
         return f"`{known.pattern.strip('^$')}`" if known.pattern else "a path"
     low = f"> {known.above:g}" if known.above is not None else ""

@@ -34,6 +34,16 @@ class Isac(Options):
         unit="pixel",
         was="--radius",
         at_least=1,
+        unless="diameter",
+    )
+    diameter: float = option(
+        meaning=(
+            "particle diameter, in the place of `radius`, which is half of it to "
+            "the next pixel"
+        ),
+        unit="Å",
+        above=0,
+        unless="radius",
     )
     img_per_grp: int = option(
         100,
@@ -46,10 +56,14 @@ class Isac(Options):
         was="--img_per_grp",
         at_least=1,
     )
-    CTF: bool = option(
-        False,
-        meaning="flip the phases with the CTF that the particle table describes",
+    CTF: bool | Literal["auto"] = option(
+        "auto",
+        meaning=(
+            "flip the phases with the CTF that the particle table describes; auto = "
+            "if it describes one that the images still have"
+        ),
         was="--CTF",
+        word="auto",
     )
     ctf_convention: Literal["auto", "eman2", "sphire"] = option(
         "auto",
@@ -58,6 +72,17 @@ class Isac(Options):
             "follow, which differ in astigmatism and phase plates: auto = as the "
             "stack tells, and refused where it does not"
         ),
+    )
+    highpass_A: float | None = option(
+        None,
+        meaning=(
+            "the images that are aligned and classified lose what is coarser, with a "
+            "soft edge that lets half through at this period: the density of a "
+            "micelle, or of an uneven background; some diameters of the particle, "
+            "null = nothing is lost"
+        ),
+        unit="Å",
+        above=0,
     )
     xr: int = option(
         1,

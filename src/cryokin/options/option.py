@@ -48,6 +48,8 @@ class Option:
         Regular expression of a text.
     word : str
         What may stand in the place of a number.
+    unless : str
+        The option that may be given in its place; it is None then.
     examples : sequence of str
         Values as they are written, where a type says too little.
     shape : mapping or None
@@ -66,13 +68,14 @@ class Option:
     below: float | None = None
     pattern: str = ""
     word: str = ""
+    unless: str = ""
     examples: tuple[str, ...] = ()
     shape: Mapped | None = None
     hint: Any = None
 
     @property
     def needed(self) -> bool:
-        """Whether it must be given."""
+        """Whether it, or what may be given in its place, must be given."""
         return self.default is MISSING
 
     @property

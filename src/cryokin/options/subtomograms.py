@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
+from cryokin.errors import InputError
 from cryokin.options.option import Mapped, Options, option
 
 #: Classes that a run is split into where as many are to remain as differ.
@@ -16,11 +18,12 @@ _CENTRE = {"type": "array", "items": {"type": "number"}, "minItems": 3, "maxItem
 
 def _sphere(**parts: Mapped) -> Mapped:
     """Return the shape of a sphere under a key of that name."""
+    size = {"radius": _ABOVE_0, "diameter": _ABOVE_0}
     sphere = {
         "type": "object",
         "additionalProperties": False,
-        "required": ["radius"],
-        "properties": {"radius": _ABOVE_0, "edge": _AT_LEAST_0, **parts},
+        "oneOf": [{"required": [key]} for key in size],
+        "properties": {**size, "edge": _AT_LEAST_0, **parts},
     }
     return {"properties": {"sphere": sphere}, "required": ["sphere"]}
 
@@ -81,7 +84,7 @@ class SubtomogramOptions(Options):
         meaning=(
             "mask in the frame of the reference, where particles are compared: an "
             "EM or MRC file of the unbinned box, or {sphere: {radius: 12, edge: "
-            "3}} [voxel of the unbinned box]"
+            "3}} [voxel of the unbinned box], or {sphere: {diameter: 240}} [Å]"
         ),
         unit="voxel",
         was="-m",
@@ -109,6 +112,13 @@ class SubtomogramOptions(Options):
         was="-f, --highestFrequency",
         above=1,
         at_most=5000,
+        unless="lowpass_A",
+    )
+    lowpass_A: float = option(
+        meaning="the finest detail of the band, in the place of `lowpass`",
+        unit="Å",
+        above=0,
+        unless="lowpass",
     )
     highpass: float = option(
         0.0,
@@ -116,6 +126,14 @@ class SubtomogramOptions(Options):
         unit="Fourier pixel",
         was="-l, --lowestFrequency",
         at_least=0,
+        unless="highpass_A",
+    )
+    highpass_A: float | None = option(
+        None,
+        meaning="the coarsest detail of the band, in the place of `highpass`",
+        unit="Å",
+        above=0,
+        unless="highpass",
     )
     binning: int = option(
         1,
@@ -292,6 +310,42 @@ class SubtomogramOptions(Options):
         unit="starts",
         at_least=1,
     )
+
+    def scaled(self, box: int, pixel_size: float | None) -> Self:
+        """Return the options with lengths [A] as voxels and Fourier pixels.
+
+        Parameters
+        ----------
+        box : int
+            Voxels of an edge, unbinned.
+        pixel_size : float or None
+            [A]
+
+        Raises
+        ------
+        InputError
+            If there are such lengths, and the pixel size is not known.
+        """
+        values = self.as_dict()
+
+        def pixel(key: str) -> float:
+            if pixel_size:
+                return pixel_size
+            raise InputError(
+                f"{key} is given in A, but no file says the pixel size of the"
+                " subtomograms; set pixel_size [A] in the config."
+            )
+
+        for key in ("lowpass", "highpass"):
+            if length := values.pop(f"{key}_A", None):
+                values[key] = box * pixel(f"{key}_A") / length
+        for key in ("mask", "focus_mask"):
+            mask = values.get(key)
+            sphere = dict(mask["sphere"]) if isinstance(mask, Mapping) else {}
+            if diameter := sphere.pop("diameter", None):
+                sphere["radius"] = diameter / 2 / pixel(f"{key}.sphere.diameter")
+                values[key] = {"sphere": sphere}
+        return self.some(values)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -146,7 +146,7 @@ def read_report(
         classes=classes,
         frequency=np.arange(boxes[0] // 2) / boxes[0] if boxes else np.zeros(0),
         pixel_size=number(table.get("pixel_size", imported.get("pixel_size"))),
-        radius=mask_radius(options.get("mask")),
+        radius=mask_radius(options.get("mask"), imported.get("pixel_size")),
         eigenvalues=_array(eigen.get("spectrum")),
         masking=eigen.get("masking"),
         eigenvalues_before=_array(eigen.get("eigenvalues_before")),
@@ -289,9 +289,12 @@ def _content(path: Path | None) -> dict[str, Any]:
     return read_json(path) if path else {}
 
 
-def mask_radius(mask: Any) -> float | None:
-    """Return the radius of a spherical mask; a mask in a file has none."""
-    return float(mask["sphere"]["radius"]) if isinstance(mask, Mapping) else None
+def mask_radius(mask: Any, pixel_size: float | None) -> float | None:
+    """Return the radius of a spherical mask [voxel]; a mask in a file has none."""
+    sphere = mask["sphere"] if isinstance(mask, Mapping) else {}
+    if pixel_size and "diameter" in sphere:
+        return float(sphere["diameter"] / 2 / pixel_size)
+    return float(sphere["radius"]) if "radius" in sphere else None
 
 
 def _array(values: Any) -> NDArray[np.float64] | None:

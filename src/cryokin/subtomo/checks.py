@@ -10,13 +10,15 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
 from cryokin.errors import InputError
+from cryokin.files import read_json
 from cryokin.io.pytom_xml import SingleTiltWedge
 from cryokin.io.stacks import (
     FILLED,
@@ -25,11 +27,19 @@ from cryokin.io.stacks import (
     left_out_sentence,
     one_value,
 )
-from cryokin.io.subtomograms import SAME_SIZE, Subtomograms
+from cryokin.io.subtomograms import (
+    SAME_SIZE,
+    Subtomograms,
+    load,
+    read_subtomograms,
+)
 from cryokin.io.volumes import read_size
 from cryokin.io.wedges import from_particle
+from cryokin.options import SubtomogramOptions
+from cryokin.subtomo.mask import make_mask, narrowest_mask
 from cryokin.volume import masks
 from cryokin.volume.filters import frequencies
+from cryokin.volume.resample import binned_size
 from cryokin.volume.wedge import Wedge
 
 NO_CLASS = "it has no Class, where others have one, and the rules are PyTom's"
@@ -336,6 +346,79 @@ class Powers:
 def _such_as(names: Mapping[str, Any]) -> str:
     first = next((name for name in names if name), None)
     return f", such as {first}" if first else ""
+
+
+class Checked(NamedTuple):
+    """Subtomograms of which the table and all headers can be used.
+
+    Attributes
+    ----------
+    table : Subtomograms
+    mask : ndarray, shape (size, size, size)
+    told : dict
+        What a run depends on, as in ``import.json``: ``n``, ``box``, ``pixel_size``
+        [A].
+    """
+
+    table: Subtomograms
+    mask: NDArray[np.floating]
+    told: dict[str, Any]
+
+
+def read_checked(
+    particles: Path, options: SubtomogramOptions, other: Path | None = None
+) -> Checked:
+    """Read a table of subtomograms; of the volumes only the headers.
+
+    Parameters
+    ----------
+    particles : Path
+    options : SubtomogramOptions
+        Of the run, complete.
+    other : Path, optional
+        The ``import.json`` of the run whose list the particles are.
+
+    Raises
+    ------
+    InputError
+        If the run cannot start from them.
+    """
+    angles = options.wedge["angles"] if options.wedge else None
+    if other is None:
+        size, tomograms = options.pixel_size, options.tomograms
+        table = read_subtomograms(particles, None, size, angles, tomograms)
+    else:
+        info = read_json(other)
+        table = load(
+            particles.with_suffix(""),
+            info["box"],
+            options.pixel_size or info["pixel_size"],
+            info.get("weight_scale", 1.0),
+            options.tomograms or info.get("tomograms", ""),
+        ).with_wedges(angles)
+    check_rules(particles, table, options.compat)
+    options = options.scaled(table.box, table.pixel_size)
+    check_band(options, binned_size(table.box, options.binning))
+    mask = make_mask(options.mask, table.box, options.binning)
+    narrowest_mask(options, table.box)
+    check_number(particles, len(table), Findings(), options.nclass)
+    told = {"n": len(table), "box": table.box, "pixel_size": table.pixel_size}
+    return Checked(table, mask, told)
+
+
+def check_band(options: SubtomogramOptions, size: int) -> None:
+    """Raise `InputError` for a band that a box of some voxels has not."""
+    limit = f"lowpass = {options.lowpass:g} Fourier pixels"
+    if options.lowpass > size // 2:
+        raise InputError(
+            f"{limit} is beyond half the box of {size} voxels (allowed: up to"
+            f" {size // 2}); lower it in the config, or raise lowpass_A."
+        )
+    if options.highpass >= options.lowpass:
+        raise InputError(
+            f"{limit} leaves nothing above highpass = {options.highpass:g}; lower"
+            " highpass, or raise highpass_A, in the config."
+        )
 
 
 def check_rules(

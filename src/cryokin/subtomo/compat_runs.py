@@ -35,6 +35,7 @@ def compat_setting(
 ) -> compat.Setting:
     """Return what PyTom's own EXMX works on."""
     binning = options.binning
+    options = options.scaled(particles.box, particles.pixel_size)
     return compat.Setting(
         volume_reader(particles, binning),
         particles.rotations,

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cryokin.errors import InputError
 from cryokin.files import read_json, write_json
 from cryokin.io.subtomograms import Subtomograms
 from cryokin.npy import load_array, load_arrays
 from cryokin.options import SubtomogramOptions
 from cryokin.parallel import Team
 from cryokin.subtomo import ccc
+from cryokin.subtomo.checks import check_band
 from cryokin.subtomo.cpca import components
 from cryokin.subtomo.focus import focus, focus_rows
 from cryokin.subtomo.mask import make_mask, narrowest_mask
@@ -168,11 +168,7 @@ def frame_of(
     """
     binning, by_pytom = options.binning, options.compat == "pytom"
     size = binned_size(particles.box, binning)
-    if options.lowpass > size // 2:
-        raise InputError(
-            f"lowpass = {options.lowpass:g} Fourier pixels is beyond half the box"
-            f" of {size} voxels (allowed: up to {size // 2}); lower it in the config."
-        )
+    check_band(options, size)
     return Frame(
         particles,
         binning,
@@ -207,6 +203,7 @@ def prepare(
     inverted : ndarray of int
         Particles of inverted contrast, on the leading rank.
     """
+    options = options.scaled(particles.box, particles.pixel_size)
     frame = frame_of(particles, options, team, folder)
     project = options.pose_errors == "project" and not frame.by_pytom
     narrow = None
@@ -432,6 +429,7 @@ def masking_on_sample(
     n = min(SAMPLE, len(particles))
     ids = np.arange(n) * len(particles) // n
     few, binning = particles.take(ids.tolist()), options.binning
+    options = options.scaled(few.box, few.pixel_size)
     mask = narrowest_mask(options, few.box)
     once, never = (
         rows(

@@ -136,6 +136,7 @@ def write_results(
         Of the particles in their classes, for the list.
     """
     folder = Path(folder)
+    options = options.scaled(particles.box, particles.pixel_size)
     mask = make_mask(options.mask, particles.box, 1)
     found = {
         int(c): class_average(
