@@ -68,9 +68,10 @@ def server(page_2d, tmp_path_factory):
     served = SelectionServer(
         "demo",
         page_2d,
+        folder,
         folder / "demo.yaml",
         folder / "classes.star",
-        "demo.yaml",
+        "cryokin run",
         0,
         report_2d().members.page,
     )
