@@ -4,6 +4,7 @@ import dataclasses
 import threading
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,9 +69,10 @@ def server(page_2d, tmp_path_factory):
     served = SelectionServer(
         "demo",
         page_2d,
-        folder / "demo.yaml",
+        folder,
+        Path("demo.yaml"),
         folder / "classes.star",
-        "demo.yaml",
+        "cryokin run",
         0,
         report_2d().members.page,
     )
