@@ -11,6 +11,7 @@ from cryokin.errors import InputError
 from cryokin.io.star import read_star
 from cryokin.io.subtomograms import read_subtomograms
 from cryokin.isac.slabs import read_for_slabs, slab, slabs
+from cryokin.partition.agreement import adjusted_rand_index
 from cryokin.random import stream
 from cryokin.simulate.density import Density, chiral_density
 from cryokin.simulate.orientations import clustered
@@ -22,10 +23,9 @@ from cryokin.simulate.volumes import (
     simulate_volumes,
     write_volume_set,
 )
-from cryokin.subtomo.mco import adjusted_rand_index
 from cryokin.volume.filters import filtered, frequencies
 from cryokin.volume.wedge import TiltWedge
-from test_workflow import Place
+from places import Place
 from tilted import projections, write_set
 
 
