@@ -515,7 +515,7 @@ rule select_classes:
             "backup_selection.star",
             *("filteredIniRef.em", "filteredIniRef.mrc"),
         ),
-        page="results/{run}/selected/index.html",
+        page="results/{run}/{selected}/index.html",
     log:
         "results/{run}/logs/select_classes/{selected}.log",
     benchmark:
