@@ -52,18 +52,19 @@ def maps(difference=1.0):
 
 
 def simulate(
-    counts=(40, 20), noise=1.0, turn=0.0, shift=0.0, difference=1.0, seed=0
+    counts=(40, 20), noise=1.0, turn=0.0, shift=0.0, difference=1.0, seed=0, truth=None
 ) -> Particles:
     """Return particles whose given poses have errors of the stated deviations.
 
-    ``turn`` [radian] and ``shift`` [voxel] are per axis.
+    ``turn`` [radian] and ``shift`` [voxel] are per axis. Others than `maps` are shown
+    where ``truth`` has them.
     """
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.repeat(np.arange(len(counts)), counts))
     n = len(labels)
     true = euler.matrix(rng.uniform(-3, 3, (n, 3)))
     centres = rng.normal(0, 0.5, (n, 3))
-    truth = maps(difference)
+    truth = maps(difference) if truth is None else truth
     weight = WEDGE.weight(frequencies((BOX,) * 3), (BOX,) * 3)
     volumes = [
         filtered(place(truth[c], r, s) + noise * rng.normal(size=(BOX,) * 3), weight)

@@ -249,7 +249,13 @@ def test_ribosomes_of_warptools_agree_with_the_map_of_their_makers(shared):
     """As well as 40 particles can, by their own halves, with a map of many more.
 
     The makers mirrored their map along z after its reconstruction: the tilts of their
-    tables are those of the mirrored specimen.
+    tables are those of the mirrored specimen. Their map fits a 70S ribosome as it is
+    (correlation 0.94, mirrored 0.90). Noise of the 40 is not in it: then it would agree
+    with their average better than their halves allow, and it does so nowhere.
+
+    All within 14 voxels agree by 0.85, and by 0.97 where both are smoothed. No filter
+    of the average reaches more than 0.91: what its shells could agree by, by its
+    halves, weighted by the power of the map.
     """
     folder = shared / "data/real/ribosomes_2d_stacks"
     if not folder.is_dir():
@@ -268,11 +274,14 @@ def test_ribosomes_of_warptools_agree_with_the_map_of_their_makers(shared):
     possible = np.sqrt(2 * between / (1 + between))
     reached = shells(found * inside, mirrored * inside)[1:11]
     assert (reached > possible - 0.12).all()
+    assert (reached < possible + 0.03).all()
     assert reached[0] > 0.98 and reached[1] > 0.95
     (told,) = look(table).warnings
     assert "rlnTomoHand has the right sign" in told  # WarpTools always writes -1
+    assert "averages come out mirrored" in told
     assert shells(found * inside, theirs * inside)[3:7].max() < 0.6
     smooth = (lowpass(one, 0, 4 / np.sqrt(2)) for one in (found, mirrored))
     sphere = masks.sphere((32,) * 3, 14, 0) > 0
     a, b = (one[sphere] for one in smooth)
-    assert agreement(a, b) > 0.96
+    assert round(agreement(a, b), 2) == 0.97
+    assert round(agreement(found[sphere], mirrored[sphere]), 2) == 0.85

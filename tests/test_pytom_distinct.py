@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 
 from cryokin.files import write_json
+from cryokin.options.subtomograms import MANY_CLASSES
 from cryokin.parallel import Team
 from cryokin.partition.agreement import adjusted_rand_index
 from cryokin.subtomo import distinct, mco, told
 from cryokin.subtomo.pose_errors import correct, removed, share_in_poses
 from cryokin.volume import euler
-from simulated import simulate
+from simulated import blob, maps, simulate
 
 
 def classified(particles, nclass, seed=1):
@@ -35,6 +36,17 @@ def test_as_many_are_distinct_as_there_are(nclass, counts, noise, number):
     if number > 1:
         index = adjusted_rand_index(found.groups[labels], particles.labels)
         assert index > 0.9
+
+
+def test_auto_is_enough_for_eight_structures():
+    body, _ = maps()
+    corners = np.array(np.meshgrid(*[[-2.5, 2.5]] * 3)).reshape(3, -1).T
+    shown = [body - 2.5 * blob(corner, 1.8) for corner in corners]
+    particles = simulate((25,) * 8, noise=0.5, truth=shown)
+    model, labels, count = classified(particles, MANY_CLASSES)
+    found = distinct.distinct(model, labels, count, 1)
+    assert found.number == 8
+    assert adjusted_rand_index(found.groups[labels], particles.labels) > 0.9
 
 
 def test_classes_of_the_wedge_are_not_distinct():

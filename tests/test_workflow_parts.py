@@ -34,6 +34,12 @@ RUNS = {
     "solid": volumes(start_from="random"),
     "inner": volumes(particles="run:solid/class/7"),
 }
+SLABS = {
+    "slabs": images(slab=100, select={"size": 9}),
+    "more": images(particles="run:slabs/unaccounted"),
+    "kept": volumes(particles="run:slabs/selected"),
+    "one": volumes(particles="run:more/class/7"),
+}
 
 
 def test_patterns_match_what_there_is_and_nothing_else():
@@ -51,6 +57,19 @@ def test_particles_are_a_file_or_a_list_of_another_run():
     assert plan.particles_of("kept", RUNS) == selected
     assert plan.particles_of("inner", RUNS) == "results/solid/subsets/class_0007.xml"
     assert plan.countable(RUNS) == ["all", "solid"]
+
+
+def test_behind_slabs_there_are_subtomograms():
+    kept = "results/slabs/subtomograms/selected.star"
+    assert plan.of_slabs(SLABS) == {"slabs": "slabs", "more": "slabs"}
+    assert plan.of_slabs(RUNS) == {}
+    assert plan.particles_of("more", SLABS) == "results/slabs/subsets/unaccounted.star"
+    assert plan.particles_of("kept", SLABS) == kept
+    name = "results/more/subtomograms/class_0007"
+    assert plan.particles_of("one", SLABS) == f"{name}.star"
+    listed = SLABS | {"slabs": replace(SLABS["slabs"], particles="p.xml")}
+    assert plan.particles_of("one", listed) == f"{name}.xml"
+    assert kept in plan.selected_particles(SLABS)
 
 
 @pytest.mark.parametrize(

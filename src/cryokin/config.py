@@ -133,6 +133,13 @@ def reference(particles: str) -> tuple[str, str] | None:
     return (found[1], found[2]) if found else None
 
 
+def root(name: str, runs: Mapping[str, Options]) -> str:
+    """Return the run that starts from a file, whose particles a run goes on with."""
+    while (found := reference(runs[name].particles)) is not None:
+        name = found[0]
+    return name
+
+
 def _check_reference(name: str, runs: Mapping[str, Options], source: str) -> None:
     """Raise `InputError` if a run takes particles of one that does not fit, or its own.
 
@@ -152,13 +159,16 @@ def _check_reference(name: str, runs: Mapping[str, Options], source: str) -> Non
                 f"{where} leads back to run {other}; let one of the runs start from"
                 " a file."
             )
-        if (runs[other].method == "isac") != (runs[name].method == "isac"):
+        passed.append(other)
+    slabs = getattr(runs[passed[-1]], "slab", None)
+    for other in passed[1:]:
+        alike = (runs[other].method == "isac") == (runs[name].method == "isac")
+        if not alike and not (slabs and runs[other].method == "isac"):
             raise InputError(
                 f"{where} names run {other} of method {runs[other].method}, whose"
                 f" particles are of another kind than method {runs[name].method}"
-                " takes; name a run of the same kind."
+                " takes; name a run of the same kind, or one of slabs."
             )
-        passed.append(other)
 
 
 def _check_extended(name: str, runs: Mapping[str, Options], source: str) -> None:
@@ -451,6 +461,11 @@ def _check_isac(run: dict[str, Any], where: str) -> None:
             f"must divide main_iter = {run['main_iter']}",
         ),
         (
+            run["slab"] is None or not (run["CTF"] is True or run["tilted"]),
+            "slab",
+            "must be null with CTF or tilted, which are of projections",
+        ),
+        (
             run["FL"] < run["FH"],
             "FL",
             f"must be below FH = {run['FH']:g}",
@@ -484,7 +499,14 @@ def _check_particles(run: dict[str, Any], where: str) -> None:
     """Raise `InputError` for particles of a kind that cannot be read."""
     particles = run["particles"]
     what = f"{where}.particles = {_shown(particles)}"
+    slabs = run["slab"] is not None
     if _is_reference(particles, where):
+        if slabs:
+            raise InputError(
+                f"{where}.slab = {_shown(run['slab'])} cannot be used with particles of"
+                " another run, whose images are there; give subtomograms, or leave slab"
+                " out."
+            )
         return
     if particles.startswith("bdb:"):
         name = re.split(r"[:/#]", particles)[-1]
@@ -492,10 +514,10 @@ def _check_particles(run: dict[str, Any], where: str) -> None:
             f"{what} is a BDB database, which only EMAN2 can read: convert it by"
             f" 'e2proc2d.py {particles} {name}.hdf' and give {name}.hdf."
         )
-    if not particles.lower().endswith(PARTICLE_SUFFIXES):
+    suffixes = SUBTOMOGRAM_SUFFIXES if slabs else PARTICLE_SUFFIXES
+    if not particles.lower().endswith(suffixes):
         raise InputError(
-            f"{what} cannot be read, its name must end in one of"
-            f" {', '.join(PARTICLE_SUFFIXES)}."
+            f"{what} cannot be read, its name must end in one of {', '.join(suffixes)}."
         )
     run["particles"] = _file(particles, f"{where}.particles")
 

@@ -140,6 +140,9 @@ def _of_images(
 def _preparation(options: Isac, n: int, box: int, passes: int) -> Iterator[Job]:
     """Yield the jobs before the first generation."""
     pixels, radius = box**2, options.target_radius
+    if options.slab:
+        each, disk = IDLE + 4 * n * pixels, 4 * n * pixels + 2 * ROW * n
+        yield _job("slabs", each=each, disk=disk, row=3 * n)
     yield _job("isac_import", each=100 * MB + 6000 * n, disk=ROW * n, row=n)
     if options.CTF:
         each, disk = IDLE + 100 * n, 4 * n * pixels

@@ -45,6 +45,7 @@ class Step(NamedTuple):
 MPI, WARNS = True, True
 #: By rule, in the order in which they come.
 STEPS = {
+    "slabs": Step("slabs of the subtomograms", "slabs/slabs.star"),
     "isac_import": Step("reading the particles", "import/import.json", False, WARNS),
     "isac_phase_flip": Step("flipping phases", "phase_flipped.mrcs", MPI),
     "isac_prealign": Step("prealignment", "2dalignment/initial2Dparams.txt", MPI),
@@ -69,6 +70,7 @@ STEPS = {
     "select_particles": Step("selecting particles"),
     "isac_select_averages": Step("members of the selected averages"),
     "isac_subset": Step("particles of a class"),
+    "slab_subtomograms": Step("subtomograms behind slabs"),
     "isac_full_averages": Step("averages of the original images", "", MPI),
     "isac_ordered_averages": Step("class averages in order of likeness"),
     "isac_rct": Step("tilted counterparts"),

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cryokin.config import reference
+from cryokin.config import reference, root
 from cryokin.errors import InputError
 from cryokin.files import read_json
 from cryokin.options import Mco, McoAc, McoExmx, Options, SubtomogramOptions
@@ -186,12 +186,21 @@ def particles_of(run: str, runs: Runs) -> str:
         return particles
     other, which = found
     is_2d = runs[other].method == "isac"
+    if which.startswith("class/"):
+        which = f"class_{int(which.removeprefix('class/')):04d}"
+    if is_2d and runs[run].method != "isac":
+        is_star = runs[root(other, runs)].particles.lower().endswith(".star")
+        return f"results/{other}/subtomograms/{which}{'.star' if is_star else '.xml'}"
     if which.startswith("selected"):
         name = "particles_selected.star" if is_2d else "filtered_pl.xml"
         return f"results/{other}/{which}/{name}"
-    if which.startswith("class/"):
-        which = f"class_{int(which.removeprefix('class/')):04d}"
     return f"results/{other}/subsets/{which}{'.star' if is_2d else '.xml'}"
+
+
+def of_slabs(runs: Runs) -> dict[str, str]:
+    """Return the runs whose images are slabs, and the run that made these."""
+    made = {run: root(run, runs) for run in runs if runs[run].method == "isac"}
+    return {run: first for run, first in made.items() if runs[first].as_dict()["slab"]}
 
 
 def countable(runs: Runs) -> list[str]:
@@ -366,12 +375,17 @@ def selection_needed(run: str, runs: Runs, folder: str = "selected") -> list[str
 
 def selected_particles(runs: Runs) -> list[str]:
     """Return the particles of the classes that are kept, by each selection there is."""
-    names = {True: "particles_selected.star", False: "filtered_pl.xml"}
+    names = {True: "{}/particles_selected.star", False: "{}/filtered_pl.xml"}
+    slabs = of_slabs(runs)
     return [
-        f"results/{run}/{folder}/{names[options.method == 'isac']}"
+        f"results/{run}/{name.format(folder)}"
         for run, options in runs.items()
         for folder in ["selected", *(f"selected.{n}" for n in named_selections(run))]
         if is_selected(run, runs, folder)
+        for name in (
+            names[options.method == "isac"],
+            *["subtomograms/{}.star"] * (run in slabs),
+        )
     ]
 
 

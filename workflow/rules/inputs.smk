@@ -25,7 +25,8 @@ def images_behind(wildcards):
 def import_of_other(wildcards):
     """What is known of another run's particles, if they are what is classified."""
     other, _ = reference(RUNS[wildcards.run].particles) or (None, None)
-    return f"results/{other}/import/import.json" if other else ""
+    # Behind slabs there are subtomograms that nobody has imported yet.
+    return f"results/{other}/import/import.json" if other in RUNS_3D else ""
 
 
 def all_options(wildcards, input):

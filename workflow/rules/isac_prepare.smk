@@ -23,7 +23,7 @@ checkpoint isac_import:
     input:
         drawn_seed,
         images_behind,
-        particles=table_or_stack,
+        particles=table_or_slabs,
     output:
         table="results/{run}/import/particles.star",
         images="results/{run}/import/images.npz",

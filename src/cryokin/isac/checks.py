@@ -64,21 +64,36 @@ def read_checked(particles: str | os.PathLike[str], options: Isac) -> Checked:
     for file in range(len(images.files)):
         with open_images(images.files[file]) as stack:
             stack.shape(int(images.image_index[images.file_index == file].max()))
-    pixel, radius = images.pixel_size, options.radius
+    told = check_fit(particles, options, table.n, box, images.pixel_size)
+    return Checked(
+        table, images, {**told, "flips": flips, "ctf": _ctf_in_words(flips, table)}
+    )
+
+
+def check_fit(
+    particles: str | os.PathLike[str], options: Isac, n: int, box: int, pixel: float
+) -> dict[str, Any]:
+    """Return what a run depends on of n images, or raise `InputError` if it cannot be.
+
+    Parameters
+    ----------
+    box : int
+        [pixel]
+    pixel : float
+        [A]
+    """
+    radius = options.radius
     if options.diameter:
         radius = round(options.diameter / 2 / pixel)
     check_radius(particles, radius, box, options.diameter)
-    check_number(particles, table.n, 0, options.img_per_grp)
+    check_number(particles, n, 0, options.img_per_grp)
     if options.highpass_A and options.highpass_A < COARSEST * pixel:
         raise InputError(
             f"{particles}: highpass_A = {options.highpass_A:g} A would leave nothing of"
             f" images with {pixel:.4g} A a pixel (allowed: from {COARSEST * pixel:.3g}"
             " A); give some diameters of the particle."
         )
-    told = {"n": table.n, "box": box, "pixel_size": pixel, "radius": radius}
-    return Checked(
-        table, images, {**told, "flips": flips, "ctf": _ctf_in_words(flips, table)}
-    )
+    return {"n": n, "box": box, "pixel_size": pixel, "radius": radius}
 
 
 def _ctf_in_words(flips: bool, table: ParticleTable) -> str:

@@ -29,6 +29,15 @@ class Isac(Options):
         unit="Å",
         above=0,
     )
+    slab: float | None = option(
+        None,
+        meaning=(
+            "`particles` are subtomograms, of which central slabs of this thickness "
+            "are classified; null = they are images"
+        ),
+        unit="Å",
+        above=0,
+    )
     radius: int = option(
         meaning="particle radius in the input images; the circle must fit the box",
         unit="pixel",

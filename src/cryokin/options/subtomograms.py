@@ -10,7 +10,7 @@ from cryokin.errors import InputError
 from cryokin.options.option import Mapped, Options, option
 
 #: Classes that a run is split into where as many are to remain as differ.
-MANY_CLASSES = 6
+MANY_CLASSES = 12
 _AT_LEAST_0 = {"type": "number", "minimum": 0}
 _ABOVE_0 = {"type": "number", "exclusiveMinimum": 0}
 _CENTRE = {"type": "array", "items": {"type": "number"}, "minItems": 3, "maxItems": 3}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from cryokin.random import stream
 from cryokin.simulate.density import Density, chiral_density
 from cryokin.volume import euler
 from cryokin.volume.filters import filtered, frequencies
+from cryokin.volume.resample import place
 from cryokin.volume.wedge import TiltWedge
 
 KINDS, POSES, ERRORS, NOISE = range(4)  # addresses of the random streams
@@ -101,14 +103,28 @@ def render(
     return volume
 
 
-def simulate_volumes(recipe: VolumeRecipe) -> VolumeSet:
-    """Return subtomograms of two structures, of which one lacks an arm."""
+def simulate_volumes(
+    recipe: VolumeRecipe,
+    structures: Sequence[NDArray[np.floating]] = (),
+    labels: NDArray[np.intp] | None = None,
+) -> VolumeSet:
+    """Return subtomograms of two structures, of which one lacks an arm, or of others.
+
+    Parameters
+    ----------
+    recipe : VolumeRecipe
+    structures : sequence of ndarray, shape (box, box, box), optional
+        Others; all particles then have the same noise, by the mean variance of these.
+    labels : ndarray of int, shape (n_particles,), optional
+        Which of them each particle shows.
+    """
     n, box = recipe.n_particles, recipe.box
     whole = chiral_density()
     kinds = [whole, Density(*(v[:-ARM] for v in vars(whole).values()))]
-    second = round(recipe.share * n)
-    labels = np.repeat([0, 1], [n - second, second])
-    labels = stream(recipe.seed, KINDS).permutation(labels)
+    if labels is None:
+        second = round(recipe.share * n)
+        labels = np.repeat([0, 1], [n - second, second])
+        labels = stream(recipe.seed, KINDS).permutation(labels)
     poses = stream(recipe.seed, POSES)
     # Uniform orientations: the cosine of the tilt is uniform.
     angles = poses.uniform(-np.pi, np.pi, (n, 3))
@@ -116,11 +132,16 @@ def simulate_volumes(recipe: VolumeRecipe) -> VolumeSet:
     rotations, shifts = euler.matrix(angles), poses.normal(0, 0.5, (n, 3))
     opening = np.radians(recipe.wedge)
     weight = TiltWedge(opening, opening).weight(frequencies((box,) * 3), (box,) * 3)
+    level = np.sqrt(np.mean([v.var() for v in structures])) if structures else 0.0
     volumes = np.empty((n, box, box, box), np.float32)
     for i, kind in enumerate(labels):
-        signal = render(kinds[kind], rotations[i], shifts[i], box, recipe.pixel_size)
+        pose = rotations[i], shifts[i]
+        if structures:
+            signal = place(structures[kind], *pose).astype(np.float64)
+        else:
+            signal = render(kinds[kind], *pose, box, recipe.pixel_size)
         noise = stream(recipe.seed, NOISE, i).normal(size=signal.shape)
-        seen = signal + noise * signal.std() / np.sqrt(recipe.snr)
+        seen = signal + noise * (level or signal.std()) / np.sqrt(recipe.snr)
         volumes[i] = filtered(seen, weight)
     errors = stream(recipe.seed, ERRORS)
     turns = np.radians(recipe.turn_sd) * errors.normal(size=(n, 3))

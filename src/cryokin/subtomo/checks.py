@@ -136,7 +136,8 @@ def look(particles: Subtomograms, by_class: bool = False) -> Findings:
             f"{particles.tomograms}: the tilt images are multiplied by CTFs that fit"
             " defocus growing with depth in the other direction better, in"
             f" {sum(b > a for a, b in hands)} of {len(hands)} particles looked at; see"
-            " that rlnTomoHand has the right sign."
+            " that rlnTomoHand has the right sign. If it has, the tilts are those of"
+            " the mirrored specimen, and averages come out mirrored."
         )
     return found
 
