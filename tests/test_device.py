@@ -1,6 +1,7 @@
 """One code path for NumPy, PyTorch and any package of the standard; same bytes."""
 
 import re
+import shutil
 import sys
 from functools import partial
 
@@ -269,3 +270,24 @@ def test_a_device_that_is_not_there_is_told_in_a_sentence(name, reason, monkeypa
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(InputError, match=f"device of the profile is {name}.*{reason}"):
         open_device(name)
+
+
+@needs_torch
+def test_a_run_through_a_device_gives_the_same_files(undisturbed):
+    """All of a small run, from the first clusters on, by PyTorch on the processor."""
+    work = "on_device"
+    shutil.copytree(undisturbed.folder / "prepared", undisturbed.folder / work)
+    rules = ("isac_clusters", "isac_candidates_round", "isac_reproducible")
+    chosen = [f"{rule}:device=torch-cpu" for rule in rules]
+    undisturbed.run("--set-resources", *chosen, work=work)
+    logs = sorted((undisturbed.results(work) / "logs/isac_clusters").glob("*.log"))
+    assert all("scores of the device" in log.read_text() for log in logs) and logs
+    names = ["classes.csv", "class_averages.mrcs", "generation_0001"]
+    for name in names:
+        path = undisturbed.results() / name
+        for file in path.rglob("*") if path.is_dir() else [path]:
+            if file.is_file():
+                other = undisturbed.results(work) / file.relative_to(
+                    undisturbed.results()
+                )
+                assert file.read_bytes() == other.read_bytes(), file
