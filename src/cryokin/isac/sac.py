@@ -9,6 +9,7 @@ by side, so that any number of ranks has work.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -164,12 +165,18 @@ def sac(
     """
     runs = list(runs)
     for turn in range(passes):
+        tally: Counter[str] = Counter()
         for cutoff in cutoffs(options.FL, options.refinement.FH):
-            runs = _reassign(team, particles, runs, cutoff, options)
+            runs = _reassign(team, particles, runs, cutoff, options, tally)
         # The last pass is always tested, whatever the interval.
         test = check and (passes - 1 - turn) % options.iter_reali == 0
         runs = _regroup(team, particles, runs, turn, test, options, draw)
-        team.log(f"pass {turn + 1} of {passes}")
+        decided = (
+            "; of {scores} scores of the device {again} were too close to decide and"
+            " computed again, which moved {moved} images"
+        )
+        told = decided.format_map(tally) if tally else ""
+        team.log(f"pass {turn + 1} of {passes}{told}")
     return runs
 
 
@@ -285,6 +292,7 @@ def _reassign(
     runs: list[Run],
     cutoff: float,
     options: SacOptions,
+    tally: Counter[str],
 ) -> list[Run]:
     """Compare all images with all references, form equal classes, average them."""
     n = len(particles)
@@ -296,7 +304,7 @@ def _reassign(
         Scores(particles, run, ready, shifts, blocks, team.device)
         for run, ready in zip(runs, prepared, strict=True)
     ]
-    labels = _assigned(team, scores, n)
+    labels = _assigned(team, scores, n, tally)
     members = [
         members_of(label, len(score.values))
         for label, score in zip(labels, scores, strict=True)
@@ -329,11 +337,14 @@ def _reassign(
     return renewed
 
 
-def _assigned(team: Team, scores: list[Scores], n: int) -> list[NDArray[np.intp]]:
+def _assigned(
+    team: Team, scores: list[Scores], n: int, tally: Counter[str]
+) -> list[NDArray[np.intp]]:
     """Form classes of equal size; where that hangs on a device, the processor decides.
 
     Classes are formed from what the device says, what was in doubt is compared again,
-    and so on until nothing is: then they are those of the processor alone.
+    and so on until nothing is: then they are those of the processor alone. How often it
+    mattered is added to the tally.
     """
     values = [score.values for score in scores]
     if team.device.is_host:
@@ -349,12 +360,10 @@ def _assigned(team: Team, scores: list[Scores], n: int) -> list[NDArray[np.intp]
         for score, (classes, images) in zip(scores, [d.T for d in doubts], strict=True):
             mine = np.isin(images, own)
             score.settle(classes[mine], images[mine] - (own[0] if len(own) else 0))
-    settled = sum(team.gather([sum(score.settled for score in scores)]))
-    changed = sum(map(np.count_nonzero, map(np.not_equal, first, labels)))
-    team.log(
-        f"of {len(scores) * len(values[0]) * n} scores of the device {settled} were too"
-        f" close to decide and computed again; that moved {changed} images"
-    )
+    again = sum(team.gather([sum(score.settled for score in scores)]))
+    moved = sum(map(np.count_nonzero, map(np.not_equal, first, labels)))
+    number = len(scores) * len(values[0]) * n
+    tally.update(scores=number, again=again, moved=int(moved))
     return labels
 
 
