@@ -273,6 +273,7 @@ def test_a_device_that_is_not_there_is_told_in_a_sentence(name, reason, monkeypa
 
 
 @needs_torch
+@pytest.mark.slow
 def test_a_run_through_a_device_gives_the_same_files(undisturbed):
     """All of a small run, from the first clusters on, by PyTorch on the processor."""
     work = "on_device"

@@ -22,7 +22,7 @@ def isac_candidates_round(
     generation: int,
     round: int,
     options: Isac,
-    device: str,
+    device: str = "cpu",
     classes: Path,
     left: Path,
     state: Path,

@@ -18,7 +18,7 @@ def isac_clusters(
     generation: int,
     round: int,
     options: Isac,
-    device: str,
+    device: str = "cpu",
     clusters: Path,
 ) -> None:
     """Cluster the particles left over, in independent runs (an MPI program)."""

@@ -18,7 +18,7 @@ def isac_reproducible(
     candidates: Path,
     generation: int,
     options: Isac,
-    device: str,
+    device: str = "cpu",
     classes: Path,
 ) -> None:
     """Find the classes that all independent runs reproduce (an MPI program)."""
