@@ -84,6 +84,8 @@ quick: lint
 	$(PYTEST) -m "not slow"
 
 test: lint
+	@$(PIP) install --requirement tests/requirements.txt 2> /dev/null || \
+	  echo "PyTorch for the processor cannot be had: tests of devices skip"
 	$(PYTEST)
 
 # What the options, src/cryokin/options, say: the schema and the tables of the manual.

@@ -11,7 +11,17 @@ from conftest import ROOT
 
 #: From the lowest to the highest; what stands in one line may use each other.
 LAYERS = (
-    {"errors", "npy", "random", "parallel", "files", "usage", "provenance", "__init__"},
+    {
+        "errors",
+        "device",
+        "npy",
+        "random",
+        "parallel",
+        "files",
+        "usage",
+        "provenance",
+        "__init__",
+    },
     {"options", "yaml_files", "config", "selection", "script", "selftest"},
     {"rings", "image", "volume", "partition"},
     {"io"},

@@ -128,6 +128,18 @@ def test_an_estimate_of_another_version_is_none(tmp_path, change):
     assert usage(tmp_path) == []
 
 
+def test_the_memory_of_a_gpu_does_not_grow_without_end():
+    """It is bounded by blocks: what 1,024 averages take, and what is in work."""
+
+    def memory(n):
+        rules = estimate("it", METHODS["isac"], Counts(n, 64)).rules
+        return {rule.rule: rule.device_mb for rule in rules if rule.device_mb}
+
+    few, many, most = (memory(n) for n in (1_000, 1_000_000, 4_000_000))
+    assert set(few) == {"isac_clusters", "isac_candidates_round", "isac_reproducible"}
+    assert few["isac_clusters"] < many["isac_clusters"] == most["isac_clusters"] < 2000
+
+
 def test_an_estimate_in_words_names_every_rule(method):
     made = estimate("it", method, Counts(12_345, 64))
     text = in_words(made, {rule.rule: 3 for rule in made.rules})

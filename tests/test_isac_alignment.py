@@ -87,12 +87,12 @@ def test_no_range_leaves_the_origin_alone():
 
 @pytest.mark.parametrize("peak", [-0.5, -0.31, 0.0, 0.2, 0.5])
 def test_the_parabola_of_a_parabola_is_exact(peak):
-    left, middle, right = (5 - 2 * (x - peak) ** 2 for x in (-1, 0, 1))
-    assert parabola(left, middle, right) == pytest.approx(peak)
+    values = (np.array(5 - 2 * (x - peak) ** 2) for x in (-1, 0, 1))
+    assert parabola(*values) == pytest.approx(peak)
 
 
 def test_a_parabola_without_maximum_stays():
-    np.testing.assert_array_equal(parabola([1, 3], [1, 1], [1, 2]), [0, 0])
+    np.testing.assert_array_equal(parabola(*np.array([[1, 3], [1, 1], [1, 2]])), [0, 0])
 
 
 def test_the_top_of_a_paraboloid_is_found_between_the_trials():

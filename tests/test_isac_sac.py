@@ -8,7 +8,7 @@ from cryokin.image.polar import PolarBasis
 from cryokin.isac import sac as module
 from cryokin.isac.alignment import products_at
 from cryokin.isac.particles import Particles
-from cryokin.isac.sac import Run, SacOptions, cutoffs, nearest, sac
+from cryokin.isac.sac import Run, SacOptions, Scores, cutoffs, nearest, sac
 from cryokin.isac.stack import Shrinking, working_images
 from cryokin.isac.within_group import Refinement
 from cryokin.parallel import Team
@@ -54,7 +54,7 @@ def all_scores(particles: Particles, run: Run) -> np.ndarray:
     refinement = OPTIONS.refinement
     ready = module._prepared(particles, run, refinement.FH, refinement.FF)
     shifts = module.shift_grid(refinement.xr, refinement.yr, refinement.ts)
-    return module._scores(particles, run, ready, shifts, particles.blocks(Team()))
+    return Scores(particles, run, ready, shifts, particles.blocks(Team())).values
 
 
 def test_the_best_few_hold_the_best_of_all(particles, run, monkeypatch):

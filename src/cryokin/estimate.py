@@ -43,6 +43,8 @@ class RuleEstimate:
     shared_mb, rank_mb : float
         Memory of the largest job: of all its ranks together, and more of each rank.
     disk_mb : Range
+    device_mb : float
+        Memory of the device of each rank, if the profile names one.
     """
 
     rule: str
@@ -52,6 +54,7 @@ class RuleEstimate:
     shared_mb: float
     rank_mb: float
     disk_mb: Range
+    device_mb: float = 0.0
 
     def memory_mb(self, ranks: int = 2) -> float:
         """Return the memory of its largest job."""
@@ -157,6 +160,7 @@ def _of_rule(rule: str, cases: Sequence[Sequence[Job]]) -> RuleEstimate:
         max(job.shared_mb for job in largest),
         max(job.rank_mb for job in largest),
         Range(*sorted(span(lambda job: job.disk_mb))),
+        max(job.device_mb for job in largest),
     )
 
 
@@ -273,6 +277,11 @@ def in_words(made: Estimate, ranks: Mapping[str, int]) -> str:
         f" job, {_size(disk)} on disk",
         "  assumed, because it is known only afterwards:",
     ]
+    if device := max(rule.device_mb for rule in made.rules):
+        told = (
+            f"  {_size(device)} of the memory of a GPU, if the profile names a device"
+        )
+        lines.insert(2, told)
     lines += [
         f"    {what}: {span.expected:g} ({span.low:g} to {span.high:g})"
         for what, span in made.assumptions.items()

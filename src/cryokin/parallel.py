@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cryokin.device import HOST, open_device
 from cryokin.npy import NpyWriter, load_array
 
 Item = TypeVar("Item")
@@ -44,6 +45,13 @@ class Team:
         self._comm = comm
         self.rank: int = comm.rank if comm is not None else 0
         self.size: int = comm.size if comm is not None else 1
+        self.device = HOST
+
+    def use(self, device: str) -> None:
+        """Have a device of the machine compute for this rank, see `cryokin.device`."""
+        self.device = open_device(device, self.rank)
+        if not self.device.is_host:
+            self.log(f"device: {self.device.like.device}, by {device}")
 
     @property
     def leads(self) -> bool:

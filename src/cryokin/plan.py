@@ -18,6 +18,7 @@ from cryokin.image.filters import band_end
 from cryokin.image.polar import Band, PolarBasis
 from cryokin.image.resample import new_size
 from cryokin.io.counts import Counts
+from cryokin.isac.alignment import DEVICE_COLUMNS
 from cryokin.isac.basis import polar_basis
 from cryokin.isac.candidates import n_classes
 from cryokin.isac.prealign import HIGHEST, PASSES, search_schedule
@@ -30,6 +31,7 @@ from cryokin.volume.symmetry import operations
 MB = 1e6
 IDLE, IDLE_3D = 70 * MB, 130 * MB  # memory of a rank that has done nothing yet
 ROW = 600  # bytes of all tables and lists that a particle stands in
+COLUMN = 3000  # bytes of a device for an image at a shift of a reference
 LIBRARIES = 2.0  # starts, for jobs on volumes
 REPORT = 4.0  # starts that it takes as long as
 MATCHING = 2.5  # starts that it takes as long as, where a round does little else
@@ -96,10 +98,11 @@ def _job(
     each: float,
     disk: float,
     shared: float = 0.0,
+    device: float = 0.0,
     **work: float,
 ) -> Job:
-    """Return a job with the bytes of each rank, of its outputs, and of all ranks."""
-    return Job(rule, name, work, each / MB, disk / MB, shared / MB)
+    """Return a job, with bytes of each rank, outputs, all ranks, and each device."""
+    return Job(rule, name, work, each / MB, disk / MB, shared / MB, device / MB)
 
 
 # -------------------------------------------------------------------------- images
@@ -211,6 +214,7 @@ def _of_sac(
         each=IDLE + references + 200 * runs * n,
         disk=80 * n,
         shared=n * (row + 4 * runs * classes),
+        device=operand + COLUMN * DEVICE_COLUMNS,
         start=MATCHING,
         **{kind: sum(work[kind] for work in works) for kind in works[0]},
     )

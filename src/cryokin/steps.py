@@ -148,6 +148,8 @@ class Job:
         Memory of all ranks together, and more of each rank.
     disk_mb : float
         What its outputs take.
+    device_mb : float
+        Memory of the device of each rank, if the profile names one.
     """
 
     rule: str
@@ -156,6 +158,7 @@ class Job:
     rank_mb: float
     disk_mb: float
     shared_mb: float = 0.0
+    device_mb: float = 0.0
 
     @property
     def parallel(self) -> bool:

@@ -135,6 +135,7 @@ rule isac_clusters:
     resources:
         mpi="mpiexec",
         tasks=N_RANKS,
+        device="cpu",
         mem_mb=memory(700, 4),
         runtime=minutes(240, 60),
     params:
@@ -148,6 +149,7 @@ rule isac_clusters:
             "isac_clusters",
             "wildcards.round",
             "params.options",
+            "resources.device",
             mpi=True,
             generation="wildcards.folder",
         )
@@ -173,6 +175,7 @@ checkpoint isac_candidates_round:
     resources:
         mpi="mpiexec",
         tasks=N_RANKS,
+        device="cpu",
         mem_mb=memory(700, 4),
         runtime=minutes(240, 60),
     params:
@@ -186,6 +189,7 @@ checkpoint isac_candidates_round:
             "isac_candidates_round",
             "wildcards.round",
             "params.options",
+            "resources.device",
             mpi=True,
             generation="wildcards.folder",
         )
@@ -236,6 +240,7 @@ rule isac_reproducible:
     resources:
         mpi="mpiexec",
         tasks=N_RANKS,
+        device="cpu",
         mem_mb=memory(700, 4),
         runtime=minutes(480, 60),
     params:
@@ -245,7 +250,13 @@ rule isac_reproducible:
         "{wildcards.run}: reproducible classes of generation {wildcards.generation} on"
         " {resources.tasks} ranks"
     shell:
-        command("isac_reproducible", "wildcards.generation", "params.options", mpi=True)
+        command(
+            "isac_reproducible",
+            "wildcards.generation",
+            "params.options",
+            "resources.device",
+            mpi=True,
+        )
 
 
 def classes_of_extended(wildcards):

@@ -22,11 +22,13 @@ def isac_candidates_round(
     generation: int,
     round: int,
     options: Isac,
+    device: str = "cpu",
     classes: Path,
     left: Path,
     state: Path,
 ) -> None:
     """Find candidate classes among the particles left over (an MPI program)."""
+    team.use(device)
     working = read_json(stack_info)
     chosen = isac_options(options, working["box"])
     particles = load_particles(coefficients, ids, options)

@@ -18,9 +18,11 @@ def isac_clusters(
     generation: int,
     round: int,
     options: Isac,
+    device: str = "cpu",
     clusters: Path,
 ) -> None:
     """Cluster the particles left over, in independent runs (an MPI program)."""
+    team.use(device)
     chosen = isac_options(options, read_json(stack_info)["box"])
     particles = load_particles(coefficients, ids, options)
     runs = found(team, particles, generation, round, chosen)

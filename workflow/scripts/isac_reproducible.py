@@ -18,9 +18,11 @@ def isac_reproducible(
     candidates: Path,
     generation: int,
     options: Isac,
+    device: str = "cpu",
     classes: Path,
 ) -> None:
     """Find the classes that all independent runs reproduce (an MPI program)."""
+    team.use(device)
     chosen = isac_options(options, read_json(stack_info)["box"])
     particles = load_particles(coefficients, ids, options)
     found = reproducible_classes(

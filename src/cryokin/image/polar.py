@@ -26,7 +26,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from array_api_compat import array_namespace, device
 from numpy.typing import ArrayLike, NDArray
+
+from cryokin.device import beside, write
 
 Float32 = NDArray[np.float32]
 Complex64 = NDArray[np.complex64]
@@ -156,8 +159,8 @@ class PolarBasis:
 
     # ----------------------------------------------------------- grid -> spectra
     @cached_property
-    def _series(self) -> tuple[Float32, Float32]:
-        """Matrices (2 * n_orders, directions) from grid values to even, odd orders.
+    def _series(self) -> Float32:
+        """Matrices (2, 2 * n_orders, directions) from grid values to even, odd orders.
 
         Even orders see the real part of the half circle alone, odd orders the
         imaginary part, because the other half is the conjugate of the first. The
@@ -170,19 +173,19 @@ class PolarBasis:
         weight = np.sqrt(np.where(np.arange(n) > 0, 2.0, 1.0))[:, None]
         from_real = np.stack([np.cos(even) * weight, -np.sin(even) * weight], axis=1)
         from_imaginary = np.stack([np.sin(odd), np.cos(odd)], axis=1) * np.sqrt(2.0)
-        return (
-            (scale * from_real).reshape(2 * n, -1).astype(np.float32),
-            (scale * from_imaginary).reshape(2 * n, -1).astype(np.float32),
-        )
+        both = scale * np.stack([from_real, from_imaginary])
+        return both.reshape(2, 2 * n, -1).astype(np.float32)
 
-    def images_last(self, grid: Complex64) -> tuple[Float32, Float32]:
-        """Return real and imaginary parts of grid rows as (directions, radii, n)."""
+    def images_last(self, grid: Complex64) -> Float32:
+        """Return real and imaginary parts of grid rows, (2, directions, radii, n)."""
         moved = np.moveaxis(grid, 0, -1)
-        return np.ascontiguousarray(moved.real), np.ascontiguousarray(moved.imag)
+        parts = np.empty((2, *moved.shape), np.float32)
+        parts[0], parts[1] = moved.real, moved.imag
+        return parts
 
     def spectra(
         self,
-        parts: tuple[Float32, Float32],
+        parts: Float32,
         centres: ArrayLike | None = None,
         band: Band | None = None,
     ) -> Float32:
@@ -190,7 +193,7 @@ class PolarBasis:
 
         Parameters
         ----------
-        parts : tuple of two ndarrays, shape (directions, radii, n)
+        parts : array, shape (2, directions, radii, n)
             From `images_last`.
         centres : array_like, shape (..., n, 2), optional
             Points ``(x, y)`` that become the origin [pixel]; leading axes stand for
@@ -200,80 +203,80 @@ class PolarBasis:
 
         Returns
         -------
-        ndarray of float32, shape (..., 2, orders, 2, radii, n)
+        array of float32, shape (..., 2, orders, 2, radii, n)
+            Of the kind of ``parts``.
         """
         band = band or self.whole
-        real, imaginary = (part[:, : band.radii] for part in parts)
-        if centres is None:
-            lead: tuple[int, ...] = ()
-        else:
-            points = np.asarray(centres, np.float32)
-            lead = points.shape[:-2]
-            real, imaginary = self._moved(real, imaginary, points)
-        n_directions, n = len(self.directions), real.shape[-1]
-        flat = (*lead, n_directions, band.radii * n)
-        rows = 2 * band.orders
-        series = self._series
-        out = np.empty((*lead, 2, rows, band.radii * n), np.float32)
-        np.matmul(series[0][:rows], real.reshape(flat), out=out[..., 0, :, :])
-        np.matmul(series[1][:rows], imaginary.reshape(flat), out=out[..., 1, :, :])
-        return out.reshape(*lead, 2, band.orders, 2, band.radii, n)
+        parts = parts[:, :, : band.radii, :]
+        if centres is not None:
+            parts = self._moved(parts, np.asarray(centres, np.float32))
+        xp = array_namespace(parts)
+        *lead, _, n_directions, n_radii, n = parts.shape
+        series = beside(self._series[:, : 2 * band.orders], parts)
+        out = xp.matmul(
+            series, xp.reshape(parts, (*lead, 2, n_directions, n_radii * n))
+        )
+        return xp.reshape(out, (*lead, 2, band.orders, 2, n_radii, n))
 
-    def _moved(
-        self, real: Float32, imaginary: Float32, points: Float32
-    ) -> tuple[Float32, Float32]:
-        """Multiply grid values (directions, radii, n) by the phases of a shift.
+    def _moved(self, parts: Float32, points: Float32) -> Float32:
+        """Multiply grid values (2, directions, radii, n) by the phases of a shift.
 
         The radii are multiples of the first, so the phases of radius j are the j-th
         powers of those of the first, which is cheaper than a sine each.
         """
+        xp = array_namespace(parts)
         unit = np.stack([np.cos(self.directions), np.sin(self.directions)], axis=-1)
         unit = (2 * np.pi * self.radii[0] * unit).astype(np.float32)
         first = unit[:, 0, None] * points[..., None, :, 0]
         first += unit[:, 1, None] * points[..., None, :, 1]
-        cos_1, sin_1 = np.cos(first), np.sin(first)
+        cos_1, sin_1 = (beside(part, parts) for part in (np.cos(first), np.sin(first)))
         cos, sin = cos_1, sin_1
-        shape = (*first.shape[:-1], real.shape[1], first.shape[-1])
-        out_real = np.empty(shape, np.float32)
-        out_imaginary = np.empty(shape, np.float32)
-        for j in range(real.shape[1]):
+        *lead, n_directions, n = first.shape
+        n_radii = parts.shape[2]
+        out = xp.empty(
+            (*lead, 2, n_directions, n_radii, n),
+            dtype=xp.float32,
+            device=device(parts),
+        )
+        for j in range(n_radii):
             if j:
                 cos, sin = cos * cos_1 - sin * sin_1, cos * sin_1 + sin * cos_1
-            re, im = real[:, j], imaginary[:, j]
-            np.subtract(re * cos, im * sin, out=out_real[..., j, :])
-            np.add(re * sin, im * cos, out=out_imaginary[..., j, :])
-        return out_real, out_imaginary
+            re, im = parts[0, :, j, :], parts[1, :, j, :]
+            write(out, np.s_[..., 0, :, j, :], xp.subtract, re * cos, im * sin)
+            write(out, np.s_[..., 1, :, j, :], xp.add, re * sin, im * cos)
+        return out
 
-    def _grid_values(self, flat: Float32) -> tuple[Float32, Float32]:
-        """Return the grid's real and imaginary parts from spectra (2, rows, ...).
+    def _grid_values(self, flat: Float32) -> Float32:
+        """Return grid values (2, directions, ...), see `images_last`, of spectra.
 
         The series' rows are orthogonal, so their transpose is the inverse but for the
         scale; even orders make the real part of the half circle, odd ones the rest.
         """
-        rows, scale = flat.shape[1], np.float32(len(self.directions))
-        even, odd = self._series
-        return scale * (even[:rows].T @ flat[0]), scale * (odd[:rows].T @ flat[1])
+        xp = array_namespace(flat)
+        series = beside(self._series[:, : flat.shape[1]], flat)
+        values: Float32 = xp.matmul(xp.matrix_transpose(series), flat)
+        return values * float(len(self.directions))
 
     def shifted(self, spectra: Float32, shifts: ArrayLike) -> Float32:
         """Return spectra of images shifted so that ``shifts`` (s, 2) become the origin.
 
         Parameters
         ----------
-        spectra : ndarray, shape (2, orders, 2, radii, n)
+        spectra : array, shape (2, orders, 2, radii, n)
         shifts : array_like, shape (s, 2)
             [pixel]
 
         Returns
         -------
-        ndarray of float32, shape (s, 2, orders, 2, radii, n)
+        array of float32, shape (s, 2, orders, 2, radii, n)
         """
+        xp = array_namespace(spectra)
         _, orders, _, n_radii, n = spectra.shape
-        flat = spectra.reshape(2, 2 * orders, n_radii * n)
-        shape = (len(self.directions), n_radii, n)
-        real, imag = (part.reshape(shape) for part in self._grid_values(flat))
+        values = self._grid_values(xp.reshape(spectra, (2, 2 * orders, n_radii * n)))
+        parts = xp.reshape(values, (2, len(self.directions), n_radii, n))
         shifts = np.asarray(shifts, np.float32)
         points = np.broadcast_to(shifts[:, None, :], (len(shifts), n, 2))
-        return self.spectra((real, imag), points, Band(n_radii, orders))
+        return self.spectra(parts, points, Band(n_radii, orders))
 
     # ------------------------------------------------------------ back to pixels
     def image(
@@ -292,9 +295,9 @@ class PolarBasis:
             From `analysis`.
         """
         inside, matrix = analysis
-        real, imag = self._grid_values(
+        values = self._grid_values(
             spectrum.reshape(2, 2 * self.n_orders, len(self.radii))
         )
         image = np.zeros(inside.shape, np.float32)
-        image[inside] = matrix @ np.concatenate([real.ravel(), imag.ravel()])
+        image[inside] = matrix @ values.ravel()
         return image

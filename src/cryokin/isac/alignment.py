@@ -8,15 +8,21 @@ All functions take spectra as `cryokin.image.polar` defines them. An image with 
 
 The shifts are tried on the side of the references, in the frame of the class average,
 because there are fewer references than images.
+
+Arrays are those of NumPy, PyTorch or CuPy, see `cryokin.device`; what is returned is of
+the kind of what is given.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from array_api_compat import array_namespace, device, is_numpy_namespace
+from numpy.typing import NDArray
 
+from cryokin.device import beside, write
 from cryokin.image.geometry import Alignment
 from cryokin.image.polar import Float32
 
@@ -24,6 +30,8 @@ from cryokin.image.polar import Float32
 # intermediate results stay in a core's cache.
 TILE_IMAGES = 128
 TILE_COLUMNS = 1152
+# On a device, which wants more at a time; its memory for them is 3 kB a column.
+DEVICE_COLUMNS = 2**18
 
 
 def shift_grid(xr: float, yr: float, ts: float) -> Float32:
@@ -51,16 +59,19 @@ def correlation_operand(references: Float32) -> Float32:
         Rows: real parts of the straight and the mirrored term, then imaginary parts;
         columns: real and imaginary parts of an image.
     """
+    xp = array_namespace(references)
     *lead, _, radii, r = references.shape
-    real = references[..., 0, :, :].swapaxes(-1, -2)
-    imag = references[..., 1, :, :].swapaxes(-1, -2)
-    operand = np.empty((*lead, 4, r, 2, radii), np.float32)
+    real = xp.matrix_transpose(references[..., 0, :, :])
+    imag = xp.matrix_transpose(references[..., 1, :, :])
+    operand = xp.empty(
+        (*lead, 4, r, 2, radii), dtype=xp.float32, device=device(references)
+    )
     operand[..., 0, :, 0, :] = operand[..., 1, :, 0, :] = real
     operand[..., 3, :, 1, :] = operand[..., 2, :, 1, :] = real
     operand[..., 0, :, 1, :] = operand[..., 3, :, 0, :] = imag
-    np.negative(imag, out=operand[..., 1, :, 1, :])
-    np.negative(imag, out=operand[..., 2, :, 0, :])
-    return operand.reshape(*lead, 4 * r, 2 * radii)
+    write(operand, np.s_[..., 1, :, 1, :], xp.negative, imag)
+    write(operand, np.s_[..., 2, :, 0, :], xp.negative, imag)
+    return xp.reshape(operand, (*lead, 4 * r, 2 * radii))
 
 
 @lru_cache(maxsize=32)
@@ -90,30 +101,61 @@ def best_scores(operand: Float32, images: Float32, n_shifts: int) -> Float32:
         Maximum over shifts, both hands and ``4 * orders`` angles; for rows of unit
         length a correlation coefficient.
     """
+    xp = array_namespace(operand, images)
     _, orders, rows, columns = operand.shape
     n, n_rows = images.shape[-1], rows // 4
-    parts = operand.reshape(2, orders, 4, n_rows, columns)
-    flat = images.reshape(2, orders, columns, n)
-    angles = _angle_matrices(orders, 2 * orders)
-    tile_n = min(TILE_IMAGES, n)
-    tile_r = n_shifts * max(1, TILE_COLUMNS // (tile_n * n_shifts))
-    scores = np.empty((n_rows // n_shifts, n), np.float32)
+    parts = xp.reshape(operand, (2, orders, 4, n_rows, columns))
+    flat = xp.reshape(images, (2, orders, columns, n))
+    angles = beside(_angle_matrices(orders, 2 * orders), images)
+    if is_numpy_namespace(xp):
+        tile_n, tile_r = min(TILE_IMAGES, n), n_shifts * references_of_tile(n, n_shifts)
+        starts = list(range(0, n_rows, tile_r))
+    else:
+        tile_n = n
+        # Tiles of one shape: the last begins early enough.
+        tiles = -(-n_rows * n // DEVICE_COLUMNS)
+        tile_r = n_shifts * -(-n_rows // (n_shifts * tiles))
+        starts = [min(row, n_rows - tile_r) for row in range(0, n_rows, tile_r)]
+    scores = xp.empty((n_rows // n_shifts, n), dtype=xp.float32, device=device(images))
     for first in range(0, n, tile_n):
-        block = np.ascontiguousarray(flat[..., first : first + tile_n])
-        for start in range(0, n_rows, tile_r):
-            some = parts[:, :, :, start : start + tile_r]
-            some = some.reshape(2, orders, -1, columns)
-            terms = np.matmul(some, block).reshape(2, 2 * orders, -1)
-            even, odd = np.matmul(angles, terms)
-            # Half a turn changes the sign of the odd orders alone.
-            np.abs(odd, out=odd)
-            even += odd
-            best = even.max(axis=0).reshape(2, -1, n_shifts, block.shape[-1])
-            scores[
-                start // n_shifts : (start + tile_r) // n_shifts,
-                first : first + tile_n,
-            ] = best.max(axis=(0, 2))
+        last = min(first + tile_n, n)
+        here = flat[..., first:last]
+        block = xp.empty(here.shape, dtype=xp.float32, device=device(images))
+        block[...] = here  # side by side in memory
+        for start in starts:
+            stop = min(start + tile_r, n_rows)
+            some = parts[:, :, :, start:stop, :]
+            some = xp.reshape(some, (2, orders, -1, columns))
+            place = slice(start // n_shifts, stop // n_shifts), slice(first, last)
+            scores[place] = _best_of_tile(xp, angles, some, block, n_shifts)
     return scores
+
+
+def _best_of_tile(
+    xp: Any, angles: Float32, operand: Float32, images: Float32, n_shifts: int
+) -> Float32:
+    """Return the best scores (references, n) of images with their orders in a row."""
+    terms = xp.reshape(xp.matmul(operand, images), (2, angles.shape[-1], -1))
+    curves = xp.matmul(angles, terms)
+    # Half a turn changes the sign of the odd orders alone.
+    write(curves, np.s_[1, ...], xp.abs, curves[1, ...])
+    even = curves[0, ...]
+    even += curves[1, ...]
+    best = xp.reshape(xp.max(even, axis=0), (2, -1, n_shifts, images.shape[-1]))
+    return xp.max(best, axis=(0, 2))
+
+
+def references_of_tile(n: int, n_shifts: int) -> int:
+    """Return how many references NumPy compares at a time with some of n images."""
+    return max(1, TILE_COLUMNS // (min(TILE_IMAGES, n) * n_shifts))
+
+
+def some_references(operand: Float32, n_shifts: int, some: slice) -> Float32:
+    """Return the operand of some of the references alone, at all of their shifts."""
+    _, orders, rows, columns = operand.shape
+    parts = operand.reshape(2, orders, 4, rows // 4, columns)
+    chosen = parts[:, :, :, some.start * n_shifts : some.stop * n_shifts]
+    return chosen.reshape(2, orders, -1, columns)
 
 
 def listed_scores(
@@ -133,19 +175,19 @@ def listed_scores(
     ndarray of float32, shape (pairs,)
         In the order of ``listed``, row by row.
     """
-    _, orders, rows, columns = operand.shape
-    parts = operand.reshape(2, orders, 4, rows // 4, columns)
     # With the images of a coefficient far apart, taking some of them is slow.
+    _, orders, _, columns = operand.shape
     apart = np.ascontiguousarray(np.moveaxis(images, -1, 2))
+    apart = apart.reshape(2, orders, -1, columns)
+    angles = _angle_matrices(orders, 2 * orders)
     found = [np.empty(0, np.float32)]
     for k, row in enumerate(listed):
         some = np.flatnonzero(row)
-        if not len(some):
-            continue
-        part = parts[:, :, :, k * n_shifts : (k + 1) * n_shifts]
-        part = part.reshape(2, orders, 4 * n_shifts, columns)
-        chosen = np.moveaxis(apart[:, :, some], 2, -1)
-        found.append(best_scores(part, chosen, n_shifts)[0])
+        part = some_references(operand, n_shifts, slice(k, k + 1))
+        for first in range(0, len(some), TILE_IMAGES):
+            chosen = apart[:, :, some[first : first + TILE_IMAGES]].swapaxes(2, 3)
+            tile = np.ascontiguousarray(chosen)
+            found.append(_best_of_tile(np, angles, part, tile, n_shifts)[0])
     return np.concatenate(found)
 
 
@@ -164,15 +206,25 @@ def products_at(references: Float32, images: Float32, alignment: Alignment) -> F
     ndarray, shape (radii, n)
         A sum over the radii is the product of the two.
     """
+    xp = array_namespace(references, images)
     orders, n = images.shape[1], images.shape[-1]
-    cos, sin = order_phases(alignment.angle[None], orders)
-    cos, sin = (part.reshape(2, orders, 1, n) for part in (cos, sin))
-    real, imag = images[:, :, 0], images[:, :, 1]
-    other = references[:, :, 1] * np.where(alignment.mirror, -1, 1).astype(np.float32)
-    products = (real * references[:, :, 0] + imag * other) * cos
-    products -= (imag * references[:, :, 0] - real * other) * sin
-    summed: Float32 = products.sum(axis=(0, 1))
+    angle, mirror = (beside(x, images) for x in (alignment.angle, alignment.mirror))
+    cos, sin = (
+        xp.reshape(part, (2, orders, 1, n))
+        for part in order_phases(angle[None, ...], orders)
+    )
+    real, imag = images[:, :, 0, ...], images[:, :, 1, ...]
+    of_real, other = references[:, :, 0, ...], references[:, :, 1, ...] * _sign(mirror)
+    products = (real * of_real + imag * other) * cos
+    products -= (imag * of_real - real * other) * sin
+    summed: Float32 = xp.sum(products, axis=(0, 1))
     return summed
+
+
+def _sign(mirror: NDArray[np.bool_]) -> Float32:
+    """Return -1 for the mirrored, else 1."""
+    xp = array_namespace(mirror)
+    return 1 - 2 * xp.astype(mirror, xp.float32)
 
 
 def angular_curves(operand: Float32, images: Float32) -> Float32:
@@ -189,13 +241,15 @@ def angular_curves(operand: Float32, images: Float32) -> Float32:
     ndarray of float32, shape (2, 4 * orders, n)
         Straight and mirrored, over a full turn from 0.
     """
+    xp = array_namespace(operand, images)
     _, orders, _, columns = operand.shape
     n = images.shape[-1]
-    terms = np.matmul(operand, images.reshape(2, orders, columns, n))
-    terms = terms.reshape(2, 2 * orders, 2 * n)
-    even, odd = np.matmul(_angle_matrices(orders, 2 * orders), terms)
-    curve = np.concatenate([even + odd, even - odd]).reshape(-1, 2, n)
-    return curve.swapaxes(0, 1)
+    terms = xp.matmul(operand, xp.reshape(images, (2, orders, columns, n)))
+    terms = xp.reshape(terms, (2, 2 * orders, 2 * n))
+    curves = xp.matmul(beside(_angle_matrices(orders, 2 * orders), images), terms)
+    even, odd = curves[0, ...], curves[1, ...]
+    curve = xp.reshape(xp.concat([even + odd, even - odd]), (-1, 2, n))
+    return xp.moveaxis(curve, 0, 1)
 
 
 def search(
@@ -227,56 +281,58 @@ def search(
     shift : ndarray of int, shape (trials, n)
         Index of the best trial shift.
     """
+    xp = array_namespace(operand, images)
     trials, _, orders, rows, columns = operand.shape
     n = images.shape[-1]
-    flat = images.reshape(trials, 2, orders, columns, n)
+    flat = xp.reshape(images, (trials, 2, orders, columns, n))
     # One row per parity, order and part; columns: hand, shift, image.
-    terms = np.matmul(operand, flat).reshape(trials, 2, 2 * orders, rows // 2 * n)
+    terms = xp.reshape(xp.matmul(operand, flat), (trials, 2, 2 * orders, rows // 2 * n))
     if n_shifts == 1:
-        shift = np.zeros((trials, n), np.intp)
+        shift = xp.zeros((trials, n), dtype=xp.int64, device=device(images))
     else:
-        even, odd = np.moveaxis(
-            np.matmul(_angle_matrices(orders, 2 * orders), terms), 1, 0
-        )
-        np.abs(odd, out=odd)
-        even += odd
-        peaks = even.max(axis=1).reshape(trials, 2, n_shifts, n).max(axis=1)
-        shift = peaks.argmax(axis=1)
-        terms = np.take_along_axis(
-            terms.reshape(trials, 2, 2 * orders, 2, n_shifts, n),
+        curves = xp.matmul(beside(_angle_matrices(orders, 2 * orders), images), terms)
+        even = curves[:, 0, ...]
+        write(curves, np.s_[:, 1, ...], xp.abs, curves[:, 1, ...])
+        even += curves[:, 1, ...]
+        peaks = xp.reshape(xp.max(even, axis=1), (trials, 2, n_shifts, n))
+        shift = xp.argmax(xp.max(peaks, axis=1), axis=1)
+        terms = xp.take_along_axis(
+            xp.reshape(terms, (trials, 2, 2 * orders, 2, n_shifts, n)),
             shift[:, None, None, None, None, :],
             axis=4,
         )
-        terms = terms.reshape(trials, 2, 2 * orders, 2 * n)
+        terms = xp.reshape(terms, (trials, 2, 2 * orders, 2 * n))
     if own is not None:
-        terms -= own.reshape(terms.shape)
+        terms -= xp.reshape(own, terms.shape)
     if angle_step:
         step, count = angle_step, int(np.ceil(2 * np.pi / angle_step - 1e-6))
-        matrices = _coarse_matrices(orders, step, count)
-        curve = np.matmul(terms[:, 0].swapaxes(1, 2), matrices[0])
-        curve += np.matmul(terms[:, 1].swapaxes(1, 2), matrices[1])
+        matrices = beside(_coarse_matrices(orders, step, count), images)
+        curve = xp.matmul(xp.matrix_transpose(terms[:, 0, ...]), matrices[0, ...])
+        curve += xp.matmul(xp.matrix_transpose(terms[:, 1, ...]), matrices[1, ...])
     else:
         half = 3 * orders
         step, count = np.pi / half, 2 * half
-        matrices = _angle_matrices(orders, half).swapaxes(1, 2)
-        even, odd = np.moveaxis(np.matmul(terms.swapaxes(2, 3), matrices), 1, 0)
-        curve = np.concatenate([even + odd, even - odd], axis=-1)
-    curve = curve.reshape(trials, 2, n, count)
-    index = curve.argmax(axis=-1)
-    trial, hand, image = np.ogrid[:trials, :2, :n]
-    peak = curve[trial, hand, image, index]
-    mirror = peak[:, 1] > peak[:, 0]
-    best, trial, image = mirror.astype(np.intp), trial[:, 0], image[0]
-    index = index[trial, best, image]
-    if angle_step:
-        offset = np.zeros(index.shape)
-    else:
-        left, middle, right = (
-            curve[trial, best, image, (index + d) % count] for d in (-1, 0, 1)
-        )
-        offset = parabola(left, middle, right)
-    angle = ((index + offset) * step).astype(np.float32)
-    return angle, mirror, shift
+        matrices = xp.matrix_transpose(beside(_angle_matrices(orders, half), images))
+        halves = xp.matmul(xp.matrix_transpose(terms), matrices)
+        even, odd = halves[:, 0, ...], halves[:, 1, ...]
+        curve = xp.concat([even + odd, even - odd], axis=-1)
+    curve = xp.reshape(curve, (trials, 2, n, count))
+    index = xp.argmax(curve, axis=-1)
+
+    def at(place: Any) -> Any:
+        return xp.take_along_axis(curve, place[..., None], axis=-1)[..., 0]
+
+    peak = at(index)
+    mirror = peak[:, 1, :] > peak[:, 0, :]
+
+    def of_best(hands: Any) -> Any:
+        return xp.where(mirror, hands[:, 1, :], hands[:, 0, :])
+
+    place = xp.astype(of_best(index), xp.float64)
+    if not angle_step:
+        left, right = (of_best(at((index + d) % count)) for d in (-1, 1))
+        place = place + parabola(left, of_best(peak), right)
+    return xp.astype(place * step, xp.float32), mirror, shift
 
 
 @lru_cache(maxsize=8)
@@ -292,15 +348,14 @@ def _coarse_matrices(orders: int, step: float, count: int) -> Float32:
     return pairs.reshape(2, 2 * orders, count).astype(np.float32)
 
 
-def parabola(
-    left: ArrayLike, middle: ArrayLike, right: ArrayLike
-) -> NDArray[np.float64]:
+def parabola(left: Float32, middle: Float32, right: Float32) -> NDArray[np.float64]:
     """Return the maximum of the parabola through three points, within half a step."""
-    left, middle, right = (np.asarray(v, float) for v in (left, middle, right))
+    xp = array_namespace(left, middle, right)
+    left, middle, right = (xp.astype(v, xp.float64) for v in (left, middle, right))
     curvature = left - 2 * middle + right
     flat = curvature >= 0
-    offset = 0.5 * (left - right) / np.where(flat, 1.0, curvature)
-    return np.clip(np.where(flat, 0.0, offset), -0.5, 0.5)
+    offset = 0.5 * (left - right) / xp.where(flat, xp.ones_like(left), curvature)
+    return xp.clip(xp.where(flat, xp.zeros_like(left), offset), -0.5, 0.5)
 
 
 def best_shift(
@@ -327,20 +382,24 @@ def best_shift(
         Shifts in the frame of the reference [pixel], interpolated by a parabola on
         each axis where the best trial has neighbours.
     """
+    xp = array_namespace(operand, images)
     trials, _, orders, _, columns = operand.shape
     n, s = images.shape[-1], len(shifts)
-    flat = images.reshape(trials, 2, orders, columns, n)
+    flat = xp.reshape(images, (trials, 2, orders, columns, n))
     # (trials, row, real and imaginary part, hand, shift, image)
-    terms = np.matmul(operand, flat).reshape(trials, 2 * orders, 2, 2, s, n)
+    terms = xp.reshape(xp.matmul(operand, flat), (trials, 2 * orders, 2, 2, s, n))
     cos, sin = order_phases(angle, orders)
-    hands = np.stack([~mirror, mirror], axis=1).astype(np.float32)[:, None, :, :]
-    weight = np.empty((trials, 2 * orders, 2, 2, 1, n), np.float32)
-    flat_phases = (trials, 2 * orders, 1, n)
-    np.multiply(cos.reshape(flat_phases), hands, out=weight[:, :, 0, :, 0])
-    np.multiply(-sin.reshape(flat_phases), hands, out=weight[:, :, 1, :, 0])
-    terms *= weight
-    values = terms.sum(axis=(1, 2, 3))
-    return interpolated_shift(values, shifts)
+    hands = xp.astype(xp.stack([~mirror, mirror], axis=1), xp.float32)
+    weight = xp.empty(
+        (trials, 2, orders, 2, 2, 1, n), dtype=xp.float32, device=device(images)
+    )
+    for part, phases in enumerate((cos, -sin)):
+        where = np.s_[:, :, :, part, :, 0, :]
+        write(
+            weight, where, xp.multiply, phases[..., None, :], hands[:, None, None, ...]
+        )
+    terms *= xp.reshape(weight, (trials, 2 * orders, 2, 2, 1, n))
+    return interpolated_shift(xp.sum(terms, axis=(1, 2, 3)), shifts)
 
 
 def interpolated_shift(values: Float32, shifts: Float32) -> Float32:
@@ -358,22 +417,28 @@ def interpolated_shift(values: Float32, shifts: Float32) -> Float32:
         Shifts [pixel], interpolated by a parabola on each axis where the best of the
         grid has neighbours.
     """
-    values = np.moveaxis(values, -2, -1)
-    best = values.argmax(axis=-1)
-    found = shifts[best]
+    xp = array_namespace(values)
+    values = xp.moveaxis(values, -2, -1)
+    best = xp.argmax(values, axis=-1)
     neighbours = _neighbours(tuple(map(tuple, shifts.tolist())))
-    step = np.zeros_like(found)
-    peak = np.take_along_axis(values, best[..., None], axis=-1)[..., 0]
-    for axis in range(2):
-        low, high, width = neighbours[axis]
-        inside = (low[best] >= 0) & (high[best] >= 0)
-        low_value, high_value = (
-            np.take_along_axis(values, side[best][..., None], axis=-1)[..., 0]
-            for side in (low, high)
-        )
-        offset = parabola(low_value, peak, high_value)
-        step[..., axis] = np.where(inside, offset * width, 0.0)
-    moved: Float32 = found + step
+
+    def taken(table: Any) -> Any:
+        flat = xp.take(beside(table, values), xp.reshape(best, (-1,)), axis=0)
+        return xp.reshape(flat, best.shape)
+
+    def at(place: Any) -> Any:
+        return xp.take_along_axis(values, place[..., None], axis=-1)[..., 0]
+
+    peak, found = at(best), []
+    for axis, (below, above, width) in enumerate(neighbours):
+        low, high = taken(below), taken(above)
+        inside = (low >= 0) & (high >= 0)
+        # Where there is none, any other does.
+        offset = parabola(at(xp.abs(low)), peak, at(xp.abs(high)))
+        step = xp.astype(offset * width, xp.float32)
+        start = taken(np.ascontiguousarray(shifts[:, axis]))
+        found.append(start + xp.where(inside, step, xp.zeros_like(step)))
+    moved: Float32 = xp.stack(found, axis=-1)
     return moved
 
 
@@ -415,9 +480,15 @@ def order_phases(angle: Float32, orders: int) -> tuple[Float32, Float32]:
     two ndarrays of float32, shape (trials, 2, orders, n)
         From a table of 2048 angles, 0.18 degrees apart.
     """
-    index = np.rint(angle * (_TURN / (2 * np.pi))).astype(np.intp) % _TURN
-    cos, sin = _phase_table(orders)
-    return np.moveaxis(cos[index], 1, -1), np.moveaxis(sin[index], 1, -1)
+    xp = array_namespace(angle)
+    steps = xp.round(angle * (_TURN / (2 * np.pi)))
+    index = xp.reshape(xp.astype(steps, xp.int64) % _TURN, (-1,))
+    shape = (*angle.shape, 2, orders)
+    cos, sin = (
+        xp.moveaxis(xp.reshape(xp.take(beside(t, angle), index, axis=0), shape), 1, -1)
+        for t in _phase_table(orders)
+    )
+    return cos, sin
 
 
 def average(
@@ -439,20 +510,24 @@ def average(
     -------
     ndarray of float32, shape (trials, 2, orders, 2, radii)
     """
+    xp = array_namespace(images)
     trials, _, orders, _, radii, n = images.shape
     cos, sin = order_phases(angle, orders)
-    share = np.where(mirror, -1 / n, 1 / n).astype(np.float32)[:, None, None, :]
-    rows = np.empty((trials, 2, orders, 4, n), np.float32)
-    np.multiply(cos, np.float32(1 / n), out=rows[:, :, :, 0])
-    np.multiply(sin, np.float32(1 / n), out=rows[:, :, :, 1])
-    np.multiply(sin, share, out=rows[:, :, :, 2])
-    np.multiply(cos, share, out=rows[:, :, :, 3])
-    flat = images.reshape(trials, 2, orders, 2 * radii, n)
-    sums = np.matmul(rows, flat.swapaxes(-1, -2))
-    sums = sums.reshape(trials, 2, orders, 4, 2, radii)
-    mean = np.empty((trials, 2, orders, 2, radii), np.float32)
-    np.subtract(sums[..., 0, 0, :], sums[..., 1, 1, :], out=mean[..., 0, :])
-    np.add(sums[..., 2, 0, :], sums[..., 3, 1, :], out=mean[..., 1, :])
+    share = 1 / n * _sign(mirror)[:, None, None, :]
+    rows = xp.empty((trials, 2, orders, 4, n), dtype=xp.float32, device=device(images))
+    for row, phases in enumerate((cos, sin)):
+        write(rows, np.s_[:, :, :, row, :], xp.multiply, phases, 1 / n)
+        write(rows, np.s_[:, :, :, 3 - row, :], xp.multiply, phases, share)
+    flat = xp.reshape(images, (trials, 2, orders, 2 * radii, n))
+    sums = xp.matmul(rows, xp.matrix_transpose(flat))
+    sums = xp.reshape(sums, (trials, 2, orders, 4, 2, radii))
+    mean: Float32 = xp.stack(
+        [
+            sums[..., 0, 0, :] - sums[..., 1, 1, :],
+            sums[..., 2, 0, :] + sums[..., 3, 1, :],
+        ],
+        axis=-2,
+    )
     return mean
 
 
@@ -471,12 +546,13 @@ def self_products(images: Float32, gain: Float32) -> tuple[Float32, Float32, Flo
         Sums over the radii of ``|A_m|^2`` and of the real and imaginary part of
         ``A_m^2``, weighted by ``gain``.
     """
-    real, imag = images[:, :, :, 0], images[:, :, :, 1]
-    squares = [np.square(part) for part in (real, imag)]
-    weigh = "tpmjn,tj->tpmn"
-    sums = [np.einsum(weigh, square, gain) for square in squares]
-    cross = np.einsum(weigh, real * imag, gain)
-    return sums[0] + sums[1], sums[0] - sums[1], 2 * cross
+    xp = array_namespace(images, gain)
+    real, imag = images[:, :, :, 0, ...], images[:, :, :, 1, ...]
+    power, square, cross = (
+        xp.einsum("tpmjn,tj->tpmn", product, gain)
+        for product in (real * real, imag * imag, real * imag)
+    )
+    return power + square, power - square, 2 * cross
 
 
 def own_terms(
@@ -501,21 +577,19 @@ def own_terms(
     ndarray, shape (trials, 2, 2 orders, 2, n)
         Per parity, order and part, hand, image; to be passed to `search`.
     """
+    xp = array_namespace(*products)
     power, square_real, square_imag = products
     trials, _, orders, n = power.shape
     cos, sin = order_phases(angle, orders)
-    share = np.float32(1.0 / n)
-    terms = np.empty((trials, 2, orders, 2, 2, n), np.float32)
-    same = np.stack([power * cos, -power * sin], axis=3)
-    other = np.stack(
+    same = xp.stack([power * cos, -power * sin], axis=3)
+    other = xp.stack(
         [square_real * cos - square_imag * sin, square_real * sin + square_imag * cos],
         axis=3,
     )
     flipped = mirror[:, None, None, None, :]
-    terms[..., 0, :] = np.where(flipped, other, same)
-    terms[..., 1, :] = np.where(flipped, same, other)
-    terms *= share
-    return terms.reshape(trials, 2, 2 * orders, 2, n)
+    hands = xp.where(flipped, other, same), xp.where(flipped, same, other)
+    terms = xp.stack(hands, axis=4) * (1.0 / n)
+    return xp.reshape(terms, (trials, 2, 2 * orders, 2, n))
 
 
 def noise_power(images: Float32) -> Float32:
@@ -530,8 +604,9 @@ def noise_power(images: Float32) -> Float32:
     ndarray, shape (..., radii)
     """
     n = images.shape[-1]
-    power: Float32 = np.einsum("...pmcjn,...pmcjn->...j", images, images)
-    return power / np.float32(n * n)
+    xp = array_namespace(images)
+    power: Float32 = xp.einsum("...pmcjn,...pmcjn->...j", images, images)
+    return power / float(n * n)
 
 
 def signal_share(references: Float32, noise: Float32) -> Float32:
@@ -548,6 +623,7 @@ def signal_share(references: Float32, noise: Float32) -> Float32:
     ndarray, shape (..., radii)
         Between 0 and 1.
     """
-    power = np.einsum("...pmcj,...pmcj->...j", references, references)
-    share = 1 - noise / np.where(power > 0, power, 1)
-    return np.clip(share, 0.1, 1.0).astype(np.float32)
+    xp = array_namespace(references, noise)
+    power = xp.sum(references * references, axis=(-4, -3, -2))
+    share = 1 - noise / xp.where(power > 0, power, xp.ones_like(power))
+    return xp.clip(share, 0.1, 1.0)

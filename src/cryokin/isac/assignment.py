@@ -6,6 +6,10 @@ rest. Without ties that is the stable matching in which images propose to classe
 order of similarity and a full class keeps its best, which needs no sorting of all
 pairs and lets every rank keep the similarities of its own images to itself.
 
+A device beside the processor gives similarities that are only nearly right. Wherever
+two are so close that they may compare the other way round, both are *in doubt*, and if
+none is, the classes are those of the right ones.
+
 The matching does not depend on the order in which images propose. So an image passes
 over the classes that would refuse it, which every rank knows, and only proposals that
 are taken, for the time being, travel between the ranks.
@@ -21,12 +25,18 @@ from numpy.typing import NDArray
 
 from cryokin.parallel import Team
 
+# A device moves the difference of two similarities, of 1 at most, by less: a hundred
+# times what rounding did in products of float32.
+MARGIN = 1e-5
 BLOCK = 1024  # images that look for a class at a time; it only limits the memory
 
 
 def assign_equal_size(
-    team: Team, scores: Sequence[NDArray[np.floating]], n_images: int
-) -> list[NDArray[np.intp]]:
+    team: Team,
+    scores: Sequence[NDArray[np.floating]],
+    n_images: int,
+    sure: Sequence[NDArray[np.bool_]] | None = None,
+) -> tuple[list[NDArray[np.intp]], list[NDArray[np.intp]]]:
     """Assign images to classes of equal size, for several runs at once.
 
     Parameters
@@ -37,22 +47,32 @@ def assign_equal_size(
         follow each other in the order of the ranks.
     n_images : int
         Images of all ranks.
+    sure : sequence of ndarray of bool, optional
+        Of the shapes of ``scores``: which are right; the others are nearly so. Default:
+        all are right.
 
     Returns
     -------
-    list of ndarray of int, shape (n_images,)
+    labels : list of ndarray of int, shape (n_images,)
         Class of every image, one array a run: ``n_classes - 1`` classes of
         ``n_images // n_classes`` images and one with the rest besides.
+    doubts : list of ndarray of int, shape (d, 2)
+        Class and image of the scores in doubt, of all ranks, one array a run.
     """
     n_classes, n_own = scores[0].shape
     counts = team.gather([n_own])
     first = int(np.sum(counts[: team.rank]))
-    runs = [_Classes(n_classes, n_images, s.dtype) for s in scores]
+    margin = MARGIN if sure else -1.0
+    runs = [_Classes(n_classes, n_images, s.dtype, margin) for s in scores]
+    # Where all are right one row of truth is enough.
+    right = sure or [np.broadcast_to(True, s.shape) for s in scores]
     searching = [np.arange(n_own) for _ in scores]
     while True:
         proposals = [
-            run.proposals(score, own, first)
-            for run, score, own in zip(runs, scores, searching, strict=True)
+            run.proposals(score, known, own, first)
+            for run, score, known, own in zip(
+                runs, scores, right, searching, strict=True
+            )
         ]
         merged = [
             _Proposals(*(np.concatenate(field) for field in zip(*shares, strict=True)))
@@ -64,7 +84,10 @@ def assign_equal_size(
             refused = run.take(made)
             own = refused[(refused >= first) & (refused < first + n_own)]
             searching[r] = np.sort(own) - first
-    return [run.all_labels() for run in runs]
+    labels = [run.all_labels() for run in runs]
+    shares = team.gather([[run.doubts() for run in runs]]) if sure else []
+    doubts = [np.unique(np.concatenate(d), axis=0) for d in zip(*shares, strict=True)]
+    return labels, doubts
 
 
 class _Proposals(NamedTuple):
@@ -73,6 +96,7 @@ class _Proposals(NamedTuple):
     images: NDArray[np.intp]
     wanted: NDArray[np.intp]
     values: NDArray[np.floating]
+    sure: NDArray[np.bool_]
 
 
 class _Classes:
@@ -82,26 +106,37 @@ class _Classes:
     """
 
     def __init__(
-        self, n_classes: int, n_images: int, dtype: np.dtype[np.floating]
+        self,
+        n_classes: int,
+        n_images: int,
+        dtype: np.dtype[np.floating],
+        margin: float,
     ) -> None:
         self.capacity = n_images // n_classes
         # Places of a class, best first; -1: free.
         self.images = np.full((n_classes, self.capacity), -1, np.int64)
         self.values = np.full((n_classes, self.capacity), -np.inf, dtype)
+        self.sure = np.ones((n_classes, self.capacity), bool)
         # Whom a class would refuse: images worse than the last that it holds.
         nobody = -np.inf if self.capacity else np.inf
         self.last_value = np.full(n_classes, nobody, dtype)
         self.last_image = np.full(n_classes, n_images)
         self.n_images = n_images
+        self.margin = margin  # less than 0: all similarities are right
+        self._doubts = [np.empty((0, 2), np.intp)]
 
     def proposals(
-        self, scores: NDArray[np.floating], own: NDArray[np.intp], first: int
+        self,
+        scores: NDArray[np.floating],
+        sure: NDArray[np.bool_],
+        own: NDArray[np.intp],
+        first: int,
     ) -> _Proposals:
         """Return the best class that would take each of some images, if any would.
 
         Parameters
         ----------
-        scores : ndarray, shape (n_classes, own images)
+        scores, sure : ndarray, shape (n_classes, own images)
         own : ndarray of int
             Columns of ``scores``: the images that look for a class.
         first : int
@@ -119,8 +154,37 @@ class _Classes:
             # Of equal classes the first.
             wanted[part] = offered.argmax(axis=0)
             values[part] = offered.max(axis=0)
+            if self.margin >= 0:
+                block = own[part]
+                self._doubt_choice(
+                    scores[:, block], sure[:, block], values[part], block + first
+                )
         some = values > -np.inf
-        return _Proposals(own[some] + first, wanted[some], values[some])
+        images, wanted = own[some], wanted[some]
+        return _Proposals(images + first, wanted, values[some], sure[wanted, images])
+
+    def _doubt_choice(
+        self,
+        scores: NDArray[np.floating],
+        sure: NDArray[np.bool_],
+        chosen: NDArray[np.floating],
+        images: NDArray[np.intp],
+    ) -> None:
+        """Note what may change the choice of images, given their scores (K, n)."""
+        last = self.last_value[:, None]
+        contends = scores >= np.maximum(chosen, last) - self.margin
+        at_the_end = contends & (scores <= last + self.margin)
+        doubtful = (np.count_nonzero(contends, axis=0) > 1) | at_the_end.any(axis=0)
+        classes, which = np.nonzero(contends & doubtful & ~sure)
+        self._doubts.append(np.stack([classes, images[which]], axis=1))
+        self._doubt_last(np.flatnonzero(at_the_end.any(axis=1)))
+
+    def _doubt_last(self, classes: NDArray[np.intp]) -> None:
+        """Note which images may be the last that some classes hold."""
+        near = self.values[classes] <= self.last_value[classes, None] + self.margin
+        which, places = np.nonzero(near & ~self.sure[classes])
+        rows = classes[which]
+        self._doubts.append(np.stack([rows, self.images[rows, places]], axis=1))
 
     def take(self, made: _Proposals) -> NDArray[np.intp]:
         """Let each class keep its best; return the images that are without one."""
@@ -128,6 +192,7 @@ class _Classes:
         held = self.images[classes]
         images = np.concatenate([held.ravel(), made.images])
         values = np.concatenate([self.values[classes].ravel(), made.values])
+        sure = np.concatenate([self.sure[classes].ravel(), made.sure])
         rows = np.concatenate(
             [np.repeat(np.arange(len(classes)), self.capacity), which.ravel()]
         )
@@ -136,8 +201,22 @@ class _Classes:
         starts = np.searchsorted(rows[order], rows[order], side="left")
         stays = np.arange(len(order)) - starts < self.capacity
         kept, refused = order[stays], images[order[~stays]]
+        if self.margin >= 0:
+            # A class has more proposals and places than places.
+            by_value = values[order]
+            end = by_value[starts + self.capacity - 1] if self.capacity else np.inf
+            next_one = by_value[starts + self.capacity]
+            close = np.where(
+                stays,
+                by_value <= next_one + self.margin,
+                by_value >= end - self.margin,
+            )
+            close &= (next_one >= end - self.margin) & ~sure[order]
+            some = order[close]
+            self._doubts.append(np.stack([classes[rows[some]], images[some]], axis=1))
         self.images[classes] = images[kept].reshape(held.shape)
         self.values[classes] = values[kept].reshape(held.shape)
+        self.sure[classes] = sure[kept].reshape(held.shape)
         full = self.images[classes, -1] >= 0
         self.last_value[classes[full]] = self.values[classes[full], -1]
         self.last_image[classes[full]] = self.images[classes[full], -1]
@@ -150,9 +229,15 @@ class _Classes:
         """
         n_classes = len(self.images)
         lasts = self.last_value
+        if self.margin >= 0 and self.capacity:
+            self._doubt_last(np.flatnonzero(lasts <= lasts.min() + self.margin))
         labels = np.full(
             self.n_images, lasts.argmin() if self.capacity else n_classes - 1, np.intp
         )
         held = self.images >= 0
         labels[self.images[held]] = np.nonzero(held)[0]
         return labels
+
+    def doubts(self) -> NDArray[np.intp]:
+        """Return class and image of all scores that were in doubt, (d, 2)."""
+        return np.unique(np.concatenate(self._doubts), axis=0)

@@ -41,7 +41,7 @@ class Particles:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def parts(self, indices: NDArray[np.intp]) -> tuple[Float32, Float32]:
+    def parts(self, indices: NDArray[np.intp]) -> Float32:
         """Return the images as `PolarBasis.images_last` gives them."""
         return self.basis.images_last(self.coefficients[self.ids[indices]])
 

@@ -9,13 +9,16 @@ by side, so that any number of ranks has work.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cryokin.device import HOST, Device, on_host
 from cryokin.image.filters import band_end, tangent_lowpass
 from cryokin.image.geometry import (
     Alignment,
@@ -32,11 +35,13 @@ from cryokin.isac.alignment import (
     correlation_operand,
     listed_scores,
     products_at,
+    references_of_tile,
     search,
     shift_grid,
+    some_references,
 )
-from cryokin.isac.assignment import assign_equal_size
-from cryokin.isac.particles import Particles
+from cryokin.isac.assignment import MARGIN, assign_equal_size
+from cryokin.isac.particles import BLOCK, Particles
 from cryokin.isac.stability import stability
 from cryokin.isac.symmetry import symmetry_of
 from cryokin.isac.within_group import Refinement, refine
@@ -51,6 +56,7 @@ REFERENCES = 1024
 FEWEST_LISTED = 8
 LISTED = 0.1
 KEPT = 20_000  # images whose spectra a rank keeps: 0.14 GB at the default size
+LEAST_SQUARE = 0.25  # of what is left of a reference without an image of its own
 FEWEST_FOR_AVERAGE = 5  # fewer stable images do not make a reference on their own
 
 
@@ -159,12 +165,18 @@ def sac(
     """
     runs = list(runs)
     for turn in range(passes):
+        tally: Counter[str] = Counter()
         for cutoff in cutoffs(options.FL, options.refinement.FH):
-            runs = _reassign(team, particles, runs, cutoff, options)
+            runs = _reassign(team, particles, runs, cutoff, options, tally)
         # The last pass is always tested, whatever the interval.
         test = check and (passes - 1 - turn) % options.iter_reali == 0
         runs = _regroup(team, particles, runs, turn, test, options, draw)
-        team.log(f"pass {turn + 1} of {passes}")
+        decided = (
+            "; of {scores} scores of the device {again} were too close to decide and"
+            " computed again, which moved {moved} images"
+        )
+        told = decided.format_map(tally) if tally else ""
+        team.log(f"pass {turn + 1} of {passes}{told}")
     return runs
 
 
@@ -204,48 +216,66 @@ def _prepared(
     return _Prepared(kept / length, band, (gain / (length * sizes)).astype(np.float32))
 
 
-def _without_self(
-    scores: Float32,
-    images: Float32,
-    holder: NDArray[np.intp],
-    alignment: Alignment,
-    ready: _Prepared,
-) -> None:
-    """Compare images that are part of a reference with the mean of the others.
+class _Own(NamedTuple):
+    """How to compare images that are part of a reference with the mean of the others.
 
     A reference r of unit length holds the share s of an image a, at the pose with which
     it was averaged. The image's score with what the others make of it is then
     ``(r . a - s a . a) / |r - s a|``.
 
-    Parameters
+    Attributes
     ----------
-    scores : ndarray, shape (K, n)
-        Changed in place.
-    images : ndarray, shape (2, orders, 2, radii, n)
-        At their own centres.
-    holder : ndarray of int, shape (n,)
-        The reference that an image is part of; -1: none.
-    alignment : Alignment
-        Shape (n,): how each was averaged.
-    ready : _Prepared
+    images, holders : ndarray of int, shape (m,)
+        Images that are part of a reference, and of which one.
+    product, taken, square : ndarray, shape (m,)
+        ``r . a`` at that pose, ``s a . a``, and the square of ``|r - s a|``.
     """
-    held = np.flatnonzero(holder >= 0)
-    if not len(held):
-        return
-    own, references = images[..., held], ready.references[..., holder[held]]
-    share = ready.share[:, holder[held]]
-    power = np.sum(np.square(own), axis=(0, 1, 2))
-    products = products_at(references, own, take(alignment, held))
-    along = np.sum(share * products, axis=0)
-    length = 1 - 2 * along + np.sum(share**2 * power, axis=0)
-    # Nothing is left of a reference that is one image; what is, is rounding.
-    alone = length < 1e-6
-    # The angles that were tried may have missed the very one of the average.
-    found = np.maximum(scores[holder[held], held], products.sum(axis=0))
-    found -= np.sum(share * power, axis=0)
-    scores[holder[held], held] = np.where(
-        alone, 0, found / np.sqrt(np.where(alone, 1, length))
-    )
+
+    images: NDArray[np.intp]
+    holders: NDArray[np.intp]
+    product: Float32
+    taken: Float32
+    square: Float32
+
+    @classmethod
+    def of(
+        cls,
+        images: Float32,
+        holder: NDArray[np.intp],
+        alignment: Alignment,
+        ready: _Prepared,
+    ) -> _Own:
+        """Prepare images at their own centres.
+
+        Parameters
+        ----------
+        images : ndarray, shape (2, orders, 2, radii, n)
+        holder : ndarray of int, shape (n,)
+            The reference that an image is part of; -1: none.
+        alignment : Alignment
+            Shape (n,): how each was averaged.
+        ready : _Prepared
+        """
+        held = np.flatnonzero(holder >= 0)
+        own, references = images[..., held], ready.references[..., holder[held]]
+        share = ready.share[:, holder[held]]
+        power = np.sum(np.square(own), axis=(0, 1, 2))
+        products = products_at(references, own, take(alignment, held))
+        along = np.sum(share * products, axis=0)
+        square = 1 - 2 * along + np.sum(share**2 * power, axis=0)
+        taken = np.sum(share * power, axis=0)
+        return cls(held, holder[held], products.sum(axis=0), taken, square)
+
+    def apply(self, scores: Float32, some: NDArray[Any] | slice = np.s_[:]) -> None:
+        """Correct some of the scores (K, n) with the own reference, in place."""
+        images, holders, product, taken, square = (part[some] for part in self)
+        # Nothing is left of a reference that is one image; what is, is rounding.
+        alone = square < 1e-6
+        # The angles that were tried may have missed the very one of the average.
+        found = np.maximum(scores[holders, images], product) - taken
+        scores[holders, images] = np.where(
+            alone, 0, found / np.sqrt(np.where(alone, 1, square))
+        )
 
 
 def _shifted_operand(
@@ -262,6 +292,7 @@ def _reassign(
     runs: list[Run],
     cutoff: float,
     options: SacOptions,
+    tally: Counter[str],
 ) -> list[Run]:
     """Compare all images with all references, form equal classes, average them."""
     n = len(particles)
@@ -270,12 +301,12 @@ def _reassign(
     prepared = [_prepared(particles, run, cutoff, refinement.FF) for run in runs]
     blocks = particles.blocks(team)
     scores = [
-        _scores(particles, run, ready, shifts, blocks)
+        Scores(particles, run, ready, shifts, blocks, team.device)
         for run, ready in zip(runs, prepared, strict=True)
     ]
-    labels = assign_equal_size(team, scores, n)
+    labels = _assigned(team, scores, n, tally)
     members = [
-        members_of(label, len(score))
+        members_of(label, len(score.values))
         for label, score in zip(labels, scores, strict=True)
     ]
     items = [(r, k) for r, lists in enumerate(members) for k in range(len(lists))]
@@ -306,59 +337,217 @@ def _reassign(
     return renewed
 
 
-def _scores(
-    particles: Particles,
-    run: Run,
-    ready: _Prepared,
-    shifts: Float32,
-    blocks: list[NDArray[np.intp]],
-) -> Float32:
-    """Compare this rank's blocks of images with the references, (K, own images).
+def _assigned(
+    team: Team, scores: list[Scores], n: int, tally: Counter[str]
+) -> list[NDArray[np.intp]]:
+    """Form classes of equal size; where that hangs on a device, the processor decides.
+
+    Classes are formed from what the device says, what was in doubt is compared again,
+    and so on until nothing is: then they are those of the processor alone. How often it
+    mattered is added to the tally.
+    """
+    values = [score.values for score in scores]
+    if team.device.is_host:
+        return assign_equal_size(team, values, n)[0]
+    own = np.concatenate([np.arange(0), *scores[0].blocks])
+    first = None
+    while True:
+        sure = [score.sure for score in scores]
+        labels, doubts = assign_equal_size(team, values, n, sure)
+        first = first or labels
+        if not any(map(len, doubts)):
+            break
+        for score, (classes, images) in zip(scores, [d.T for d in doubts], strict=True):
+            mine = np.isin(images, own)
+            score.settle(classes[mine], images[mine] - (own[0] if len(own) else 0))
+    again = sum(team.gather([sum(score.settled for score in scores)]))
+    moved = sum(map(np.count_nonzero, map(np.not_equal, first, labels)))
+    number = len(scores) * len(values[0]) * n
+    tally.update(scores=number, again=again, moved=int(moved))
+    return labels
+
+
+class Scores:
+    """How similar this rank's images are to the references of a run.
 
     All references are compared at the images' centres as they were found last; those
-    that come out best are then compared at all shifts.
+    that come out best are then compared at all shifts. On a device the scores are only
+    nearly right, but which references come out best is not left to it.
+
+    Attributes
+    ----------
+    values : ndarray of float32, shape (K, own images)
+    sure : ndarray of bool, shape (K, own images)
+        Which of them the processor has computed.
+    settled : int
+        How many were computed again because something hung on them.
+    blocks : list of ndarray of int
+        This rank's images.
     """
-    count = ready.references.shape[-1]
-    centres = centre(run.alignment).astype(np.float32)
-    holder = labels_of(run.averaged, len(particles))
-    stops = np.cumsum([0, *(len(block) for block in blocks)])
-    places = [slice(a, b) for a, b in pairwise(stops)]
-    few = number_listed(count)
-    found = np.empty((count, stops[-1]), np.float32)
 
-    def spectra(block: NDArray[np.intp]) -> Float32:
-        parts = particles.parts(block)
-        return particles.basis.spectra(parts, centres[block], ready.band)
+    def __init__(
+        self,
+        particles: Particles,
+        run: Run,
+        ready: _Prepared,
+        shifts: Float32,
+        blocks: list[NDArray[np.intp]],
+        device: Device = HOST,
+    ) -> None:
+        self.blocks = blocks
+        self._particles, self._ready, self._shifts = particles, ready, shifts
+        self._centres = centre(run.alignment).astype(np.float32)
+        count = ready.references.shape[-1]
+        stops = np.cumsum([0, *(len(block) for block in blocks)])
+        self._places = [slice(a, b) for a, b in pairwise(stops)]
+        self._chunks = [
+            slice(first, min(first + REFERENCES, count))
+            for first in range(0, count, REFERENCES)
+        ]
+        self.values = np.empty((count, stops[-1]), np.float32)
+        self.sure = np.broadcast_to(True, self.values.shape)
+        if not device.is_host:
+            self.sure = np.zeros(self.values.shape, bool)
+        self.settled = 0
+        self._own: list[_Own] = []
+        # Spectra are needed twice, and kept where they are few.
+        keep = stops[-1] <= KEPT
+        self._kept = [self._spectra(b) for b in range(len(blocks))] if keep else None
+        self._listed = [np.zeros((count, len(block)), bool) for block in blocks]
+        few = number_listed(count)
+        if few < count and len(shifts) > 1:
+            self._compare(device, 1, False)
+            self._list(few)
+        else:
+            for listed in self._listed:
+                listed[:] = True
+        self._compare(device, len(shifts), True)
+        holder = labels_of(run.averaged, len(particles))
+        self._own = [
+            _Own.of(self._images(b), holder[block], take(run.alignment, block), ready)
+            for b, block in enumerate(blocks)
+        ]
+        for own, place in zip(self._own, self._places, strict=True):
+            own.apply(self.values[:, place])
+            if not device.is_host:
+                # Where little is left of a reference, rounding is larger.
+                small = own.square < LEAST_SQUARE
+                self.settle(own.holders[small], own.images[small] + place.start)
 
-    # Spectra are needed twice, and kept where they are few.
-    keep = [spectra(block) for block in blocks] if stops[-1] <= KEPT else None
-    operands = [
-        slice(first, first + REFERENCES) for first in range(0, count, REFERENCES)
-    ]
-    if few < count and len(shifts) > 1:
-        for some in operands:
-            operand = correlation_operand(ready.references[..., some])
-            for b, place in enumerate(places):
-                images = keep[b] if keep else spectra(blocks[b])
-                found[some, place] = best_scores(operand, images, 1)
-        listed = [shortlist(found[:, place], few) for place in places]
-    else:
-        listed = [np.ones((count, len(block)), bool) for block in blocks]
-    for some in operands:
-        operand = _shifted_operand(particles, ready.references[..., some], shifts)
-        for b, place in enumerate(places):
-            images = keep[b] if keep else spectra(blocks[b])
-            chosen = listed[b][some]
-            part = found[some, place]
-            if chosen.all():
-                part[:] = best_scores(operand, images, len(shifts))
-            else:
-                part[chosen] = listed_scores(operand, images, len(shifts), chosen)
-            if some is operands[-1]:
-                alignment = take(run.alignment, blocks[b])
-                own = found[:, place]
-                _without_self(own, images, holder[blocks[b]], alignment, ready)
-    return found
+    def _spectra(self, b: int) -> Float32:
+        block = self.blocks[b]
+        parts = self._particles.parts(block)
+        basis, band = self._particles.basis, self._ready.band
+        return basis.spectra(parts, self._centres[block], band)
+
+    def _images(self, b: int) -> Float32:
+        return self._kept[b] if self._kept else self._spectra(b)
+
+    def _operand(self, chunk: slice, n_shifts: int) -> Float32:
+        references = self._ready.references[..., chunk]
+        if n_shifts == 1:
+            return correlation_operand(references)
+        return _shifted_operand(self._particles, references, self._shifts)
+
+    def _compare(self, device: Device, n_shifts: int, listed: bool) -> None:
+        """Compare all images with all references or with those that are listed."""
+        for chunk in self._chunks:
+            operand = device.put(self._operand(chunk, n_shifts))
+            for b, place in enumerate(self._places):
+                images, width = self._images(b), place.stop - place.start
+                chosen = np.ones((chunk.stop - chunk.start, width), bool)
+                if listed:
+                    chosen = self._listed[b][chunk]
+                if device.is_host:
+                    found = _exact(operand, images, n_shifts, chosen, chosen.all())
+                else:
+                    # Blocks of one shape; all of them, which takes no longer.
+                    padded = np.pad(images, [*[(0, 0)] * 4, (0, BLOCK - width)])
+                    scores = best_scores(operand, device.put(padded), n_shifts)
+                    found = on_host(scores)[:, :width][chosen]
+                    self.sure[chunk, place][chosen] = False
+                self.values[chunk, place][chosen] = found
+
+    def _list(self, few: int) -> None:
+        """Choose the references that each image is compared with at all shifts."""
+        chosen, waiting = list(self._listed), list(range(len(self.blocks)))
+        while waiting:
+            doubts = []
+            for b in waiting:
+                place = self._places[b]
+                values = self.values[:, place]
+                chosen[b] = shortlist(values, few)
+                doubt = _in_doubt(values, chosen[b]) & ~self.sure[:, place]
+                classes, images = np.nonzero(doubt)
+                doubts.append((classes, images + place.start))
+            waiting = [b for b, d in zip(waiting, doubts, strict=True) if len(d[0])]
+            self.settle(*map(np.concatenate, zip(*doubts, strict=True)))
+        self._listed = chosen
+
+    def settle(self, classes: NDArray[np.intp], images: NDArray[np.intp]) -> None:
+        """Compute some scores, given by class and own image, as the processor does.
+
+        That is in the very tiles in which it computes all, or bits would differ.
+        """
+        self.settled += int(np.count_nonzero(~self.sure[classes, images]))
+        starts = [place.start for place in self._places]
+        of_block = np.searchsorted(starts, images, side="right") - 1
+        of_chunk = classes // REFERENCES
+        for c, chunk in enumerate(self._chunks):
+            operands: dict[int, Float32] = {}
+            for b in sorted(set(of_block[of_chunk == c].tolist())):
+                some = (of_chunk == c) & (of_block == b)
+                rows, place = classes[some], self._places[b]
+                before = self.sure[:, place].copy()
+                listed = self._listed[b][rows, images[some] - place.start]
+                for at_all, n_shifts in ((False, 1), (True, len(self._shifts))):
+                    lines = np.unique(rows[listed == at_all]) - chunk.start
+                    if len(lines) and n_shifts not in operands:
+                        operands[n_shifts] = self._operand(chunk, n_shifts)
+                    if len(lines):
+                        self._settle(operands[n_shifts], c, b, lines, n_shifts, at_all)
+                if self._own:
+                    new = self.sure[:, place] & ~before
+                    own = self._own[b]
+                    own.apply(self.values[:, place], new[own.holders, own.images])
+
+    def _settle(
+        self,
+        operand: Float32,
+        c: int,
+        b: int,
+        lines: NDArray[np.intp],
+        n_shifts: int,
+        at_all: bool,
+    ) -> None:
+        """Compute lines of a chunk and a block, listed ones or the others."""
+        chunk, place = self._chunks[c], self._places[b]
+        images, listed = self._images(b), self._listed[b][chunk]
+        values, sure = self.values[chunk, place], self.sure[chunk, place]
+        wide = listed.all() | (not at_all)
+        height = references_of_tile(images.shape[-1], n_shifts) if wide else 1
+        for tile in np.unique(lines // height).tolist():
+            some = slice(tile * height, min((tile + 1) * height, len(listed)))
+            part = some_references(operand, n_shifts, some)
+            chosen = listed[some] == at_all
+            found = np.zeros(chosen.shape, np.float32)
+            found[chosen] = _exact(part, images, n_shifts, chosen, wide)
+            fresh = chosen & ~sure[some]
+            values[some][fresh] = found[fresh]
+            sure[some][fresh] = True
+
+
+def _exact(
+    operand: Float32,
+    images: Float32,
+    n_shifts: int,
+    chosen: NDArray[np.bool_],
+    wide: np.bool_,
+) -> Float32:
+    """Return the scores of the chosen pairs (K, n), in a row."""
+    if wide:
+        return best_scores(operand, images, n_shifts)[chosen]
+    return listed_scores(operand, images, n_shifts, chosen)
 
 
 def number_listed(classes: int) -> int:
@@ -374,13 +563,25 @@ def shortlist(scores: Float32, few: int) -> NDArray[np.bool_]:
     return listed
 
 
+def _in_doubt(scores: Float32, listed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tell which scores (K, n), if only nearly right, may change a shortlist."""
+    worst = np.where(listed, scores, np.inf).min(axis=0)
+    next_one = np.where(listed, -np.inf, scores).max(axis=0)
+    close = np.where(listed, scores <= next_one + MARGIN, scores >= worst - MARGIN)
+    # Which of equal ones is taken depends on all others.
+    close |= worst == next_one
+    doubts: NDArray[np.bool_] = close & (next_one >= worst - MARGIN)
+    return doubts
+
+
 def nearest(
     team: Team, particles: Particles, run: Run, options: SacOptions
 ) -> tuple[NDArray[np.intp], Float32]:
     """Return the class that each particle is most similar to, and how similar.
 
     Other than in the equal-size assignment, classes have any size. A particle that is
-    part of an average is compared with the average of the others.
+    part of an average is compared with the average of the others. How similar they are
+    is wanted to the last digit, so that a device is of no use.
 
     Returns
     -------
@@ -390,7 +591,7 @@ def nearest(
     refinement = options.refinement
     shifts = shift_grid(refinement.xr, refinement.yr, refinement.ts)
     ready = _prepared(particles, run, refinement.FH, refinement.FF)
-    scores = _scores(particles, run, ready, shifts, particles.blocks(team))
+    scores = Scores(particles, run, ready, shifts, particles.blocks(team)).values
     found = team.gather([(scores.argmax(axis=0), scores.max(axis=0))])
     classes, best = (np.concatenate(part) for part in zip(*found, strict=True))
     return classes, best

@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from array_api_compat import array_namespace
 
+from cryokin.device import beside, on_host
 from cryokin.image.filters import band_end, tangent_lowpass
 from cryokin.image.geometry import Alignment, centre, flip, from_centre
 from cryokin.image.polar import Float32, PolarBasis
@@ -84,7 +86,7 @@ class Refinement:
 
 def refine(
     basis: PolarBasis,
-    parts: tuple[Float32, Float32],
+    parts: Float32,
     centres: Float32,
     angle: Float32,
     mirror: np.ndarray,
@@ -95,8 +97,8 @@ def refine(
     Parameters
     ----------
     basis : PolarBasis
-    parts : tuple of two ndarrays, shape (directions, radii, n)
-        The group's images, from `PolarBasis.images_last`.
+    parts : array, shape (2, directions, radii, n)
+        The group's images, from `PolarBasis.images_last`, on any device.
     centres : ndarray, shape (trials, n, 2)
         Where each trial starts: centres [pixel], ...
     angle, mirror : ndarray, shape (trials, n)
@@ -108,26 +110,29 @@ def refine(
     Alignment
         Of shape (trials, n); each trial has its own, arbitrary frame.
     """
+    xp = array_namespace(parts)
     shifts = shift_grid(options.xr, options.yr, options.ts)
+    turn, hand = beside(angle, parts), beside(mirror, parts)
     for stage in options.stages():
         cutoff = options.cutoff(stage[-1])
         band = basis.band(band_end(cutoff, options.FF))
         gain = tangent_lowpass(basis.radii[: band.radii], cutoff, options.FF)
-        low = gain.astype(np.float32)
+        low = beside(gain.astype(np.float32), parts)
         images = basis.spectra(parts, centres, band)
         noise = noise_power(images)
         for iteration in stage:
-            reference = average(images, angle, mirror)
+            reference = average(images, turn, hand)
             weight = low * signal_share(reference, noise)
             products = self_products(images, weight)
             reference = reference * weight[:, None, None, None, :]
-            own = own_terms(products, angle, mirror)
+            own = own_terms(products, turn, hand)
             step = np.radians(options.dst) if options.is_discrete(iteration) else 0.0
             operand = correlation_operand(reference[..., None])
-            angle, mirror, _ = search(operand, images, 1, step, own)
-        moved = basis.shifted(np.moveaxis(reference, 0, -1), shifts)
-        operand = correlation_operand(np.moveaxis(moved, (-1, 0), (0, -1)))
-        offset = best_shift(operand, images, angle, mirror, shifts)
+            turn, hand, _ = search(operand, images, 1, step, own)
+        moved = basis.shifted(xp.moveaxis(reference, 0, -1), shifts)
+        operand = correlation_operand(xp.moveaxis(moved, (-1, 0), (0, -1)))
+        offset = on_host(best_shift(operand, images, turn, hand, shifts))
+        angle, mirror = on_host(turn), on_host(hand)
         centres = _limit(_move(angle, mirror, centres, offset), options.max_shift)
     return from_centre(angle, centres, mirror)
 

@@ -18,6 +18,7 @@ from typing import Literal
 import h5py
 import numpy as np
 import scipy.fft
+from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 from cryokin.errors import InputError
@@ -46,11 +47,13 @@ def tile(
 ) -> NDArray[np.float64]:
     """Return the constrained correlations of two sets of particles.
 
+    On arrays of NumPy, PyTorch or CuPy, see `cryokin.device`.
+
     Parameters
     ----------
-    g_i, g_j : ndarray, shape (n_i, 2 m) and (n_j, 2 m)
+    g_i, g_j : array, shape (n_i, 2 m) and (n_j, 2 m)
         Weighted coefficients as reals, see `Rows.weighted`.
-    w_i, w_j : ndarray, shape (n_i, m) and (n_j, m)
+    w_i, w_j : array, shape (n_i, m) and (n_j, m)
         Weights of the wedges.
 
     Returns
@@ -58,20 +61,27 @@ def tile(
     ndarray, shape (n_i, n_j)
         From -1 to 1; 0 where two particles have no coefficient in common.
     """
-    numerator = (g_i @ g_j.T).astype(np.float64)
-    in_j = (_energy(g_i) @ np.square(w_j).T).astype(np.float64)
-    in_i = (np.square(w_i) @ _energy(g_j).T).astype(np.float64)
-    floor = NO_ENERGY * np.maximum(in_j.max(initial=0) * in_i.max(initial=0), 1e-300)
+    xp = array_namespace(g_i, w_i, g_j, w_j)
+    numerator, in_j, in_i = (
+        xp.astype(xp.matmul(one, xp.matrix_transpose(other)), xp.float64)
+        for one, other in (
+            (g_i, g_j),
+            (_energy(g_i), xp.square(w_j)),
+            (xp.square(w_i), _energy(g_j)),
+        )
+    )
+    floor = NO_ENERGY * xp.clip(xp.max(in_j) * xp.max(in_i), 1e-300)
     product = in_j * in_i
     empty = product <= floor
-    correlation = numerator / np.sqrt(np.where(empty, 1, product))
-    correlation[empty] = 0
-    return np.clip(correlation, -1, 1)
+    correlation = numerator / xp.sqrt(xp.where(empty, xp.ones_like(product), product))
+    return xp.clip(xp.where(empty, xp.zeros_like(product), correlation), -1, 1)
 
 
 def _energy(g: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the energies of the coefficients of real rows, shape (n, m)."""
-    energy: NDArray[np.float32] = np.square(g).reshape(len(g), -1, 2).sum(axis=2)
+    xp = array_namespace(g)
+    pairs = xp.reshape(xp.square(g), (g.shape[0], -1, 2))
+    energy: NDArray[np.float32] = xp.sum(pairs, axis=2)
     return energy
 
 
