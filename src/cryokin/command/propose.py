@@ -11,6 +11,7 @@ from cryokin.errors import InputError
 from cryokin.files import write_text
 from cryokin.yaml_files import load_yaml
 
+SMALLEST = 10  # images that a class has at least, by default
 RESOLUTION = 30.0  # where subtomograms are compared first [angstrom]
 
 
@@ -47,7 +48,12 @@ def proposed(name: str, facts: Facts) -> str:
 def _images(facts: Facts) -> list[str]:
     """Return the lines of a run of ISAC."""
     size = 100 if facts.n > 5000 else 50
-    size = max(1, min(size, facts.n // 4))
+    size = min(size, facts.n // 4)
+    if size < SMALLEST:
+        raise InputError(
+            f"{facts.path}: {facts.n} images are too few for four classes of {SMALLEST}"
+            f" (at least {4 * SMALLEST}); give more particles."
+        )
     ctf = "phases are flipped" if facts.ctf else "nothing to flip: none is described"
     radius = f"radius: {facts.radius} # of the particle [pixel]: {facts.radius_by}"
     if facts.diameter:
