@@ -90,7 +90,7 @@ class TestInit:
     def test_refuses_too_few_images(self, tmp_path):
         write_stack(tmp_path / "s.mrcs", np.eye(16)[None].repeat(39, 0), 2.0)
         with pytest.raises(InputError, match="39 images are too few for four classes"):
-            command(["init", str(tmp_path / "s.mrcs")])
+            command(["init", f"{tmp_path}/s.mrcs", "--output", f"{tmp_path}/c.yaml"])
 
     def test_refuses_what_is_no_table(self, tmp_path):
         (tmp_path / "a.star").write_text("data_\n\nloop_\n_rlnMicrographName\nm.mrc\n")

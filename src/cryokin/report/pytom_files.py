@@ -289,7 +289,7 @@ def _content(path: Path | None) -> dict[str, Any]:
     return read_json(path) if path else {}
 
 
-def mask_radius(mask: Any, pixel_size: float | None) -> float | None:
+def mask_radius(mask: Any, pixel_size: float | None = None) -> float | None:
     """Return the radius of a spherical mask [voxel]; a mask in a file has none."""
     sphere = mask["sphere"] if isinstance(mask, Mapping) else {}
     if pixel_size and "diameter" in sphere:
