@@ -74,9 +74,7 @@ def classes(results: Path) -> Markup:
 def structures(results: Path) -> Markup:
     """Draw the central slices of the classes of a run for subtomograms."""
     told = read_json(results / "classes.json")["classes"]
-    volumes = [
-        read_volume(results / f"class_averages/class_{k}.mrc") for k in range(len(told))
-    ]
+    volumes = [read_volume(results / one["mrc"]) for one in told]
     captions = [f"{one['n']} particles" for one in told]
     shown = [lowpass(volume, LOWPASS) for volume in volumes]
     pictures = [montage(volume, RADIUS) for volume in shown]
