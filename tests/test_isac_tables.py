@@ -215,8 +215,8 @@ def test_halves_of_a_class_correlate_where_there_is_signal(data):
 class Stack:
     n, box, pixel_size = N, HOW.box, 4.0
 
-    def __init__(self, images: np.ndarray) -> None:
-        self._images = images
+    def __init__(self, images: np.ndarray, finest: float = 8.0) -> None:
+        self._images, self.finest = images, finest
 
     def read(self, ids: np.ndarray) -> np.ndarray:
         return self._images[ids]
@@ -242,6 +242,14 @@ def test_averages_are_written_with_what_is_known_of_them(tmp_path, data):
     assert columns["rlnClassNumber"] == ["1"]
     assert columns["cryokinMembers"] == [str(len(MEMBERS))]
     assert columns["cryokinGeneration"] == ["3"]
+
+
+def test_no_average_is_finer_than_the_images_were(tmp_path, data):
+    for finest in (8.0, 100.0):
+        images = Stack(data.working, finest)
+        write_averages(tmp_path / "a.hdf", [data.found], images, OPTIONS, 3)
+        found = read_images(tmp_path / "a.hdf")[1][0]["resolution"]
+        assert found == 100.0 if finest == 100.0 else 8.0 <= found < 100.0
 
 
 def test_no_averages_are_a_file_too(tmp_path, data):

@@ -10,7 +10,7 @@ import numpy as np
 
 from cryokin.io.eman_hdf import write_images
 from cryokin.isac.classes import Class, Image, class_average
-from cryokin.isac.files import Images
+from cryokin.isac.files import StackImages
 from cryokin.options import Isac
 from cryokin.rings import resolution
 
@@ -18,7 +18,7 @@ from cryokin.rings import resolution
 def write_averages(
     path: str | os.PathLike[str],
     classes: Sequence[Class],
-    images: Images,
+    images: StackImages,
     options: Isac,
     generation: int,
 ) -> None:
@@ -43,7 +43,7 @@ def write_averages(
 
 
 def average_and_header(
-    found: Class, images: Images, options: Isac, generation: int
+    found: Class, images: StackImages, options: Isac, generation: int
 ) -> tuple[Image, dict[str, Any]]:
     """Return the average of a class and its attributes; see `write_averages`."""
     pixel = images.pixel_size
@@ -59,7 +59,10 @@ def average_and_header(
         "pixel_error": float(errors.mean()) if len(errors) else 0.0,
         "reproduction": found.reproduction,
         "agreement": found.agreement.astype(np.float32),
-        "resolution": resolution(frequency, average.frc, pixel, 0.5),
+        # Beyond what the particles were sampled with, halves correlate by chance.
+        "resolution": max(
+            resolution(frequency, average.frc, pixel, 0.5), images.finest
+        ),
         "frc": average.frc.astype(np.float32),
         **{f"apix_{axis}": pixel for axis in "xyz"},
     }

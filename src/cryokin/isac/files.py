@@ -49,12 +49,17 @@ class StackImages:
         ``.mrcs``
     pixel_size : float
         [A]
+    finest : float, optional
+        The finest detail that the images can hold [A]: two pixels, where they were not
+        interpolated to smaller ones.
     """
 
-    def __init__(self, path: str | os.PathLike[str], pixel_size: float) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], pixel_size: float, finest: float = 0.0
+    ) -> None:
         self._stack = open_stack(path)
         self.n, self.box, _ = self._stack.shape
-        self.pixel_size = pixel_size
+        self.pixel_size, self.finest = pixel_size, max(finest, 2 * pixel_size)
 
     def read(self, ids: NDArray[np.intp]) -> Image:
         """Return images (k, box, box)."""
@@ -77,7 +82,9 @@ def open_particles(source: Path, flipped: Path | None) -> Images:
 
 def open_working_stack(stack: Path, info: Path) -> StackImages:
     """Return the images of ``working_stack.mrcs`` and ``working_stack.json``."""
-    return StackImages(stack, read_json(info)["pixel_size"])
+    made = read_json(info)
+    pixel = made["pixel_size"]
+    return StackImages(stack, pixel, 2 * pixel * made["shrink_ratio"])
 
 
 def write_shifts(path: str | os.PathLike[str], shifts: NDArray[np.floating]) -> None:
