@@ -115,6 +115,7 @@ def particles_and_junk(n=120, junk=50, box=24, pixel=12.0):
     return VolumeSet(recipe, volumes, labels, rotations, shifts)
 
 
+@pytest.mark.slow
 def test_junk_is_left_out_and_the_rest_goes_on_as_subtomograms(root, tmp_path):
     made = particles_and_junk()
     write_volume_set(tmp_path / "set", made)

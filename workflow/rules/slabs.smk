@@ -3,8 +3,8 @@ OF_SLABS = plan.of_slabs(RUNS)
 
 
 def table_or_slabs(wildcards):
-    """The images that a run for images starts from."""
-    if RUNS[wildcards.run].slab:
+    """The particles that a run starts from, once there are slabs of them."""
+    if getattr(RUNS[wildcards.run], "slab", None):
         return f"results/{wildcards.run}/slabs/slabs.star"
     return table_or_stack(wildcards)
 
