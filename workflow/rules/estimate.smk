@@ -11,7 +11,7 @@ def ranks_of_rules():
 
 rule estimate_run:
     input:
-        particles=table_or_slabs,
+        particles=table_or_stack,
     output:
         estimated="results/{run}/estimate.json",
     log:

@@ -47,8 +47,7 @@ def check_starts(jobs):
     starting = {job.wildcards.run for job in jobs if job.rule.name.endswith("_import")}
     for run in sorted(starting):
         particles = plan.particles_of(run, RUNS)
-        made = reference(RUNS[run].particles) or getattr(RUNS[run], "slab", None)
-        if made or not os.path.exists(particles):
+        if reference(RUNS[run].particles) or not os.path.exists(particles):
             continue  # Another run makes them, or the workflow itself.
         try:
             check_run(RUNS[run], particles)
