@@ -1,5 +1,6 @@
 """Folders in which tests call Snakemake, and small sets that it classifies there."""
 
+import atexit
 import contextlib
 import json
 import os
@@ -81,7 +82,9 @@ for line in sys.stdin:
 def loaded():
     """Return the process of `LOADED`; it ends with that of the tests."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, "-c", LOADED], text=True, **pipes)
+    process = subprocess.Popen([sys.executable, "-c", LOADED], text=True, **pipes)
+    atexit.register(process.communicate)
+    return process
 
 
 class Place:
