@@ -158,14 +158,12 @@ class SelectionServer(ThreadingHTTPServer):
         check_selection(selection, "the selection", self.run_name, known, self.classes)
         write_selection(self.directory / self.file(name), selection)
         kept, groups = len(selection.keep), len(selection.merge)
+        merged = f", {groups} group{'' if groups == 1 else 's'} to merge,"
+        folder = f"results/{self.run_name}/{f'selected.{name}' if name else 'selected'}"
         return (
-            f"Saved {kept} class{'' if kept == 1 else 'es'}"
-            + (
-                f", {groups} group{'' if groups == 1 else 's'} to merge,"
-                if groups
-                else ""
-            )
-            + f" to {self.file(name)}. Next: {self.next_command}"
+            f"Saved {kept} class{'' if kept == 1 else 'es'}{merged if groups else ''}"
+            f" to {self.file(name)}. Next: {self.next_command} (what it keeps stands in"
+            f" {folder}/index.html)"
         )
 
 
