@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from browser import Browser, browser  # noqa: E402
 
 IMAGES = ROOT / "docs/images"
-COLOURS = 96
+COLOURS = 80
 TWO, THREE = (ROOT / f"results/{run}/report/index.html" for run in ("demo", "demo_3d"))
 TO = "document.querySelector('{}').scrollIntoView({{behavior: 'instant'}});"
 PICK = """
