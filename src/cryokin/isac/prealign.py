@@ -127,6 +127,34 @@ def fit_lowpass(correlation: NDArray[np.floating]) -> tuple[float, float]:
     return float(np.clip(found[0], 0.12, 0.4)), float(np.clip(found[1], 0.01, 0.2))
 
 
+class _Data(NamedTuple):
+    """The coefficients of all images, shared by the ranks.
+
+    Attributes
+    ----------
+    basis : PolarBasis
+    analysis : tuple
+        Of `PolarBasis.analysis`.
+    spans : list of ndarray
+        Ids of the images of each span.
+    grids : dict
+        The coefficients of this rank's spans, in blocks.
+    limit : int
+        How far from the middle a centre may be [pixel].
+    """
+
+    basis: PolarBasis
+    analysis: tuple[NDArray[np.bool_], Float32]
+    spans: list[NDArray[np.intp]]
+    grids: dict[int, list[Complex64]]
+    limit: int
+
+    @property
+    def n(self) -> int:
+        """Number of images."""
+        return sum(map(len, self.spans))
+
+
 class _Halves(NamedTuple):
     """Sums of the aligned images of even and of odd id, and their numbers."""
 
@@ -161,9 +189,9 @@ def prealign(
         The same on every rank.
     """
     schedule = search_schedule(box, radius)
-    basis, analysis, spans, grids = _grids(team, read, n_images, box)
+    data = _gridded(team, read, n_images, box, max(schedule[0][0], radius // 4))
+    basis, analysis, spans, grids, _ = data
     alignment = identity(n_images)
-    limit = _farthest(schedule, radius)
     for extent, step in schedule:
         shifts = shift_grid(extent, extent, step)
         moved_by, last = np.inf, centre(alignment)
@@ -183,10 +211,7 @@ def prealign(
             )
             if iteration == PASSES or moved_by < CONVERGED * step:
                 break
-            search_at = _operand(basis, reference, analysis, shifts)
-            alignment = _all_aligned(
-                team, basis, spans, grids, alignment, search_at, limit
-            )
+            alignment = _all_aligned(team, data, alignment, reference, shifts)
             # With what the centring of the average moved all images by.
             moved_by, last = _rms(centre(alignment) - last), centre(alignment)
             team.log(
@@ -194,23 +219,7 @@ def prealign(
                 f" centres move by {moved_by:.2f} pixel, halves correlate"
                 f" {frc[1 : box // 8].mean():.3f}"
             )
-    # What the last search would have said of all images from where they started.
-    halves_of_grid = [
-        centre(
-            _all_aligned(
-                team,
-                basis,
-                spans,
-                grids,
-                identity(n_images),
-                _operand(basis, reference, analysis, shifts, radii),
-                limit,
-            )
-        )
-        for radii in (slice(0, None, 2), slice(1, None, 2))
-    ]
-    share = reliability(*halves_of_grid)
-    team.log(f"share of the centres' variance that is not noise: {share:.2f}")
+    share = _reliability(team, data, reference, shifts)
     return Prealignment(share * centre(alignment), reference, frc)
 
 
@@ -235,43 +244,22 @@ def centres_by(
     """
     box = len(reference)
     schedule = search_schedule(box, radius)
-    basis, analysis, spans, grids = _grids(team, read, n_images, box)
-    limit = _farthest(schedule, radius)
-
-    def aligned(
-        start: Alignment, shifts: Float32, radii: slice = slice(None)
-    ) -> Alignment:
-        search_at = _operand(basis, reference, analysis, shifts, radii)
-        return _all_aligned(team, basis, spans, grids, start, search_at, limit)
-
-    found = identity(n_images)
+    data = _gridded(team, read, n_images, box, max(schedule[0][0], radius // 4))
+    alignment = identity(n_images)
     for extent, step in schedule:
         shifts = shift_grid(extent, extent, step)
-        found = aligned(found, shifts)
-    first, second = (
-        centre(aligned(identity(n_images), shifts, slice(half, None, 2)))
-        for half in range(2)
-    )
-    return reliability(first, second) * centre(found)
+        alignment = _all_aligned(team, data, alignment, reference, shifts)
+    return _reliability(team, data, reference, shifts) * centre(alignment)
 
 
-def _farthest(schedule: list[tuple[int, int]], radius: int) -> int:
-    """Return how far from the middle a centre may be [pixel]."""
-    return max(schedule[0][0], radius // 4)
-
-
-def _grids(
+def _gridded(
     team: Team,
     read: Callable[[NDArray[np.intp]], Float32],
     n_images: int,
     box: int,
-) -> tuple[
-    PolarBasis,
-    tuple[NDArray[np.bool_], Float32],
-    list[NDArray[np.intp]],
-    dict[int, list[Complex64]],
-]:
-    """Return all images' spans, and the coefficients of this rank's, with their basis.
+    limit: int,
+) -> _Data:
+    """Return the coefficients of images.
 
     The images keep what lies around the particle, so that it can come to the centre
     from anywhere in the search range; the mask goes on the average.
@@ -289,7 +277,22 @@ def _grids(
         ]
         for s in team.mine(len(spans))
     }
-    return basis, analysis, spans, grids
+    return _Data(basis, analysis, spans, grids, limit)
+
+
+def _reliability(team: Team, data: _Data, reference: Float32, shifts: Float32) -> float:
+    """Return the `reliability` of centres that one search finds from the middle."""
+    first, second = (
+        centre(
+            _all_aligned(
+                team, data, identity(data.n), reference, shifts, slice(half, None, 2)
+            )
+        )
+        for half in range(2)
+    )
+    share = reliability(first, second)
+    team.log(f"share of the centres' variance that is not noise: {share:.2f}")
+    return share
 
 
 def reliability(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
@@ -437,18 +440,18 @@ def _operand(
 
 def _all_aligned(
     team: Team,
-    basis: PolarBasis,
-    spans: list[NDArray[np.intp]],
-    grids: dict[int, list[Complex64]],
+    data: _Data,
     alignment: Alignment,
-    search_at: _Search,
-    limit: float,
+    reference: Float32,
+    shifts: Float32,
+    radii: slice = slice(None),
 ) -> Alignment:
-    """Align all images to the average, each around its centre so far."""
+    """Align all images to the average, or by some radii, each around its centre."""
+    search_at = _operand(data.basis, reference, data.analysis, shifts, radii)
     parts = team.gather(
         [
-            _aligned(basis, spans[s], own, alignment, search_at, limit)
-            for s, own in grids.items()
+            _aligned(data.basis, data.spans[s], own, alignment, search_at, data.limit)
+            for s, own in data.grids.items()
         ]
     )
     return concatenate(parts)

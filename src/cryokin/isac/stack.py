@@ -149,16 +149,20 @@ class Middles:
         return power / max(self._n * self._power, 1e-300)
 
 
-def is_filtered(power: NDArray[np.floating]) -> bool:
-    """Tell whether images hold next to nothing at high frequencies.
+def share_of_highest(power: NDArray[np.floating]) -> float:
+    """Return the power at the highest frequencies, as a share of the strongest.
 
     Parameters
     ----------
     power : ndarray, shape (radii,)
         Of `radial_power`.
     """
-    share = power[-HIGHEST:].mean() / max(power.max(), 1e-300)
-    return bool(0 < share < FILTERED)
+    return float(power[-HIGHEST:].mean() / max(power.max(), 1e-300))
+
+
+def is_filtered(power: NDArray[np.floating]) -> bool:
+    """Tell whether images hold next to nothing at high frequencies."""
+    return 0 < share_of_highest(power) < FILTERED
 
 
 def is_blank(power: NDArray[np.floating], in_common: float) -> bool:
@@ -196,7 +200,7 @@ def told_of_filter(
     """
     if not is_filtered(power):
         return []
-    share = power[-HIGHEST:].mean() / power.max()
+    share = share_of_highest(power)
     beyond = pixel_size / basis.radii[-HIGHEST:][0]
     told = (
         f"beyond {beyond:.0f} A the images hold {100 * share:.1g} % of the power that"
