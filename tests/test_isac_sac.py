@@ -69,6 +69,12 @@ def test_the_best_few_hold_the_best_of_all(particles, run, monkeypatch):
     assert np.mean(np.abs(fast[best] - full[best]) < 1e-5) > 0.99
 
 
+def test_spectra_that_are_not_kept_give_the_same_scores(particles, run, monkeypatch):
+    kept = all_scores(particles, run)
+    monkeypatch.setattr(module, "KEPT", 0)
+    np.testing.assert_array_equal(all_scores(particles, run), kept)
+
+
 def test_an_image_is_compared_with_what_the_others_make_of_its_class(particles, run):
     """The score with an own class is that with the mean of its other members."""
     scores = all_scores(particles, run)

@@ -34,11 +34,12 @@ def check_run(
     """
     # Only now: Snakemake itself loads this module, and may have no NumPy.
     from cryokin.isac import checks as images
-    from cryokin.isac.slabs import read_for_slabs
+    from cryokin.isac.slabs import check_thickness, read_for_slabs
     from cryokin.subtomo import checks as volumes
 
     if isinstance(options, Isac) and options.slab:
         table = read_for_slabs(particles, options.pixel_size)
+        check_thickness(table, options.slab)
         pixel = table.pixel_size or 1.0
         return images.check_fit(particles, options, len(table), table.box, pixel)
     if isinstance(options, Isac):

@@ -416,17 +416,12 @@ class Scores:
         self._listed = [np.zeros((count, len(block)), bool) for block in blocks]
         few = number_listed(count)
         if few < count and len(shifts) > 1:
-            self._compare(device, 1, False)
+            self._compare(device, 1)
             self._list(few)
         else:
             for listed in self._listed:
                 listed[:] = True
-        self._compare(device, len(shifts), True)
-        holder = labels_of(run.averaged, len(particles))
-        self._own = [
-            _Own.of(self._images(b), holder[block], take(run.alignment, block), ready)
-            for b, block in enumerate(blocks)
-        ]
+        self._compare(device, len(shifts), run)
         for own, place in zip(self._own, self._places, strict=True):
             own.apply(self.values[:, place])
             if not device.is_host:
@@ -449,14 +444,19 @@ class Scores:
             return correlation_operand(references)
         return _shifted_operand(self._particles, references, self._shifts)
 
-    def _compare(self, device: Device, n_shifts: int, listed: bool) -> None:
-        """Compare all images with all references or with those that are listed."""
+    def _compare(self, device: Device, n_shifts: int, run: Run | None = None) -> None:
+        """Compare all images with all references; at last, with those that are listed.
+
+        ``run`` tells at last which images are part of a reference. With these they are
+        compared, too, while their spectra are at hand.
+        """
+        holder = labels_of(run.averaged, len(self._particles)) if run else None
         for chunk in self._chunks:
             operand = device.put(self._operand(chunk, n_shifts))
             for b, place in enumerate(self._places):
                 images, width = self._images(b), place.stop - place.start
                 chosen = np.ones((chunk.stop - chunk.start, width), bool)
-                if listed:
+                if run:
                     chosen = self._listed[b][chunk]
                 if device.is_host:
                     found = _exact(operand, images, n_shifts, chosen, chosen.all())
@@ -467,6 +467,10 @@ class Scores:
                     found = on_host(scores)[:, :width][chosen]
                     self.sure[chunk, place][chosen] = False
                 self.values[chunk, place][chosen] = found
+                if run and holder is not None and chunk is self._chunks[-1]:
+                    block = self.blocks[b]
+                    part = take(run.alignment, block)
+                    self._own.append(_Own.of(images, holder[block], part, self._ready))
 
     def _list(self, few: int) -> None:
         """Choose the references that each image is compared with at all shifts."""

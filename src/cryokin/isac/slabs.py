@@ -39,6 +39,17 @@ def read_for_slabs(
     return table
 
 
+def check_thickness(table: Subtomograms, thickness: float) -> None:
+    """Raise `InputError` if a slab [A] is less than a voxel, or more than the box."""
+    size, box = table.pixel_size or 1.0, table.box
+    if not 1 <= thickness / size <= box:
+        raise InputError(
+            f"slab = {thickness:g} A cannot be cut out of subtomograms of {box} voxels"
+            f" of {size:g} A (allowed: {size:g} to {box * size:g} A); change it in the"
+            " config."
+        )
+
+
 def slab(
     volume: NDArray[np.floating], height: float, thickness: float
 ) -> NDArray[np.float32]:
@@ -78,13 +89,8 @@ def slabs(table: Subtomograms, thickness: float) -> NDArray[np.float32]:
     InputError
         If it is less than a voxel, or more than the box.
     """
+    check_thickness(table, thickness)
     size, box = table.pixel_size or 1.0, table.box
-    if not 1 <= thickness / size <= box:
-        raise InputError(
-            f"slab = {thickness:g} A cannot be cut out of subtomograms of {box} voxels"
-            f" of {size:g} A (allowed: {size:g} to {box * size:g} A); change it in the"
-            " config."
-        )
     images = np.empty((len(table), box, box), np.float32)
     for i, (_, _, z) in enumerate(table.shifts):
         found = table.read(i)
