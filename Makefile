@@ -78,7 +78,8 @@ figures: demo
 	$(BIN)/python docs/figures.py
 
 # OpenBLAS rounds by the processor; with KERNEL=Haswell as one with AVX2 alone does.
-PYTEST = $(if $(KERNEL),OPENBLAS_CORETYPE=$(KERNEL)) $(BIN)/python -m pytest
+PYTEST = $(if $(KERNEL),OPENBLAS_CORETYPE=$(KERNEL)) $(BIN)/python -m pytest \
+  --numprocesses 2 --dist loadgroup
 
 quick: lint
 	$(PYTEST) -m "not slow"
