@@ -19,7 +19,7 @@ class _Arrived:
 
 class _Shared:
     def __init__(self, size: int) -> None:
-        self.barrier = threading.Barrier(size, timeout=30)
+        self.barrier = threading.Barrier(size, timeout=120)
         self.values: list[Any] = [None] * size
 
 

@@ -172,7 +172,7 @@ class TestRun:
             assert process.poll() is None
             time.sleep(0.02)
         os.killpg(process.pid, signal.SIGINT)
-        told = process.communicate(timeout=60)[0]
+        told = process.communicate(timeout=300)[0]
         assert process.returncode == 130
         assert "Traceback" not in told
         last = told.splitlines()[-1]

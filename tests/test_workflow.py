@@ -899,7 +899,7 @@ def test_an_interrupt_is_told_as_one(place, number):
             assert process.poll() is None
             time.sleep(0.02)
         os.killpg(process.pid, number)
-        assert process.wait(timeout=60) == 1
+        assert process.wait(timeout=300) == 1
     with pytest.raises(ProcessLookupError):  # the group is empty
         for _ in range(50):
             os.killpg(process.pid, 0)
