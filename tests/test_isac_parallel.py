@@ -128,7 +128,10 @@ def run(
 @pytest.fixture(scope="module")
 def alone() -> str:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, "1"], capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", PROGRAM, "1"],
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
