@@ -13,7 +13,7 @@ from cryokin.io.stacks import ImageSource
 from cryokin.isac.classes import Class, held
 from cryokin.isac.options import IsacOptions
 from cryokin.isac.particles import Particles
-from cryokin.isac.reproducible import joined, restarted
+from cryokin.isac.reproducible import joined
 from cryokin.isac.sac import align_group, place
 from cryokin.parallel import Team
 from cryokin.random import stream
@@ -73,8 +73,7 @@ def join(
     """
     if not classes:
         return []
-    run = restarted(team, particles, classes, options)
-    groups = joined(team, particles, run, classes, options)
+    groups, run = joined(team, particles, classes, options)
     is_member = np.isin(particles.ids, held(classes))
     position = particles.positions()
 

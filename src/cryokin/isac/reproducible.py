@@ -24,13 +24,15 @@ from cryokin.isac.candidates import (
 from cryokin.isac.classes import Class, held
 from cryokin.isac.options import IsacOptions
 from cryokin.isac.particles import Particles
-from cryokin.isac.sac import Run, align_group, nearest, sac
+from cryokin.isac.sac import Run, align_group, nearest, place, put, sac
 from cryokin.isac.views import agreement, is_central
 from cryokin.parallel import Team
+from cryokin.partition.labels import members_of
 from cryokin.random import stream
 
 LEAST_STEP = 0.02  # an iteration by which runs agree on less than that more is the last
-FEW = 0.1  # share of a class's members that joining particles may be less similar than
+FEW = 0.05  # share of a class's members that joining particles may be less similar than
+SETTLING = 2  # times that the centres of particles that join are found anew
 
 
 def ways(iteration: int, match_second: int, indep_run: int) -> int:
@@ -238,17 +240,12 @@ def _confirmed(
     position = particles.positions()
     groups = [position[c.members] for c in classes]
     is_member = np.isin(particles.ids, held(classes))
-    centres = np.zeros((len(particles), 2))
+    centres: NDArray[np.floating] = np.zeros((len(particles), 2))
     for c, group in zip(classes, groups, strict=True):
         centres[group] = centre(c.alignment)
     if options.last_assignment:
-        groups = joined(
-            team,
-            particles,
-            restarted(team, particles, classes, options),
-            classes,
-            options,
-        )
+        groups, run = joined(team, particles, classes, options)
+        centres = centre(run.alignment)
     # Those that joined may unsettle a class, which is then tried without them.
     alone = [group[is_member[group]] for group in groups]
 
@@ -291,33 +288,49 @@ def _size(found: Class | None) -> int:
     return 0 if found is None else len(found.members)
 
 
-def restarted(
-    team: Team, particles: Particles, classes: list[Class], options: IsacOptions
-) -> Run:
-    """Return a run whose references are the averages of some classes."""
-    start = random_start(particles, len(classes), stream(options.rand_seed))
-    return restart(team, particles, list(classes), start)
-
-
 def joined(
-    team: Team,
-    particles: Particles,
-    run: Run,
-    classes: list[Class],
-    options: IsacOptions,
-) -> list[NDArray[np.intp]]:
-    """Return the particles (by index) that belong to each of some reproduced classes.
+    team: Team, particles: Particles, classes: list[Class], options: IsacOptions
+) -> tuple[list[NDArray[np.intp]], Run]:
+    """Find the particles that belong to each of some reproduced classes.
 
-    Each particle is compared with all averages, those of ``run``. A member goes to the
+    Each particle is compared with the averages of all classes. A member goes to the
     class that it is most similar to, whatever the sizes; any other particle, too, if it
     is as similar to the average as all but a few of the members are.
+
+    Returns
+    -------
+    groups : list of ndarray of int
+        Indices of the particles of each class.
+    run : Run
+        The averages, and where the particles' centres were found.
     """
+    start = random_start(particles, len(classes), stream(options.rand_seed))
+    run = restart(team, particles, list(classes), start)
     labels, scores = nearest(team, particles, run, options.sac)
     is_member = np.isin(particles.ids, held(classes))
+    # The centres of members were found in their classes. Those of the others are known
+    # from the prealignment alone, and would make them seem less similar than they are.
+    others = np.flatnonzero(~is_member)
+    rest = particles.subset(others)
+    nobody = [np.empty(0, np.intp)] * len(classes)
+    for _ in range(SETTLING if len(others) else 0):
+        alone = Run.start(run.references, take(run.alignment, others), nobody)
+        lists = members_of(labels[others], len(classes))
+
+        def placed(
+            k: int, alone: Run = alone, lists: list[NDArray[np.intp]] = lists
+        ) -> Alignment:
+            return place(rest, alone, k, lists[k], options.sac)
+
+        filled = [k for k, indices in enumerate(lists) if len(indices)]
+        for k, part in zip(filled, team.map(placed, filled), strict=True):
+            put(alone.alignment, lists[k], part)
+        put(run.alignment, others, alone.alignment)
+        labels[others], scores[others] = nearest(team, rest, alone, options.sac)
     groups = []
     for k in range(len(classes)):
         group = np.flatnonzero(labels == k)
         members = group[is_member[group]]
         least = np.quantile(scores[members], FEW) if len(members) else np.inf
         groups.append(group[is_member[group] | (scores[group] >= least)])
-    return groups
+    return groups, run

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -634,13 +634,14 @@ def place(
         Shape (number of indices,), in the frame of the class.
     """
     refinement = options.refinement
-    ready = _prepared(particles, run, refinement.FH, refinement.FF)
+    one = replace(
+        run, references=run.references[..., [k]], averaged=run.averaged[k : k + 1]
+    )
+    ready = _prepared(particles, one, refinement.FH, refinement.FF)
     centres = centre(take(run.alignment, indices)).astype(np.float32)
     shifts = shift_grid(refinement.xr, refinement.yr, refinement.ts)
-    reference = ready.references[..., k : k + 1]
-    return _limited(
-        _aligned(particles, indices, centres, reference, ready.band, shifts), refinement
-    )
+    moved = _aligned(particles, indices, centres, ready.references, ready.band, shifts)
+    return _limited(moved, refinement)
 
 
 def _aligned(
