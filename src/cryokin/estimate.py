@@ -166,14 +166,15 @@ def _of_rule(rule: str, cases: Sequence[Sequence[Job]]) -> RuleEstimate:
 
 def _assumed(method: str, jobs: Mapping[str, Range]) -> dict[str, Range]:
     """Return what was assumed, in words, and how many jobs follow from it."""
-    accounted, left, _, passes, iterations = (
+    accounted, later, left, _, passes, iterations = (
         Range(*column) for column in zip(*CASES, strict=True)
     )
     if method != "isac":
         return {"iterations until the classes stay": iterations}
     rounds = jobs["isac_candidates_round"]
     return {
-        "share of its particles that a generation accounts for": accounted,
+        "share of the particles that the first generation accounts for": accounted,
+        "share of its particles that any later one accounts for": later,
         "generations that follow from it": jobs["isac_account"],
         "share of its particles that a round of candidates leaves": left,
         "rounds of candidates that follow from it, in all generations": rounds,

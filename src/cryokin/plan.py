@@ -20,7 +20,7 @@ from cryokin.image.resample import new_size
 from cryokin.io.counts import Counts
 from cryokin.isac.alignment import DEVICE_COLUMNS
 from cryokin.isac.basis import polar_basis
-from cryokin.isac.candidates import n_classes
+from cryokin.isac.candidates import LEAST_ACCOUNTED, n_classes
 from cryokin.isac.prealign import HIGHEST, PASSES, search_schedule
 from cryokin.isac.sac import REFERENCES, cutoffs, number_listed
 from cryokin.options import Cpca, Isac, Mco, McoAc, McoExmx, Options, SubtomogramOptions
@@ -124,8 +124,10 @@ def _of_images(
             if last:
                 break
         name = f"{generation:04d}_{generation}"
-        accounted = int(pool * case.accounted)
-        assumed = Told(accounted, not n_classes(pool - accounted, size))
+        share = case.accounted if generation == 1 else case.later
+        accounted = int(pool * share)
+        enough = n_classes(pool - accounted, size) > 0
+        assumed = Told(accounted, share < LEAST_ACCOUNTED or not enough)
         accounted, last = known.get((generation, 0), assumed)
         yield _averages("isac_candidates", name, options, pool - left)
         yield _reproducible(options, pool, left, case.matched, name)

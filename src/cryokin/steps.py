@@ -108,7 +108,9 @@ class Case(NamedTuple):
     Attributes
     ----------
     accounted : float
-        Share of its particles that a generation of ISAC accounts for.
+        Share of all particles that the first generation of ISAC accounts for.
+    later : float
+        Share of its particles that any later one accounts for.
     left : float
         Share of its particles that a round of candidates leaves.
     matched : float
@@ -120,6 +122,7 @@ class Case(NamedTuple):
     """
 
     accounted: float
+    later: float
     left: float
     matched: float
     passes: int
@@ -128,9 +131,9 @@ class Case(NamedTuple):
 
 #: Good data (few generations); usual data; poor data.
 CASES = (
-    Case(0.80, 0.20, 0.85, 3, 4),
-    Case(0.55, 0.35, 0.70, 6, 15),
-    Case(0.25, 0.85, 0.40, 14, 50),
+    Case(0.97, 0.03, 0.02, 0.95, 3, 4),
+    Case(0.80, 0.03, 0.25, 0.80, 6, 15),
+    Case(0.25, 0.25, 0.85, 0.40, 14, 50),
 )
 
 
