@@ -32,6 +32,7 @@ MB = 1e6
 IDLE, IDLE_3D = 70 * MB, 130 * MB  # memory of a rank that has done nothing yet
 ROW = 600  # bytes of all tables and lists that a particle stands in
 COLUMN = 3000  # bytes of a device for an image at a shift of a reference
+JOINING, DESCRIBING = 25, 100  # rows that it takes as long as, of an average
 LIBRARIES = 2.0  # starts, for jobs on volumes
 REPORT = 4.0  # starts that it takes as long as
 MATCHING = 2.5  # starts that it takes as long as, where a round does little else
@@ -133,7 +134,8 @@ def _of_images(
         accounted, last = known.get((generation, 0), assumed)
         stack, lists = _stack(options, pool - left), 15 * pool
         each, disk = IDLE + 2 * stack, stack + 70 * (pool - left)
-        yield _job("isac_candidates", name, each=each, disk=disk)
+        rows = JOINING * (pool - left) / size
+        yield _job("isac_candidates", name, each=each, disk=disk, row=rows)
         yield _reproducible(options, pool, left, case.matched, accounted, name)
         yield _job("isac_account", name, each=IDLE + 20 * lists, disk=lists)
         classes += accounted // size
@@ -142,7 +144,8 @@ def _of_images(
             break
     stack = _stack(options, classes * size)
     each = 100 * MB + 8000 * n + 2 * stack
-    yield _job("isac_class_averages", each=each, disk=ROW * n + 2 * stack, row=2 * n)
+    rows = 2 * n + DESCRIBING * classes
+    yield _job("isac_class_averages", each=each, disk=ROW * n + 2 * stack, row=rows)
     yield _job("isac_report", each=200 * MB, disk=2 * MB, start=REPORT)
 
 
