@@ -115,7 +115,7 @@ def test_a_run_goes_forward_and_ends():
         "it: generation 1, round 1: 0 % accounted",
     ]
     assert told[7:9] == [
-        "it: generation 1, averages of the classes: 0 % accounted",
+        "it: generation 1, accounting: 0 % accounted",
         "it: generation 2, round 1: 41 % accounted",
     ]
     assert told[-1] == "it: report: 90 % accounted"
@@ -186,7 +186,7 @@ def test_subtomograms():
     ("rule", "name", "said"),
     [
         ("isac_candidates_round", "0002_0003", "generation 2, round 3"),
-        ("isac_account", "0002_2", "generation 2, averages of the classes"),
+        ("isac_account", "0002_2", "generation 2, accounting"),
         ("mco_ac_round", "0000", "annealing, round 1"),
         ("isac_subset", "class_0001", "particles of a class"),
     ],

@@ -32,6 +32,7 @@ MB = 1e6
 IDLE, IDLE_3D = 70 * MB, 130 * MB  # memory of a rank that has done nothing yet
 ROW = 600  # bytes of all tables and lists that a particle stands in
 COLUMN = 3000  # bytes of a device for an image at a shift of a reference
+JOINING, DESCRIBING = 25, 100  # rows that it takes as long as, of an average
 LIBRARIES = 2.0  # starts, for jobs on volumes
 REPORT = 4.0  # starts that it takes as long as
 MATCHING = 2.5  # starts that it takes as long as, where a round does little else
@@ -117,10 +118,12 @@ def _of_images(
     for generation in range(1, options.n_generations + 1):
         left = pool
         for number in range(1, options.max_round + 1):
-            yield from _round(options, left, f"{generation:04d}_{number:04d}")
-            left = int(left * case.left)
-            assumed = Told(left, not n_classes(left, size))
-            left, last = known.get((generation, number), assumed)
+            after = int(left * case.left)
+            assumed = Told(after, not n_classes(after, size))
+            after, last = known.get((generation, number), assumed)
+            name = f"{generation:04d}_{number:04d}"
+            yield from _round(options, left, left - after, name)
+            left = after
             if last:
                 break
         name = f"{generation:04d}_{generation}"
@@ -129,16 +132,20 @@ def _of_images(
         enough = n_classes(pool - accounted, size) > 0
         assumed = Told(accounted, share < LEAST_ACCOUNTED or not enough)
         accounted, last = known.get((generation, 0), assumed)
-        yield _averages("isac_candidates", name, options, pool - left)
-        yield _reproducible(options, pool, left, case.matched, name)
-        yield _averages("isac_account", name, options, accounted)
+        stack, lists = _stack(options, pool - left), 15 * pool
+        each, disk = IDLE + 2 * stack, stack + 70 * (pool - left)
+        rows = JOINING * (pool - left) / size
+        yield _job("isac_candidates", name, each=each, disk=disk, row=rows)
+        yield _reproducible(options, pool, left, case.matched, accounted, name)
+        yield _job("isac_account", name, each=IDLE + 20 * lists, disk=lists)
         classes += accounted // size
         pool -= accounted
         if last:
             break
-    stack = 4 * working_box(options.target_nx, options.xr) ** 2 * classes
-    each = 100 * MB + 8000 * n + 4 * stack
-    yield _job("isac_class_averages", each=each, disk=ROW * n + 2 * stack, row=2 * n)
+    stack = _stack(options, classes * size)
+    each = 100 * MB + 8000 * n + 2 * stack
+    rows = 2 * n + DESCRIBING * classes
+    yield _job("isac_class_averages", each=each, disk=ROW * n + 2 * stack, row=rows)
     yield _job("isac_report", each=200 * MB, disk=2 * MB, start=REPORT)
 
 
@@ -173,17 +180,19 @@ def _preparation(options: Isac, n: int, box: int, passes: int) -> Iterator[Job]:
     yield _job("isac_shrink", each=each, disk=size, shared=size / 4, product=products)
 
 
-def _round(options: Isac, n: int, name: str) -> Iterator[Job]:
-    """Yield the jobs of one round of candidates among n particles."""
+def _round(options: Isac, n: int, found: int, name: str) -> Iterator[Job]:
+    """Yield the jobs of one round of candidates among n particles, found so many."""
     classes, passes = n_classes(n, options.img_per_grp), options.main_iter
     first = sac(options, n, classes, options.init_iter, False)
     then = sac(options, n, classes, passes, True)
     yield _of_sac("isac_clusters", name, options, n, [first, then])
     again = sac(options, n, classes, (options.match_first - 1) * passes, True)
-    yield _of_sac("isac_candidates_round", name, options, n, [again])
+    yield _of_sac("isac_candidates_round", name, options, n, [again], found)
 
 
-def _reproducible(options: Isac, n: int, left: int, matched: float, name: str) -> Job:
+def _reproducible(
+    options: Isac, n: int, left: int, matched: float, accounted: int, name: str
+) -> Job:
     """Return phase two among n particles, of which phase one left some over."""
     size, iterations = options.img_per_grp, options.match_second
     if options.match_by == "view":  # the second rarely brings more to agree on
@@ -193,7 +202,7 @@ def _reproducible(options: Isac, n: int, left: int, matched: float, name: str) -
     for spare in [left, *[int(n * (1 - matched))] * (iterations - 1)]:
         if count := n_classes(spare, size):
             works.append(sac(options, spare, count, options.init_iter, False))
-    return _of_sac("isac_reproducible", name, options, n, works)
+    return _of_sac("isac_reproducible", name, options, n, works, accounted)
 
 
 def _of_sac(
@@ -202,9 +211,11 @@ def _of_sac(
     options: Isac,
     n: int,
     works: list[dict[str, float]],
+    averaged: int = 0,
 ) -> Job:
-    """Return a job of SAC over n particles."""
+    """Return a job of SAC over n particles that averages some in the end."""
     basis, runs = polar_basis(options), options.indep_run
+    pixels = averaged * working_box(options.target_nx, options.xr) ** 2
     classes = n_classes(n, options.img_per_grp)
     row = 8 * len(basis.directions) * len(basis.radii)
     band = basis.band(options.FH)
@@ -214,10 +225,11 @@ def _of_sac(
         rule,
         name,
         each=IDLE + references + 200 * runs * n,
-        disk=80 * n,
-        shared=n * (row + 4 * runs * classes),
+        disk=80 * n + _stack(options, averaged),
+        shared=n * (row + 4 * runs * classes) + pixels / 2,
         device=operand + COLUMN * DEVICE_COLUMNS,
         start=MATCHING,
+        voxel=0.6 * pixels,
         **{kind: sum(work[kind] for work in works) for kind in works[0]},
     )
 
@@ -245,12 +257,10 @@ def sac(
     return {"product": images * products, "coefficient": images * turned}
 
 
-def _averages(rule: str, name: str, options: Isac, members: int) -> Job:
-    """Return the averaging of classes with some members in all."""
+def _stack(options: Isac, members: int) -> float:
+    """Return the bytes of the averages of classes with some members in all."""
     pixels = working_box(options.target_nx, options.xr) ** 2
-    stack = 4 * pixels * members / options.img_per_grp
-    each, disk = IDLE + members * pixels / 2 + stack, stack + 70 * members
-    return _job(rule, name, each=each, disk=disk, voxel=0.6 * members * pixels)
+    return 4 * pixels * members / options.img_per_grp
 
 
 def _shifts(options: Isac) -> int:

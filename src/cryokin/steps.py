@@ -54,7 +54,7 @@ STEPS = {
     "isac_candidates_round": Step(
         "generation {generation}, round {round}", "generation_*/round_*/state.json", MPI
     ),
-    "isac_candidates": Step("generation {generation}, averages of the candidates"),
+    "isac_candidates": Step("generation {generation}, candidates of all rounds"),
     "isac_reproducible": Step(
         "generation {generation}, reproducible classes",
         "generation_*/classes_generation_*.npz",
@@ -62,7 +62,7 @@ STEPS = {
     ),
     "isac_join": Step("new images join the classes of an earlier run", "", MPI),
     "isac_account": Step(
-        "generation {generation}, averages of the classes",
+        "generation {generation}, accounting",
         "generation_*/generation_*_status.json",
     ),
     "isac_class_averages": Step("tables of all classes", "frc.json"),

@@ -32,6 +32,14 @@ def left_over(wildcards):
     return plan.left_over(wildcards.run, *place)
 
 
+def earlier_rounds(wildcards):
+    """The candidates of the rounds before one."""
+    return [
+        f"{GENERATION}/round_{number:04d}/classes.npz".format(**wildcards)
+        for number in range(1, int(wildcards.round))
+    ]
+
+
 def is_last(told):
     """Whether a round or a generation says that it is the last.
 
@@ -69,10 +77,15 @@ def rounds(run, number):
     return classes
 
 
-def rounds_of_generation(wildcards):
-    """The candidates of the rounds of the generation that a file's name tells."""
-    place = wildcards.folder, wildcards.generation
-    return rounds(wildcards.run, checked(plan.same_generation, *place))
+def of_rounds(name):
+    """A file of each round of the generation that a file's name tells."""
+
+    def of_generation(wildcards):
+        place = wildcards.folder, wildcards.generation
+        found = rounds(wildcards.run, checked(plan.same_generation, *place))
+        return [str(Path(classes).with_name(name)) for classes in found]
+
+    return of_generation
 
 
 def generations(run):
@@ -158,11 +171,14 @@ rule isac_clusters:
 checkpoint isac_candidates_round:
     input:
         coefficients="results/{run}/coefficients.npy",
+        stack="results/{run}/working_stack.mrcs",
         stack_info="results/{run}/working_stack.json",
         ids=left_over,
         clusters=f"{GENERATION}/round_{{round}}/clusters.npz",
+        before=earlier_rounds,
     output:
         classes=f"{GENERATION}/round_{{round}}/classes.npz",
+        averages=f"{GENERATION}/round_{{round}}/averages.npy",
         left=f"{GENERATION}/round_{{round}}/left.txt",
         state=f"{GENERATION}/round_{{round}}/state.json",
     log:
@@ -176,8 +192,8 @@ checkpoint isac_candidates_round:
         mpi="mpiexec",
         tasks=N_RANKS,
         device="cpu",
-        mem_mb=memory(700, 4),
-        runtime=minutes(240, 60),
+        mem_mb=memory(700, 1),  # a quarter of it is coefficients
+        runtime=minutes(240, 15),
     params:
         files=files,
         options=options(*SAC_OPTIONS),
@@ -197,8 +213,8 @@ checkpoint isac_candidates_round:
 
 rule isac_candidates:
     input:
-        rounds=rounds_of_generation,
-        stack="results/{run}/working_stack.mrcs",
+        rounds=of_rounds("classes.npz"),
+        made=of_rounds("averages.npy"),
         stack_info="results/{run}/working_stack.json",
     output:
         classes=f"{GENERATION}/candidates_generation_{{generation}}.npz",
@@ -215,21 +231,22 @@ rule isac_candidates:
         runtime=minutes(60),
     params:
         files=files,
-        options=options("target_radius", "FH", "FF"),
     message:
-        "{wildcards.run}: averaging the candidates of generation {wildcards.generation}"
+        "{wildcards.run}: joining the candidates of generation {wildcards.generation}"
     shell:
-        command("isac_candidates", "wildcards.generation", "params.options")
+        command("isac_candidates", "wildcards.generation")
 
 
 rule isac_reproducible:
     input:
         coefficients="results/{run}/coefficients.npy",
+        stack="results/{run}/working_stack.mrcs",
         stack_info="results/{run}/working_stack.json",
         ids=pool,
         candidates=f"{GENERATION}/candidates_generation_{{generation}}.npz",
     output:
         classes=f"{GENERATION}/classes_generation_{{generation}}.npz",
+        averages=f"{GENERATION}/class_averages_generation_{{generation}}.hdf",
     log:
         "results/{run}/logs/isac_reproducible/{folder}_{generation}.log",
     benchmark:
@@ -241,8 +258,8 @@ rule isac_reproducible:
         mpi="mpiexec",
         tasks=N_RANKS,
         device="cpu",
-        mem_mb=memory(700, 4),
-        runtime=minutes(480, 60),
+        mem_mb=memory(700, 1),  # a quarter of it is coefficients
+        runtime=minutes(480, 15),
     params:
         files=files,
         options=options(*SAC_OPTIONS),
@@ -284,6 +301,7 @@ rule isac_join:
         candidates="results/{run}/generation_0001/candidates_generation_1.npz",
         candidate_averages="results/{run}/generation_0001/class_averages_candidate_generation_1.hdf",
         classes="results/{run}/generation_0001/classes_generation_1.npz",
+        averages="results/{run}/generation_0001/class_averages_generation_1.hdf",
     log:
         "results/{run}/logs/isac_join.log",
     benchmark:
@@ -296,8 +314,8 @@ rule isac_join:
     resources:
         mpi="mpiexec",
         tasks=N_RANKS,
-        mem_mb=memory(700, 4),
-        runtime=minutes(240, 60),
+        mem_mb=memory(700, 1),  # a quarter of it is coefficients
+        runtime=minutes(240, 15),
     params:
         files=files,
         options=options(*SAC_OPTIONS),
@@ -313,10 +331,7 @@ checkpoint isac_account:
         classes=f"{GENERATION}/classes_generation_{{generation}}.npz",
         candidates=f"{GENERATION}/candidates_generation_{{generation}}.npz",
         ids=pool,
-        stack="results/{run}/working_stack.mrcs",
-        stack_info="results/{run}/working_stack.json",
     output:
-        averages=f"{GENERATION}/class_averages_generation_{{generation}}.hdf",
         accounted=f"{GENERATION}/generation_{{generation}}_accounted.txt",
         unaccounted=f"{GENERATION}/generation_{{generation}}_unaccounted.txt",
         status=f"{GENERATION}/generation_{{generation}}_status.json",
@@ -332,7 +347,7 @@ checkpoint isac_account:
         runtime=minutes(60),
     params:
         files=files,
-        options=options("target_radius", "FH", "FF", "img_per_grp"),
+        options=options("img_per_grp"),
     message:
         "{wildcards.run}: accounting for generation {wildcards.generation}"
     shell:

@@ -3,10 +3,8 @@ from pathlib import Path
 import numpy as np
 
 from cryokin.files import read_ids, write_ids, write_json
-from cryokin.isac.averages import write_averages
 from cryokin.isac.candidates import LEAST_ACCOUNTED, n_classes
 from cryokin.isac.classes import held, load_classes
-from cryokin.isac.files import open_working_stack
 from cryokin.options import Isac
 
 
@@ -15,22 +13,17 @@ def isac_account(
     classes: Path,
     candidates: Path,
     ids: Path,
-    stack: Path,
-    stack_info: Path,
     generation: int,
     options: Isac,
-    averages: Path,
     accounted: Path,
     unaccounted: Path,
     status: Path,
 ) -> None:
-    """Close a generation: average its classes, list who is in one and who not."""
+    """Close a generation: list who is in one of its classes and who is not."""
     found = load_classes(classes)
     particles = np.array(read_ids(ids), np.intp)
     members = held(found)
     left = np.setdiff1d(particles, members)
-    images = open_working_stack(stack, stack_info)
-    write_averages(averages, found, images, options, generation)
     write_ids(accounted, members)
     write_ids(unaccounted, left)
     worth_while = len(members) >= max(LEAST_ACCOUNTED * len(particles), 1)

@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cryokin.files import read_json, write_json, write_text
-from cryokin.io.eman_hdf import read_images, write_images
-from cryokin.io.mrc import write_stack
+from cryokin.files import atomic, read_json, write_json, write_text
+from cryokin.io.eman_hdf import EmanStack, read_headers, write_images
+from cryokin.io.mrc import StackWriter, open_stack
 from cryokin.io.particles import read_particles, write_particles
 from cryokin.io.star import write_star
 from cryokin.isac.classes import load_classes
@@ -40,11 +40,18 @@ def isac_class_averages(
     working = read_json(stack_info)
     box = working["box"]
     found = [c for path in classes for c in load_classes(path)]
-    stacks = [read_images(path) for path in averages]
-    headers = [header for _, part in stacks for header in part]
-    images = np.concatenate(
-        [np.zeros((0, box, box), np.float32), *(np.asarray(i) for i, h in stacks if h)]
-    )
+    headers = [header for path in averages for header in read_headers(path)]
+    with (
+        atomic(mrcs) as partial,
+        StackWriter(partial, (len(headers), box, box), working["pixel_size"]) as stack,
+    ):
+        first = 0
+        for path in averages:
+            with EmanStack(path) as part:
+                for k in range(len(part)):
+                    stack.write(first + k, part[k][None])
+                first += len(part)
+    images = open_stack(mrcs) if headers else np.zeros((0, box, box), np.float32)
     members = membership(
         found,
         [int(header["generation"]) for header in headers],
@@ -52,7 +59,6 @@ def isac_class_averages(
         working["shrink_ratio"],
     )
     write_images(hdf, images, headers)
-    write_stack(mrcs, images, working["pixel_size"])
     columns = class_columns(headers, mrcs)
     write_star(class_table, {"classes": pd.DataFrame(columns)})
     rows = read_particles(table)

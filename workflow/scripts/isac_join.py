@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from cryokin.files import read_json
-from cryokin.isac.averages import write_averages
+from cryokin.isac.averages import average_classes, write_averages
 from cryokin.isac.classes import held, load_classes, save_classes
 from cryokin.isac.files import open_working_stack
 from cryokin.isac.join import join
@@ -23,17 +23,22 @@ def isac_join(
     candidates: Path,
     candidate_averages: Path,
     classes: Path,
+    averages: Path,
 ) -> None:
     """Let new images join the classes of an earlier run (an MPI program)."""
     chosen = isac_options(options, read_json(stack_info)["box"])
     particles = load_particles(coefficients, ids, options)
     before = [c for path in known for c in load_classes(path)]
     found = join(team, particles, before, chosen)
-    if team.leads:
-        images = open_working_stack(stack, stack_info)
-        save_classes(candidates, before)
-        write_averages(candidate_averages, before, images, options, 1)
-        save_classes(classes, found)
+    images = open_working_stack(stack, stack_info)
+    for some, to, to_averages in (
+        (before, candidates, candidate_averages),
+        (found, classes, averages),
+    ):
+        made = average_classes(team, some, images, options)
+        if team.leads:
+            save_classes(to, some)
+            write_averages(to_averages, some, made, images.pixel_size, 1)
     team.log(
         f"{len(held(found)) - len(held(before))} images join {len(before)} classes of"
         f" {len(held(before))}"

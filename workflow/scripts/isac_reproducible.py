@@ -1,7 +1,9 @@
 from pathlib import Path
 
 from cryokin.files import read_json
+from cryokin.isac.averages import average_classes, write_averages
 from cryokin.isac.classes import load_classes, save_classes
+from cryokin.isac.files import open_working_stack
 from cryokin.isac.options import isac_options
 from cryokin.isac.particles import load_particles
 from cryokin.isac.reproducible import reproducible_classes
@@ -13,6 +15,7 @@ def isac_reproducible(
     *,
     team: Team,
     coefficients: Path,
+    stack: Path,
     stack_info: Path,
     ids: Path,
     candidates: Path,
@@ -20,6 +23,7 @@ def isac_reproducible(
     options: Isac,
     device: str = "cpu",
     classes: Path,
+    averages: Path,
 ) -> None:
     """Find the classes that all independent runs reproduce (an MPI program)."""
     team.use(device)
@@ -28,5 +32,8 @@ def isac_reproducible(
     found = reproducible_classes(
         team, particles, load_classes(candidates), generation, chosen
     )
+    images = open_working_stack(stack, stack_info)
+    made = average_classes(team, found, images, options)
     if team.leads:
         save_classes(classes, found)
+        write_averages(averages, found, made, images.pixel_size, generation)

@@ -9,7 +9,7 @@ bytes per number, a one-byte ``T`` or ``F`` for a truth value, and text of fixed
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -236,15 +236,24 @@ def write_images(
     """
     if len(images) != len(attributes):
         raise ValueError(f"{len(images)} images, {len(attributes)} sets of attributes")
+    write_pairs(path, zip(images, attributes, strict=True))
+
+
+def write_pairs(
+    path: str | os.PathLike[str],
+    pairs: Iterable[tuple[NDArray[Any], Mapping[str, Any]]],
+) -> None:
+    """Write images (y, x) and their attributes as they come; see `write_images`."""
     with atomic(path) as partial, h5py.File(partial, "w", libver="earliest") as file:
         top = file.create_group(_IMAGES)
-        top.attrs.create("imageid_max", np.int32(len(images) - 1))
-        for i, (image, given) in enumerate(zip(images, attributes, strict=True)):
+        top.attrs.create("imageid_max", np.int32(-1))
+        for i, (image, given) in enumerate(pairs):
             pixels = np.ascontiguousarray(image, dtype=np.float32)
             group = top.create_group(str(i))
             for name, value in (_description(pixels) | dict(given)).items():
                 group.attrs.create(_PREFIX + name, _to_hdf(value))
             group.create_dataset("image", data=pixels, track_times=False)
+            top.attrs.modify("imageid_max", np.int32(i))
 
 
 def _description(image: NDArray[np.float32]) -> dict[str, Any]:
