@@ -1,18 +1,14 @@
 """The tables tell all: every class average can be made again from them."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from scipy import fft, ndimage
 
 from blobs import CHIRAL, moved, render
-from cryokin.files import write_json
 from cryokin.image.geometry import Alignment, centre, from_centre, invert
 from cryokin.image.masks import disc
 from cryokin.io.eman_hdf import read_images
-from cryokin.isac.averages import average_classes, save_averages, write_averages
-from cryokin.isac.candidates import most_complete, to_average
+from cryokin.isac.averages import write_averages
 from cryokin.isac.classes import (
     Class,
     class_average,
@@ -26,10 +22,8 @@ from cryokin.isac.tables import (
     membership,
     particle_columns,
 )
-from cryokin.npy import load_array
 from cryokin.options import Isac
 from cryokin.parallel import Team
-from isac_candidates import isac_candidates
 from ranks import on_ranks
 
 HOW = Shrinking(size=80, radius=32, target_radius=20, box=48)
@@ -233,15 +227,14 @@ class Stack:
 OPTIONS = Isac.some({"target_radius": HOW.target_radius, "FH": FH, "FF": FF})
 
 
-def averaged(classes, images):
-    """Return the averages of classes, made by one process."""
-    return average_classes(Team(), classes, images, OPTIONS)
+def written(path, classes, images, generation=3):
+    """Write averages by one process; return them and what is known of them."""
+    write_averages(Team(), path, classes, images, OPTIONS, generation)
+    return read_images(path)
 
 
 def test_averages_are_written_with_what_is_known_of_them(tmp_path, data):
-    made = averaged([data.found], Stack(data.working))
-    write_averages(tmp_path / "a.hdf", [data.found], made, 4.0, 3)
-    images, (header,) = read_images(tmp_path / "a.hdf")
+    images, (header,) = written(tmp_path / "a.hdf", [data.found], Stack(data.working))
     expected = class_average(data.read, data.found, HOW.target_radius, FH, FF)
     np.testing.assert_array_equal(images[0], expected.image)
     np.testing.assert_array_equal(header["members"], MEMBERS)
@@ -259,87 +252,31 @@ def test_averages_are_written_with_what_is_known_of_them(tmp_path, data):
     assert columns["cryokinGeneration"] == ["3"]
 
 
-def test_no_average_is_finer_than_the_images_were(data):
+def test_no_average_is_finer_than_the_images_were(tmp_path, data):
     for finest in (8.0, 100.0):
-        (made,) = averaged([data.found], Stack(data.working, finest))
-        found = made["resolution"]
+        _, (header,) = written(
+            tmp_path / "a.hdf", [data.found], Stack(data.working, finest)
+        )
+        found = header["resolution"]
         assert found == 100.0 if finest == 100.0 else 8.0 <= found < 100.0
 
 
-def test_no_averages_are_a_file_too(tmp_path):
-    write_averages(tmp_path / "a.hdf", [], [], 4.0, 1)
-    images, headers = read_images(tmp_path / "a.hdf")
+def test_no_averages_are_a_file_too(tmp_path, data):
+    images, headers = written(tmp_path / "a.hdf", [], Stack(data.working))
     assert len(images) == len(headers) == 0
     assert class_columns([], "x.mrcs")["rlnClassNumber"] == []
 
 
-def some(data, first, end, run=0):
-    """Return a class of a run with some of the members."""
-    k = np.arange(len(MEMBERS))
-    return replace(data.found.subset((k >= first) & (k < end)), run=run)
-
-
 @pytest.mark.parametrize("n", [0, 1, 5])
 def test_ranks_share_averages_and_the_bytes_are_the_same(tmp_path, data, n):
-    """Also if they are kept in between."""
-    classes = [some(data, 3 * k, 3 * k + 4) for k in range(n)]
+    k = np.arange(len(MEMBERS))
+    classes = [data.found.subset((k >= 3 * i) & (k < 3 * i + 4)) for i in range(n)]
 
     def work(team):
-        folder = tmp_path / str(team.size)
-        for kind in (".hdf", ".npy"):
-            made = average_classes(team, classes, Stack(data.working), OPTIONS)
-            if not team.leads:
-                assert list(made) == []
-            elif kind == ".npy":
-                save_averages(folder / "a.npy", made, n, HOW.box)
-            else:
-                write_averages(folder / "a.hdf", classes, made, 4.0, 1)
+        path = tmp_path / f"{team.size}.hdf"
+        write_averages(team, path, classes, Stack(data.working), OPTIONS, 1)
 
     for size in (1, 2, 3):
         on_ranks(size, work)
-    written = [(tmp_path / f"{size}/a.hdf").read_bytes() for size in (1, 2, 3)]
-    assert written[0] == written[1] == written[2]
-    kept = load_array(tmp_path / "3/a.npy", mapped=True)
-    write_averages(tmp_path / "b.hdf", classes, kept, 4.0, 1)
-    assert (tmp_path / "b.hdf").read_bytes() == written[0]
-
-
-@pytest.mark.parametrize(
-    ("members", "made"),
-    [
-        # Of each round, the members of the classes of run 0 and of run 1.
-        ([([(0, 7)], [(0, 4), (4, 9)]), ([(9, 16)], [(9, 12)]), ([(16, 20)], [])], 5),
-        ([([(0, 7)], [(0, 6)]), ([], [(9, 10)]), ([(16, 20)], [])], 2),
-        ([([(0, 7)], [(0, 7)]), ([], [(9, 12)]), ([], [])], 3),
-        ([([], []), ([(0, 3)], [])], 1),
-        ([([], [])], 0),
-    ],
-    ids=["another is ahead later", "one is ahead", "a tie", "late", "none"],
-)
-def test_rounds_have_averaged_what_a_generation_shows(tmp_path, data, members, made):
-    """Those of the run that holds most in the end, whichever did before."""
-    before, paths, n = [], [], 0
-    images = Stack(data.working)
-    for number, of_runs in enumerate(members):
-        found = [some(data, *span, run) for run in (0, 1) for span in of_runs[run]]
-        new = to_average(before, found)
-        path = tmp_path / f"{number}"
-        save_classes(path / "classes.npz", found)
-        save_averages(path / "averages.npy", averaged(new, images), len(new), HOW.box)
-        before, n = before + found, n + len(new)
-        paths.append(path)
-    assert n == made
-    write_json(tmp_path / "info.json", {"pixel_size": 4.0})
-    isac_candidates(
-        rounds=[path / "classes.npz" for path in paths],
-        made=[path / "averages.npy" for path in paths],
-        stack_info=tmp_path / "info.json",
-        generation=2,
-        classes=tmp_path / "candidates.npz",
-        averages=tmp_path / "a.hdf",
-    )
-    shown = most_complete(before)
-    assert len({one.run for one in shown}) <= 1
-    write_averages(tmp_path / "b.hdf", shown, averaged(shown, images), 4.0, 2)
-    assert (tmp_path / "a.hdf").read_bytes() == (tmp_path / "b.hdf").read_bytes()
-    assert len(load_classes(tmp_path / "candidates.npz")) == len(before)
+    made = [(tmp_path / f"{size}.hdf").read_bytes() for size in (1, 2, 3)]
+    assert made[0] == made[1] == made[2]

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 ROUND = "results/tiny/generation_0001/round_0001"
 MPI_JOBS = {
     *("isac_prealign", "isac_shrink", "isac_clusters", "isac_candidates_round"),
-    "isac_reproducible",
+    *("isac_candidates", "isac_reproducible"),
     *("pytom_prepare", "ccc_matrix", "pytom_class_averages", "pytom_differences"),
 }
 

@@ -32,7 +32,7 @@ MB = 1e6
 IDLE, IDLE_3D = 70 * MB, 130 * MB  # memory of a rank that has done nothing yet
 ROW = 600  # bytes of all tables and lists that a particle stands in
 COLUMN = 3000  # bytes of a device for an image at a shift of a reference
-JOINING, DESCRIBING = 25, 100  # rows that it takes as long as, of an average
+DESCRIBING = 100  # rows that it takes as long as, of an average
 LIBRARIES = 2.0  # starts, for jobs on volumes
 REPORT = 4.0  # starts that it takes as long as
 MATCHING = 2.5  # starts that it takes as long as, where a round does little else
@@ -118,12 +118,10 @@ def _of_images(
     for generation in range(1, options.n_generations + 1):
         left = pool
         for number in range(1, options.max_round + 1):
-            after = int(left * case.left)
-            assumed = Told(after, not n_classes(after, size))
-            after, last = known.get((generation, number), assumed)
-            name = f"{generation:04d}_{number:04d}"
-            yield from _round(options, left, left - after, name)
-            left = after
+            yield from _round(options, left, f"{generation:04d}_{number:04d}")
+            left = int(left * case.left)
+            assumed = Told(left, not n_classes(left, size))
+            left, last = known.get((generation, number), assumed)
             if last:
                 break
         name = f"{generation:04d}_{generation}"
@@ -132,10 +130,10 @@ def _of_images(
         enough = n_classes(pool - accounted, size) > 0
         assumed = Told(accounted, share < LEAST_ACCOUNTED or not enough)
         accounted, last = known.get((generation, 0), assumed)
-        stack, lists = _stack(options, pool - left), 15 * pool
-        each, disk = IDLE + 2 * stack, stack + 70 * (pool - left)
-        rows = JOINING * (pool - left) / size
-        yield _job("isac_candidates", name, each=each, disk=disk, row=rows)
+        held, lists = pool - left, 15 * pool
+        disk, pixels = _stack(options, held) + 70 * held, _pixels(options, held)
+        about = {"each": IDLE, "shared": pixels / 2, "disk": disk}
+        yield _job("isac_candidates", name, **about, voxel=0.6 * pixels)
         yield _reproducible(options, pool, left, case.matched, accounted, name)
         yield _job("isac_account", name, each=IDLE + 20 * lists, disk=lists)
         classes += accounted // size
@@ -180,14 +178,14 @@ def _preparation(options: Isac, n: int, box: int, passes: int) -> Iterator[Job]:
     yield _job("isac_shrink", each=each, disk=size, shared=size / 4, product=products)
 
 
-def _round(options: Isac, n: int, found: int, name: str) -> Iterator[Job]:
-    """Yield the jobs of one round of candidates among n particles, found so many."""
+def _round(options: Isac, n: int, name: str) -> Iterator[Job]:
+    """Yield the jobs of one round of candidates among n particles."""
     classes, passes = n_classes(n, options.img_per_grp), options.main_iter
     first = sac(options, n, classes, options.init_iter, False)
     then = sac(options, n, classes, passes, True)
     yield _of_sac("isac_clusters", name, options, n, [first, then])
     again = sac(options, n, classes, (options.match_first - 1) * passes, True)
-    yield _of_sac("isac_candidates_round", name, options, n, [again], found)
+    yield _of_sac("isac_candidates_round", name, options, n, [again])
 
 
 def _reproducible(
@@ -215,7 +213,7 @@ def _of_sac(
 ) -> Job:
     """Return a job of SAC over n particles that averages some in the end."""
     basis, runs = polar_basis(options), options.indep_run
-    pixels = averaged * working_box(options.target_nx, options.xr) ** 2
+    pixels = _pixels(options, averaged)
     classes = n_classes(n, options.img_per_grp)
     row = 8 * len(basis.directions) * len(basis.radii)
     band = basis.band(options.FH)
@@ -257,10 +255,14 @@ def sac(
     return {"product": images * products, "coefficient": images * turned}
 
 
+def _pixels(options: Isac, n: int) -> float:
+    """Return the pixels of n working images."""
+    return float(n * working_box(options.target_nx, options.xr) ** 2)
+
+
 def _stack(options: Isac, members: int) -> float:
     """Return the bytes of the averages of classes with some members in all."""
-    pixels = working_box(options.target_nx, options.xr) ** 2
-    return 4 * pixels * members / options.img_per_grp
+    return 4 * _pixels(options, members) / options.img_per_grp
 
 
 def _shifts(options: Isac) -> int:

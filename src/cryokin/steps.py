@@ -54,7 +54,9 @@ STEPS = {
     "isac_candidates_round": Step(
         "generation {generation}, round {round}", "generation_*/round_*/state.json", MPI
     ),
-    "isac_candidates": Step("generation {generation}, candidates of all rounds"),
+    "isac_candidates": Step(
+        "generation {generation}, averages of the candidates", "", MPI
+    ),
     "isac_reproducible": Step(
         "generation {generation}, reproducible classes",
         "generation_*/classes_generation_*.npz",

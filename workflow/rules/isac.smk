@@ -32,14 +32,6 @@ def left_over(wildcards):
     return plan.left_over(wildcards.run, *place)
 
 
-def earlier_rounds(wildcards):
-    """The candidates of the rounds before one."""
-    return [
-        f"{GENERATION}/round_{number:04d}/classes.npz".format(**wildcards)
-        for number in range(1, int(wildcards.round))
-    ]
-
-
 def is_last(told):
     """Whether a round or a generation says that it is the last.
 
@@ -77,15 +69,10 @@ def rounds(run, number):
     return classes
 
 
-def of_rounds(name):
-    """A file of each round of the generation that a file's name tells."""
-
-    def of_generation(wildcards):
-        place = wildcards.folder, wildcards.generation
-        found = rounds(wildcards.run, checked(plan.same_generation, *place))
-        return [str(Path(classes).with_name(name)) for classes in found]
-
-    return of_generation
+def rounds_of_generation(wildcards):
+    """The candidates of the rounds of the generation that a file's name tells."""
+    place = wildcards.folder, wildcards.generation
+    return rounds(wildcards.run, checked(plan.same_generation, *place))
 
 
 def generations(run):
@@ -171,14 +158,11 @@ rule isac_clusters:
 checkpoint isac_candidates_round:
     input:
         coefficients="results/{run}/coefficients.npy",
-        stack="results/{run}/working_stack.mrcs",
         stack_info="results/{run}/working_stack.json",
         ids=left_over,
         clusters=f"{GENERATION}/round_{{round}}/clusters.npz",
-        before=earlier_rounds,
     output:
         classes=f"{GENERATION}/round_{{round}}/classes.npz",
-        averages=f"{GENERATION}/round_{{round}}/averages.npy",
         left=f"{GENERATION}/round_{{round}}/left.txt",
         state=f"{GENERATION}/round_{{round}}/state.json",
     log:
@@ -192,8 +176,8 @@ checkpoint isac_candidates_round:
         mpi="mpiexec",
         tasks=N_RANKS,
         device="cpu",
-        mem_mb=memory(700, 1),  # a quarter of it is coefficients
-        runtime=minutes(240, 15),
+        mem_mb=memory(700, 4),
+        runtime=minutes(240, 60),
     params:
         files=files,
         options=options(*SAC_OPTIONS),
@@ -213,8 +197,8 @@ checkpoint isac_candidates_round:
 
 rule isac_candidates:
     input:
-        rounds=of_rounds("classes.npz"),
-        made=of_rounds("averages.npy"),
+        rounds=rounds_of_generation,
+        stack="results/{run}/working_stack.mrcs",
         stack_info="results/{run}/working_stack.json",
     output:
         classes=f"{GENERATION}/candidates_generation_{{generation}}.npz",
@@ -223,18 +207,22 @@ rule isac_candidates:
         "results/{run}/logs/isac_candidates/{folder}_{generation}.log",
     benchmark:
         "results/{run}/benchmarks/isac_candidates/{folder}_{generation}.tsv"
-    localrule: True
     conda:
         "../../envs/core.yaml"
+    threads: N_RANKS
     resources:
-        mem_mb=memory(1000, 1),
-        runtime=minutes(60),
+        mpi="mpiexec",
+        tasks=N_RANKS,
+        mem_mb=memory(700, 1),
+        runtime=minutes(60, 15),
     params:
         files=files,
+        options=options("target_radius", "FH", "FF"),
     message:
-        "{wildcards.run}: joining the candidates of generation {wildcards.generation}"
+        "{wildcards.run}: averaging the candidates of generation {wildcards.generation} on"
+        " {resources.tasks} ranks"
     shell:
-        command("isac_candidates", "wildcards.generation")
+        command("isac_candidates", "wildcards.generation", "params.options", mpi=True)
 
 
 rule isac_reproducible:

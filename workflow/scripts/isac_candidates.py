@@ -1,31 +1,33 @@
 from pathlib import Path
 
-from cryokin.files import read_json
-from cryokin.isac.averages import Average, write_averages
-from cryokin.isac.candidates import most_complete
-from cryokin.isac.classes import load_classes, save_classes
-from cryokin.npy import load_array
+from cryokin.isac.averages import write_averages
+from cryokin.isac.classes import held, load_classes, save_classes
+from cryokin.isac.files import open_working_stack
+from cryokin.options import Isac
+from cryokin.parallel import Team
 
 
 def isac_candidates(
     *,
+    team: Team,
     rounds: list[Path],
-    made: list[Path],
+    stack: Path,
     stack_info: Path,
     generation: int,
+    options: Isac,
     classes: Path,
     averages: Path,
 ) -> None:
-    """Gather the candidate classes of a generation's rounds, and their averages."""
+    """Gather the candidates of a generation's rounds, averaged (an MPI program)."""
     candidates = [c for path in rounds for c in load_classes(path)]
-    shown = most_complete(candidates)
-    # Since the last round in which the choice of the run changed; that made all anew.
-    rows: list[Average] = []
-    for path in reversed(made):
-        if len(rows) == len(shown):
-            break
-        rows = [*load_array(path, mapped=True), *rows]
-    pixel_size = read_json(stack_info)["pixel_size"]
-    write_averages(averages, shown, rows, pixel_size, generation)
-    save_classes(classes, candidates)
-    print(f"{len(candidates)} candidates")
+    # Each run has candidates of the same views; those of one are enough to look at.
+    of_runs = [
+        [c for c in candidates if c.run == number]
+        for number in sorted({c.run for c in candidates})
+    ]
+    shown = max(of_runs, key=lambda some: len(held(some)), default=[])
+    images = open_working_stack(stack, stack_info)
+    write_averages(team, averages, shown, images, options, generation)
+    if team.leads:
+        save_classes(classes, candidates)
+    team.log(f"{len(candidates)} candidates")

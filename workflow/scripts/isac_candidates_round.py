@@ -3,16 +3,9 @@ from pathlib import Path
 import numpy as np
 
 from cryokin.files import read_json, write_ids, write_json
-from cryokin.isac.averages import average_classes, save_averages
-from cryokin.isac.candidates import (
-    LEAST_GAIN,
-    candidates_round,
-    n_classes,
-    to_average,
-)
-from cryokin.isac.classes import held, load_classes, save_classes
+from cryokin.isac.candidates import LEAST_GAIN, candidates_round, n_classes
+from cryokin.isac.classes import held, save_classes
 from cryokin.isac.clusters import load_clusters
-from cryokin.isac.files import open_working_stack
 from cryokin.isac.options import isac_options
 from cryokin.isac.particles import load_particles
 from cryokin.options import Isac
@@ -23,17 +16,14 @@ def isac_candidates_round(
     *,
     team: Team,
     coefficients: Path,
-    stack: Path,
     stack_info: Path,
     ids: Path,
     clusters: Path,
-    before: list[Path],
     generation: int,
     round: int,
     options: Isac,
     device: str = "cpu",
     classes: Path,
-    averages: Path,
     left: Path,
     state: Path,
 ) -> None:
@@ -49,13 +39,7 @@ def isac_candidates_round(
         if working.get("blank", False)
         else candidates_round(team, particles, runs, *number, chosen)
     )
-    shown = team.from_leader(
-        lambda: to_average([c for path in before for c in load_classes(path)], found)
-    )
-    images = open_working_stack(stack, stack_info)
-    made = average_classes(team, shown, images, options)
     if team.leads:
-        save_averages(averages, made, len(shown), images.box)
         members = [sum(map(len, one.members)) for one in runs]
         stable = sum(members) / max(len(runs) * len(particles), 1)
         in_none = np.setdiff1d(particles.ids, held(found))

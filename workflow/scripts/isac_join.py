@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from cryokin.files import read_json
-from cryokin.isac.averages import average_classes, write_averages
+from cryokin.isac.averages import write_averages
 from cryokin.isac.classes import held, load_classes, save_classes
 from cryokin.isac.files import open_working_stack
 from cryokin.isac.join import join
@@ -35,10 +35,9 @@ def isac_join(
         (before, candidates, candidate_averages),
         (found, classes, averages),
     ):
-        made = average_classes(team, some, images, options)
+        write_averages(team, to_averages, some, images, options, 1)
         if team.leads:
             save_classes(to, some)
-            write_averages(to_averages, some, made, images.pixel_size, 1)
     team.log(
         f"{len(held(found)) - len(held(before))} images join {len(before)} classes of"
         f" {len(held(before))}"

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from cryokin.files import read_json
-from cryokin.isac.averages import average_classes, write_averages
+from cryokin.isac.averages import write_averages
 from cryokin.isac.classes import load_classes, save_classes
 from cryokin.isac.files import open_working_stack
 from cryokin.isac.options import isac_options
@@ -33,7 +33,6 @@ def isac_reproducible(
         team, particles, load_classes(candidates), generation, chosen
     )
     images = open_working_stack(stack, stack_info)
-    made = average_classes(team, found, images, options)
+    write_averages(team, averages, found, images, options, generation)
     if team.leads:
         save_classes(classes, found)
-        write_averages(averages, found, made, images.pixel_size, generation)

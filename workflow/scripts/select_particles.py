@@ -8,7 +8,7 @@ from cryokin.io.eman_hdf import read_images, write_images
 from cryokin.io.mrc import write_stack
 from cryokin.io.particles import read_particles, write_particles
 from cryokin.io.star import write_star
-from cryokin.isac.averages import average, image_and_header
+from cryokin.isac.averages import average_and_header
 from cryokin.isac.basis import polar_basis
 from cryokin.isac.classes import load_classes
 from cryokin.isac.files import open_working_stack, read_shifts
@@ -57,13 +57,12 @@ def select_particles(
 
     working = read_json(stack_info)
     source = open_working_stack(stack, stack_info)
-    made = []
-    for one in chosen:
-        pair = averages[one.number - 1], headers[one.number - 1]
-        if len(one.sources) > 1:
-            anew = average(one.found, source, options)
-            pair = image_and_header(one.found, anew, source.pixel_size, one.generation)
-        made.append(pair)
+    made = [
+        (averages[one.number - 1], headers[one.number - 1])
+        if len(one.sources) == 1
+        else average_and_header(one.found, source, options, one.generation)
+        for one in chosen
+    ]
     images = np.stack([image for image, _ in made])
     headers = [
         header | {"class_number": n}

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryokin.image.geometry import identity, take
-from cryokin.isac.classes import Class, held
+from cryokin.isac.classes import Class
 from cryokin.isac.options import IsacOptions
 from cryokin.isac.particles import Particles
 from cryokin.isac.sac import Run, put, sac
@@ -29,35 +29,6 @@ FEWEST_CLASSES = 4  # fewer classes are not worth a classification
 # and brings ever less.
 LEAST_GAIN = 0.1
 LEAST_ACCOUNTED = 0.05
-
-
-def most_complete(candidates: Sequence[Class]) -> list[Class]:
-    """Return the candidates of the run whose candidates hold most particles.
-
-    Each run has candidates of the same views; those of one are enough to look at.
-    """
-    of_runs = [
-        [c for c in candidates if c.run == number]
-        for number in sorted({c.run for c in candidates})
-    ]
-    return max(of_runs, key=lambda some: len(held(some)), default=[])
-
-
-def to_average(before: Sequence[Class], found: Sequence[Class]) -> list[Class]:
-    """Return what a round averages of the candidates that `most_complete` chooses.
-
-    These are its own; or those of all rounds, if the choice was another run's before.
-
-    Parameters
-    ----------
-    before : sequence of Class
-        Candidates of the earlier rounds.
-    found : sequence of Class
-        Candidates of the round.
-    """
-    known, chosen = most_complete(before), most_complete([*before, *found])
-    same = known and known[0].run == chosen[0].run
-    return chosen[len(known) :] if same else chosen
 
 
 def n_classes(n_particles: int, img_per_grp: int) -> int:
