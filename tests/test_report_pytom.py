@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from scipy.cluster import hierarchy
 
+from cryokin.config import load_runs
 from cryokin.errors import InputError
 from cryokin.estimate import RuleUsage
 from cryokin.files import write_json
@@ -117,12 +118,14 @@ def test_any_part_may_be_missing(missing):
 
 
 def test_a_run_that_goes_on_shows_what_it_has(tmp_path):
-    options = {"method": "mco_ac", "nclass": 4}
+    given = {"method": "mco_ac", "nclass": 4, "particles": "a.xml", "mask": "m.em"}
+    options = load_runs({"runs": {"demo": given | {"lowpass": 5}}})["demo"].as_dict()
 
     def text(*made):
         for name in made:
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (there / name.rpartition("/")[2]).rename(tmp_path / name)
+            (tmp_path / name).touch()
         return interim_page("demo", options, tmp_path)
 
     there = tmp_path / "made"
@@ -133,12 +136,14 @@ def test_a_run_that_goes_on_shows_what_it_has(tmp_path):
     write_run(there, report)
     imported = {"n": 60, "box": 12, "pixel_size": 10.0, "source": "a", "sha256": "b"}
     write_json(there / "import.json", imported)
-    assert "subtomograms are being prepared" in text("import/import.json")
-    assert "are being compared" in text("prepared/poses.npz")
+    write_json(there / "prepared.json", {})
+    assert "Done last: reading the particles." in text("import/import.json")
+    html = text("prepared/poses.npz", "prepared/prepared.json")
+    assert "Done last: bringing particles into the common frame." in html
     for volume in there.glob("eigenvolume_*"):
         volume.rename(tmp_path / volume.name)
-    html = text("eigen.json", "coefficients.npy")
-    assert "The components are there" in html and 'id="components"' in html
+    html = text("coefficients.npy", "eigen.json")
+    assert "Done last: leading components." in html and 'id="components"' in html
     assert not Elements(html).named("button", "tile")
     none, classes = np.zeros(60), np.zeros(60, int)
     chain = Chain(
@@ -151,7 +156,7 @@ def test_a_run_that_goes_on_shows_what_it_has(tmp_path):
     (tmp_path / "mco_ac").mkdir()
     save_chains(tmp_path / "mco_ac/round_0000.npz", [chain])
     html = text()
-    assert "1 round of annealing is done" in html and 'id="course"' in html
+    assert "Done last: annealing, round 1." in html and 'id="course"' in html
     for average in there.glob("average_*"):
         average.rename(tmp_path / average.name)
     html = text("classes.csv", "classes.json")
