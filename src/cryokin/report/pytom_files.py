@@ -123,6 +123,7 @@ def read_report(
         options=options,
         labels=labels,
         classes=classes,
+        excluded=excluded,
         frequency=np.arange(boxes[0] // 2) / boxes[0] if boxes else np.zeros(0),
         pixel_size=number(table.get("pixel_size", imported.get("pixel_size"))),
         radius=mask_radius(options.get("mask"), imported.get("pixel_size")),

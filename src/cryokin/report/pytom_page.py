@@ -21,6 +21,7 @@ from cryokin.report.images import (
     stretch,
     width_on_page,
 )
+from cryokin.report.members import SHEET
 from cryokin.report.page import (
     Report,
     ReportedClass,
@@ -135,6 +136,8 @@ class PytomReport(Report):
         ``cpca``, ``mco_exmx`` or ``mco_ac``.
     labels : ndarray of int, shape (n,)
         Class of each particle, from 1; -1 for those that belong to none.
+    excluded : sequence of int
+        Rows of the input that were left out on import, and are not counted.
     classes : sequence of SubtomogramClass
         Those that have members, in any order.
     radius : float or None
@@ -176,6 +179,7 @@ class PytomReport(Report):
     method: str
     labels: NDArray[np.int64]
     classes: Sequence[SubtomogramClass]
+    excluded: Sequence[int] = ()
     radius: float | None = None
     masking: Mapping[str, float] | None = None
     eigenvalues: NDArray[np.float64] | None = None
@@ -298,6 +302,8 @@ def page(report: PytomReport) -> str:
             "shift": "shift x, y [voxel]",
             "particles": report.particles,
             "unit": report.unit,
+            "sheet": SHEET,
+            "excluded": list(report.excluded),
             "classes": [
                 {
                     **report.class_data(c, report.members(c.number)),

@@ -32,6 +32,8 @@ const galleryOfPage = (() => {
   const detail = $("detail");
   const narrow = window.matchMedia("(max-width: 959.98px)");
   const views = data.points?.directions?.map((column) => column.parts); // of the beam, on a disc
+  const rows = data.excluded && // of the input, without those that were left out
+    [...Array(data.particles + data.excluded.length).keys()].filter((row) => !data.excluded.includes(row));
   const watchers = []; // called with the class that comes to be shown
   let shown = null;
 
@@ -126,7 +128,7 @@ const galleryOfPage = (() => {
       if (fact) fact.textContent = text[key](c);
     }
     if ($("d-g")) $("d-g").textContent = c.g;
-    $("d-members").value = c.ids.join(" ");
+    $("d-members").value = c.ids.map((id) => rows?.[id] ?? id).join(" ");
     drawCorrelation(c);
     drawSpread(c);
     for (const watch of watchers) watch(c);
@@ -277,6 +279,8 @@ const galleryOfPage = (() => {
   $("width").value = gallery.dataset.width;
   $("width").addEventListener("input", () => resize(Number($("width").value)));
   for (const id of ["contrast", "brightness", "inverted", "common"]) $(id).addEventListener("input", look);
+  // By a class: with :has() each pick among a thousand classes took half as long again.
+  $("masks")?.addEventListener("change", () => gallery.classList.toggle("masks"));
   $("previous").addEventListener("click", () => step(-1));
   $("next").addEventListener("click", () => step(1));
   $("close").addEventListener("click", close);

@@ -16,7 +16,7 @@
     function draw() {
       const first = page * data.sheet;
       const last = Math.min(of.n, first + data.sheet);
-      const kind = !of.aligned ? "" : isRaw() ? ", as they lie in the working stack" : ", aligned";
+      const kind = !of.aligned ? "" : isRaw() ? ", as they lie in their boxes" : ", aligned";
       said.textContent = served
         ? `${count(first + 1)}–${count(last)} of ${count(of.n)} ${of.noun}${kind}`
         : `A few of ${count(of.n)} ${of.noun}${kind}`;
