@@ -33,6 +33,7 @@ LINKS = {
 LINKS_HERE = {
     "classes.cxc": "the class averages as surfaces at one level, for ChimeraX",
     "figures": "the figures of this page",
+    "../selected/index.html": "what was kept, once classes have been selected",
 }
 
 
