@@ -32,11 +32,7 @@ from cryokin.subtomo.chains import annealing_report, load_chains
 from cryokin.workflow import report_files
 
 
-def interim_page(
-    run: str,
-    options: Mapping[str, Any],
-    results: Path,
-) -> str:
+def interim_page(run: str, options: Mapping[str, Any], results: Path) -> str:
     """Return the page of a run with what it has done so far.
 
     Parameters
@@ -77,11 +73,7 @@ def is_finished(results: Path) -> bool:
     )
 
 
-def _isac(
-    run: str,
-    options: Mapping[str, Any],
-    results: Path,
-) -> IsacReport:
+def _isac(run: str, options: Mapping[str, Any], results: Path) -> IsacReport:
     imported = read_json(results / "import/import.json")
     shown = _there(results / "working_stack.json")
     working = read_json(shown) if shown else {}

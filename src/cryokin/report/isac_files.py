@@ -74,11 +74,7 @@ def _read_candidates(path: Path | None) -> list[Candidate]:
     ]
 
 
-def read_report(
-    run: str,
-    options: Mapping[str, Any],
-    files: IsacFiles,
-) -> IsacReport:
+def read_report(run: str, options: Mapping[str, Any], files: IsacFiles) -> IsacReport:
     """Read all that the report of a run shows.
 
     Parameters

@@ -63,11 +63,7 @@ class PytomFiles:
     results: Path | None = None  # results/<run>, with benchmarks and logs of the jobs
 
 
-def read_report(
-    run: str,
-    options: Mapping[str, Any],
-    files: PytomFiles,
-) -> PytomReport:
+def read_report(run: str, options: Mapping[str, Any], files: PytomFiles) -> PytomReport:
     """Read all that the report of a run shows.
 
     Parameters
