@@ -305,9 +305,9 @@ def as_time(seconds: float) -> str:
     """Return a time in the unit that suits it."""
     if seconds < 100:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    hours = seconds / 3600
-    if seconds < 6000:
-        return f"{seconds / 60:.0f} min"
+    minutes, hours = seconds / 60, seconds / 3600
+    if minutes < 100:
+        return f"{minutes:.1f} min" if minutes < 10 else f"{minutes:.0f} min"
     return f"{hours:,.1f} h" if hours < 100 else f"{hours:,.0f} h"
 
 
