@@ -359,6 +359,27 @@ def test_a_run_has_several_selections_by_name(page, downloads):
     assert not list(downloads.glob("*junk*"))
 
 
+def test_ticks_of_the_bar_turn_the_order_and_draw_masks(page):
+    def ring():
+        script = """const style = getComputedStyle(
+                document.querySelector("#gallery .image"), "::after");
+            return [style.content, style.width];"""
+        return page.run(script)
+
+    numbers = order(page)
+    page.click("#turn")
+    assert order(page) == numbers[::-1]
+    assert ring()[0] == "none"
+    page.click("#masks")
+    content, width = ring()
+    side = page.run("return document.querySelector('#gallery .image').offsetWidth")
+    assert content == '""'
+    # The mask has a radius of 25 pixels of 64.
+    np.testing.assert_allclose(
+        float(width.removesuffix("px")), side * 50 / 64, rtol=0.02
+    )
+
+
 GREY = """
     const picture = document.querySelector("#class-{} img");
     const canvas = document.createElement("canvas");
