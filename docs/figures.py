@@ -30,7 +30,7 @@ from cryokin.report.pytom_figures import (
     equal_area,
     scatter,
 )
-from cryokin.report.svg import Axes, dot, drawing, rect, short, words
+from cryokin.report.svg import Axes, cloud, dot, drawing, picture, rect, short, words
 from cryokin.simulate.volumes import VolumeRecipe, VolumeSet, simulate_volumes
 from cryokin.subtomo import annealing, ccc, cpca, mco
 from cryokin.subtomo.mco import Model
@@ -143,22 +143,14 @@ def isac_steps(demo: Demo, radius: float, columns: int = 6) -> Markup:
         for i, image in enumerate(images):
             x = left + i * (side + gap)
             enlarge = radius * (1 if image.shape[-1] == alike[0][0].shape[-1] else 0)
-            parts.append(_picture(x, top, side, image, enlarge or radius / scale))
+            shown = data_uri(stretch(image, enlarge or radius / scale))
+            parts.append(picture(x, top, side, side, shown))
             if notes:
                 middle = x + side / 2
                 parts.append(words(middle, top + side + 13, notes[i], "middle"))
         top += high if notes else side + gap + 8
     width = left + columns * (side + gap) - gap
     return drawing(width, top, "From images to candidates to classes", *parts)
-
-
-def _picture(
-    x: float, y: float, side: float, image: NDArray[np.floating], radius: float
-) -> Markup:
-    """Draw a square image with its contrast stretched inside a circle."""
-    return Markup('<image x="{}" y="{}" width="{}" height="{}" href="{}"/>').format(
-        *map(short, (x, y, side, side)), data_uri(stretch(image, radius))
-    )
 
 
 def isac_views(demo: Demo) -> Markup:
@@ -173,10 +165,7 @@ def isac_views(demo: Demo) -> Markup:
     styles = [
         "none" if label < 0 else f"c{label % COLOURS}" for label in demo.labels.tolist()
     ]
-    marks = [
-        Markup('<path d="M{:.1f} {:.1f}h0" class="{}"/>').format(x, y, style)
-        for (x, y), style in zip(points.tolist(), styles, strict=True)
-    ]
+    marks = [([(x, y)], style) for (x, y), style in zip(points, styles, strict=True)]
     left, row = 2 * centre + 14, 17.0
     order = [-1, *range(len(demo.classes))]
     key = []
@@ -192,12 +181,11 @@ def isac_views(demo: Demo) -> Markup:
         if {label - COLOURS, label + COLOURS} & set(order[1:]) and label >= 0:
             x, y = _middle(points[demo.labels == label])
             key.append(words(x, y - 30, str(label + 1), "middle", "name"))
-    cloud = Markup('<g class="cloud" stroke-width="5">{}</g>').format(
-        Markup("").join(marks)
-    )
     rim = dot(centre, centre, reach, "rim")
     size = left + 182, max(2 * centre, margin + 16 + len(order) * row)
-    return drawing(*size, "True views of the particles, by class", rim, cloud, *key)
+    return drawing(
+        *size, "True views of the particles, by class", rim, cloud(marks, 5), *key
+    )
 
 
 def _middle(points: NDArray[np.float64]) -> tuple[float, float]:

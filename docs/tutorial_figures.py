@@ -18,7 +18,7 @@ from cryokin.io.stacks import open_images
 from cryokin.io.volumes import read_volume
 from cryokin.report.images import data_uri, montage, stretch
 from cryokin.report.page import standalone
-from cryokin.report.svg import drawing, short, words
+from cryokin.report.svg import drawing, picture, words
 from cryokin.volume.filters import lowpass
 
 SIDE, GAP, LINE = 76.0, 6.0, 18.0  # of a picture, between two, of a caption
@@ -37,11 +37,9 @@ def sheet(
     """Draw pictures in rows, each with a caption; ``wide`` is their width / height."""
     parts = []
     high = SIDE + LINE * any(captions) + GAP
-    for i, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+    for i, (image, caption) in enumerate(zip(pictures, captions, strict=True)):
         x, y = i % columns * (wide * SIDE + GAP), i // columns * high
-        corner = map(short, (x, y, wide * SIDE, SIDE))
-        image = Markup('<image x="{}" y="{}" width="{}" height="{}" href="{}"/>')
-        parts.append(image.format(*corner, data_uri(picture)))
+        parts.append(picture(x, y, wide * SIDE, SIDE, data_uri(image)))
         parts.append(words(x, y + SIDE + 13, caption, "start"))
     rows = -(-len(pictures) // columns)
     width = min(columns, len(pictures)) * (wide * SIDE + GAP) - GAP

@@ -2,6 +2,8 @@
 
 import json
 import math
+import threading
+from contextlib import contextmanager
 from html.parser import HTMLParser
 
 import mrcfile
@@ -16,6 +18,25 @@ from cryokin.io.star import write_star
 from cryokin.provenance import provenance
 from cryokin.report.isac_page import ClassAverage, IsacReport, Pose
 from cryokin.report.pytom_page import PytomReport, Start, SubtomogramClass, Tree
+from cryokin.report.server import SelectionServer
+from cryokin.selection import selection_path
+
+
+@contextmanager
+def serving(page, folder, classes, members=None):
+    """The server of a page, whose selections go to a folder, while it is at work."""
+    target = selection_path("demo")
+    go_on = "cryokin run"
+    server = SelectionServer("demo", page, folder, target, classes, go_on, 0, members)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
 
 HOSTILE = """"><script>alert(1)</script>&amp;'</script><!--<img src=x onerror=a()>"""
 

@@ -226,11 +226,11 @@ def test_what_rules_took_stands_beside_the_estimate():
         return re.findall(r"<td[^>]*>(.*?)</td>", row)
 
     html = page(make_isac_report())
-    guess = ["2 min 00 s", "1 min 00 s \N{EN DASH} 2 h 00 min"]
-    took = ["2", "1 min 35 s", "2 min 30 s"]
+    guess = ["2.0 min", "60 s \N{EN DASH} 2.0 h"]
+    took = ["2", "95 s", "2.5 min"]
     assert cells("isac_sac") == [*took, *guess, "2.0 GB", "1.0 GB"]
     assert cells("isac_join") == ["1", "5.0 s", NONE, NONE, "", NONE, NONE]
-    assert cells("all") == ["3", "1 min 40 s", "2 min 30 s", *guess, "", ""]
+    assert cells("all") == ["3", "1.7 min", "2.5 min", *guess, "", ""]
 
 
 def test_averages_of_the_original_images_are_shown_where_there_are_any():

@@ -9,10 +9,8 @@ import signal
 import statistics
 import subprocess
 import sys
-import threading
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -27,10 +25,9 @@ from cryokin.report.server import SelectionServer
 from cryokin.selection import (
     Selection,
     read_selection,
-    selection_path,
     write_selection,
 )
-from reports import full_report, make_isac_report, write_isac_run
+from reports import full_report, make_isac_report, serving, write_isac_run
 
 PHONE, DESK = (360, 740), (1280, 900)
 LIMIT = 100  # between a wish and the picture that shows it [ms]
@@ -87,7 +84,9 @@ def reports():
         "2d": isac_report(20),
         "2d_large": isac_report(1000),
         "2d_goes_on": dataclasses.replace(isac_report(6), unfinished="Round 1."),
-        "3d": dataclasses.replace(full_report(5), checksum="cd" * 32),
+        "3d": dataclasses.replace(
+            full_report(5), checksum="cd" * 32, excluded=[0, 7, 61]
+        ),
     }
 
 
@@ -360,6 +359,27 @@ def test_a_run_has_several_selections_by_name(page, downloads):
     assert not list(downloads.glob("*junk*"))
 
 
+def test_ticks_of_the_bar_turn_the_order_and_draw_masks(page):
+    def ring():
+        script = """const style = getComputedStyle(
+                document.querySelector("#gallery .image"), "::after");
+            return [style.content, style.width];"""
+        return page.run(script)
+
+    numbers = order(page)
+    page.click("#turn")
+    assert order(page) == numbers[::-1]
+    assert ring()[0] == "none"
+    page.click("#masks")
+    content, width = ring()
+    side = page.run("return document.querySelector('#gallery .image').offsetWidth")
+    assert content == '""'
+    # The mask has a radius of 25 pixels of 64.
+    np.testing.assert_allclose(
+        float(width.removesuffix("px")), side * 50 / 64, rtol=0.02
+    )
+
+
 GREY = """
     const picture = document.querySelector("#class-{} img");
     const canvas = document.createElement("canvas");
@@ -585,38 +605,21 @@ def test_a_class_of_a_volume_tells_how_its_members_lie(page, reports):
     drawn = page.run("return document.querySelectorAll('#d-spread .member').length")
     assert drawn == 2 * reports["3d"].sizes[2]
     members = page.run("return document.querySelector('#d-members').value").split()
-    np.testing.assert_array_equal(np.array(members, int), reports["3d"].members(2))
+    report = reports["3d"]
+    rows = np.delete(np.arange(report.particles + 3), report.excluded)
+    found = np.array(members, int)  # of the input, where some were left out
+    np.testing.assert_array_equal(found, rows[report.members(2)])
 
 
 # The server that takes the selection from the browser
 
 
-@contextmanager
-def serving(folder, report):
-    """A server of the page of a report in a folder of results."""
-    results = write_results(folder, report)
-    server = SelectionServer(
-        "demo",
-        results / "report/index.html",
-        folder,
-        selection_path("demo"),
-        results / "classes.star",
-        "cryokin run",
-        0,
-    )
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("served"), isac_report(9)) as started:
+    folder = tmp_path_factory.mktemp("served")
+    results = write_results(folder, isac_report(9))
+    page, classes = results / "report/index.html", results / "classes.star"
+    with serving(page, folder, classes) as started:
         yield started
 
 

@@ -1,10 +1,8 @@
 """What the reports show beside the gallery, in a real browser."""
 
 import dataclasses
-import threading
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +14,6 @@ from cryokin.report import isac_page, pytom_page, selected_page
 from cryokin.report.images import data_uri
 from cryokin.report.members import SHEET, UNACCOUNTED, Members
 from cryokin.report.selected_page import Kept
-from cryokin.report.server import SelectionServer
 
 DESK, PHONE = (1280, 900), (360, 740)
 
@@ -45,7 +42,7 @@ def report_2d():
     n, numbers = report.particles, np.full(report.particles, UNACCOUNTED)
     for c in report.classes:
         numbers[c.members] = c.number
-    shown = Members(Images(n, report.box), numbers, identity(n), report.radius)
+    shown = Members(numbers, Images(n, report.box), identity(n), report.radius)
     return dataclasses.replace(report, members=shown)
 
 
@@ -68,23 +65,9 @@ def page_2d(tmp_path_factory):
 def server(page_2d, tmp_path_factory):
     """The report as `make select` serves it."""
     folder = tmp_path_factory.mktemp("served")
-    (folder / "classes.star").touch()
-    served = SelectionServer(
-        "demo",
-        page_2d,
-        folder,
-        Path("demo.yaml"),
-        folder / "classes.star",
-        "cryokin run",
-        0,
-        report_2d().members.page,
-    )
-    thread = threading.Thread(target=served.serve_forever)
-    thread.start()
-    yield served
-    served.shutdown()
-    served.server_close()
-    thread.join()
+    members = report_2d().members.page
+    with reports.serving(page_2d, folder, folder / "classes.star", members) as served:
+        yield served
 
 
 def sheet_of(window, viewer):
@@ -130,6 +113,22 @@ def test_the_server_shows_all_members_page_by_page(window, server):
     assert window.run("return document.querySelector('#unaccounted .on').disabled")
     assert [e["message"] for e in window.log()] == []
     assert all(url.startswith((server.url, "data:")) for url in window.requests())
+
+
+def test_the_server_shows_members_of_volumes(window, page_3d, tmp_path):
+    window.open(page_3d)  # the file has none
+    assert window.run("return document.querySelector('#members').hidden")
+
+    def sheet(number, page, aligned):
+        return np.full((8, 8), 100 + aligned, np.uint8) if number == 2 else None
+
+    with reports.serving(page_3d, tmp_path, tmp_path / "classes.json", sheet) as served:
+        window.open(served.url)
+        window.click("#class-2")
+        said, source, width = sheet_of(window, "members")
+        assert said.endswith(" members, aligned") and width == 8
+        assert source == "members/2/aligned/0.png"
+        window.open("about:blank")
 
 
 @pytest.mark.parametrize("viewer", ["members", "unaccounted"])

@@ -7,6 +7,7 @@ import mrcfile
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from cryokin.files import write_json
 from cryokin.image.geometry import Alignment, take, transform_image
@@ -16,6 +17,8 @@ from cryokin.isac.tables import classes_csv, membership
 from cryokin.report import members
 from cryokin.report.images import stretch
 from cryokin.report.members import read_members
+from cryokin.volume import euler
+from cryokin.volume.resample import place
 
 BOX, RADIUS, RATIO, N = 24, 9, 0.4, 60
 SIZES = (40, 12)  # of the classes; the others are unaccounted
@@ -116,3 +119,32 @@ def test_so_many_classes_have_no_pictures_of_members(run):
     folder, *_ = run
     assert read(folder).sample(1, members.FEW, members.SMALLEST**2 - 1) is None
     assert read(folder).sample(9, members.FEW, members.MOST_PIXELS) is None
+
+
+class Volumes:
+    """A structure as it lies in two particles, turned and shifted."""
+
+    rotations = euler.matrix(np.radians([[40.0, 70, 20], [130, 15, 250]]))
+    shifts = np.array([[1.0, -2, 0.5], [0, 1.5, -1]])
+
+    def __init__(self):
+        z, y, x = np.indices((32,) * 3) - 16
+        noise = np.random.default_rng(5).normal(size=(32,) * 3)
+        self.reference = ndimage.gaussian_filter(noise * (z**2 + y**2 + x**2 < 81), 1.5)
+
+    def data(self, i):
+        return place(self.reference, self.rotations[i], self.shifts[i])
+
+
+def test_members_of_volumes_are_slabs_as_they_are_averaged():
+    volumes = Volumes()
+    found = members.SlabMembers(np.array([2, 2]), volumes)
+    slab = volumes.reference[15:18].mean(axis=0)
+
+    def likeness(pictures):
+        return [np.corrcoef(slab.ravel(), p.ravel())[0, 1] for p in pictures]
+
+    assert min(likeness(found.pictures(found.of(2), aligned=True))) > 0.95
+    assert max(likeness(found.pictures(found.of(2), aligned=False))) < 0.7
+    assert found.page(2, 0, aligned=True).shape == (32, 4 * 32)
+    assert found.page(2, 1, aligned=True) is None

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from scipy.cluster import hierarchy
 
+from cryokin.config import load_runs
 from cryokin.errors import InputError
 from cryokin.estimate import RuleUsage
 from cryokin.files import write_json
@@ -59,10 +60,10 @@ def test_members_of_the_page_are_those_of_the_table():
 
 def test_points_of_the_page_are_the_coefficients():
     report = full_report()
-    columns = data_of(page(report))["points"]["coefficients"]["columns"]
+    columns = data_of(page(report))["points"]["coefficients"]
     assert len(columns) == 5
     for column, values in zip(columns, report.coefficients.T, strict=True):
-        parts = np.frombuffer(base64.b64decode(column["packed"]), "<u2") / STEPS
+        parts = np.array(column["parts"]) / STEPS
         span = column["high"] - column["low"]
         found = column["low"] + span * parts
         np.testing.assert_allclose(found, values, atol=span / STEPS)
@@ -117,12 +118,14 @@ def test_any_part_may_be_missing(missing):
 
 
 def test_a_run_that_goes_on_shows_what_it_has(tmp_path):
-    options = {"method": "mco_ac", "nclass": 4}
+    given = {"method": "mco_ac", "nclass": 4, "particles": "a.xml", "mask": "m.em"}
+    options = load_runs({"runs": {"demo": given | {"lowpass": 5}}})["demo"].as_dict()
 
     def text(*made):
         for name in made:
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (there / name.rpartition("/")[2]).rename(tmp_path / name)
+            (tmp_path / name).touch()
         return interim_page("demo", options, tmp_path)
 
     there = tmp_path / "made"
@@ -133,12 +136,14 @@ def test_a_run_that_goes_on_shows_what_it_has(tmp_path):
     write_run(there, report)
     imported = {"n": 60, "box": 12, "pixel_size": 10.0, "source": "a", "sha256": "b"}
     write_json(there / "import.json", imported)
-    assert "subtomograms are being prepared" in text("import/import.json")
-    assert "are being compared" in text("prepared/poses.npz")
+    write_json(there / "prepared.json", {})
+    assert "Done last: reading the particles." in text("import/import.json")
+    html = text("prepared/poses.npz", "prepared/prepared.json")
+    assert "Done last: bringing particles into the common frame." in html
     for volume in there.glob("eigenvolume_*"):
         volume.rename(tmp_path / volume.name)
-    html = text("eigen.json", "coefficients.npy")
-    assert "The components are there" in html and 'id="components"' in html
+    html = text("coefficients.npy", "eigen.json")
+    assert "Done last: leading components." in html and 'id="components"' in html
     assert not Elements(html).named("button", "tile")
     none, classes = np.zeros(60), np.zeros(60, int)
     chain = Chain(
@@ -151,7 +156,7 @@ def test_a_run_that_goes_on_shows_what_it_has(tmp_path):
     (tmp_path / "mco_ac").mkdir()
     save_chains(tmp_path / "mco_ac/round_0000.npz", [chain])
     html = text()
-    assert "1 round of annealing is done" in html and 'id="course"' in html
+    assert "Done last: annealing, round 1." in html and 'id="course"' in html
     for average in there.glob("average_*"):
         average.rename(tmp_path / average.name)
     html = text("classes.csv", "classes.json")
@@ -188,7 +193,7 @@ def test_class_without_average_and_curve_is_still_there():
     classes = [SubtomogramClass(number=c.number) for c in report.classes]
     html = page(dataclasses.replace(report, classes=classes))
     assert len(Elements(html).named("button", "tile")) == 4
-    assert not Elements(html).named("img")
+    assert not any(image.get("src") for image in Elements(html).named("img"))
 
 
 def test_no_class_is_told_in_words():

@@ -5,12 +5,12 @@ import socket
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
 from cryokin.report import server as server_module
-from cryokin.report.server import POLICY, SelectionServer
+from cryokin.report.server import POLICY
+from reports import serving
 
 DATA = json.dumps({"classes": [{"k": 1}, {"k": 2}]})
 PAGE = (
@@ -24,16 +24,10 @@ def server(tmp_path, monkeypatch):
     monkeypatch.setattr(server_module._Handler, "timeout", 0.5)
     (tmp_path / "index.html").write_text(PAGE)
     (tmp_path / "classes.star").touch()
-    table = tmp_path / "classes.star"
-    served = SelectionServer(
-        "demo", tmp_path / "index.html", tmp_path, Path("demo.yaml"), table, "go", 0
-    )
-    thread = threading.Thread(target=served.serve_forever)
-    thread.start()
-    yield served
-    served.shutdown()
-    served.server_close()
-    thread.join()
+    with serving(
+        tmp_path / "index.html", tmp_path, tmp_path / "classes.star"
+    ) as served:
+        yield served
 
 
 def said(server, raw):

@@ -555,21 +555,25 @@ def test_a_run_that_goes_on_has_a_report(root, place):
     first = json.loads(
         (results / GENERATION_1 / "generation_1_status.json").read_text()
     )
-    for path in ("report", "generation_0002", "class_averages.hdf", "classes.star"):
+    tables = ("class_averages.hdf", "classes.star", "frc.json")
+    for path in ("report", "generation_0002", *tables):
         path = results / path
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     done = interim(root, work, config)
     assert done.returncode == 0, done.stderr
     page = Path(done.stdout.strip())
     html = page.read_text(encoding="utf-8")
-    assert page.name == "interim.html" and "1 generation is done" in html
+    assert (
+        page.name == "interim.html"
+        and "Done last: generation 1, averages of the classes." in html
+    )
     assert html.count('class="tile"') == first["classes"]
     shutil.rmtree(results / GENERATION_1)
-    assert "No generation has finished" in interim_text(root, work, config)
+    assert "Done last: working images." in interim_text(root, work, config)
     for path in ("2dalignment", "coefficients.npy", "working_stack.json"):
         path = results / path
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    assert "images are being prepared" in interim_text(root, work, config)
+    assert "Done last: reading the particles." in interim_text(root, work, config)
     shutil.rmtree(results)
     done = interim(root, work, config)
     assert done.returncode == 1 and "nothing is there to report yet" in done.stderr

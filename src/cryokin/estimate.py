@@ -269,18 +269,18 @@ def in_words(made: Estimate, ranks: Mapping[str, int]) -> str:
     kind = "images" if made.method == "isac" else "subtomograms"
     n, box = made.particles
     jobs = made.total(lambda rule: rule.jobs)
-    low, seconds, high = map(_time, made.total(lambda rule: rule.cpu_seconds))
+    low, seconds, high = map(as_time, made.total(lambda rule: rule.cpu_seconds))
     disk = made.total(lambda rule: rule.disk_mb).expected
     lines = [
         f"{made.run}: {made.method}, {n:,} {kind} in boxes of {box}",
         f"  {jobs.expected:,} jobs ({jobs.low:,} to {jobs.high:,}), {seconds} of CPU"
-        f" ({low} to {high}), {_size(made.memory_mb(ranks))} of memory for the largest"
-        f" job, {_size(disk)} on disk",
+        f" ({low} to {high}), {as_size(made.memory_mb(ranks))} of memory for the"
+        f" largest job, {as_size(disk)} on disk",
         "  assumed, because it is known only afterwards:",
     ]
     if device := max(rule.device_mb for rule in made.rules):
         told = (
-            f"  {_size(device)} of the memory of a GPU, if the profile names a device"
+            f"  {as_size(device)} of the memory of a GPU, if the profile names a device"
         )
         lines.insert(2, told)
     lines += [
@@ -290,10 +290,10 @@ def in_words(made: Estimate, ranks: Mapping[str, int]) -> str:
     rows = [("rule", "jobs", "CPU", "from", "to", "ranks", "memory", "disk")]
     for rule in made.rules:
         chosen = ranks.get(rule.rule, 2) if rule.parallel else 1
-        low, seconds, high = map(_time, rule.cpu_seconds)
+        low, seconds, high = map(as_time, rule.cpu_seconds)
         memory, disk = rule.memory_mb(chosen), rule.disk_mb.expected
         numbers = f"{rule.jobs.expected:,}", seconds, low, high, str(chosen)
-        rows.append((rule.rule, *numbers, _size(memory), _size(disk)))
+        rows.append((rule.rule, *numbers, as_size(memory), as_size(disk)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for name, *cells in rows:
         aligned = (c.rjust(w) for c, w in zip(cells, widths[1:], strict=True))
@@ -301,17 +301,17 @@ def in_words(made: Estimate, ranks: Mapping[str, int]) -> str:
     return "\n".join(lines)
 
 
-def _time(seconds: float) -> str:
+def as_time(seconds: float) -> str:
     """Return a time in the unit that suits it."""
     if seconds < 100:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    hours = seconds / 3600
-    if seconds < 6000:
-        return f"{seconds / 60:.0f} min"
+    minutes, hours = seconds / 60, seconds / 3600
+    if minutes < 100:
+        return f"{minutes:.1f} min" if minutes < 10 else f"{minutes:.0f} min"
     return f"{hours:,.1f} h" if hours < 100 else f"{hours:,.0f} h"
 
 
-def _size(megabytes: float) -> str:
+def as_size(megabytes: float) -> str:
     """Return a number of megabytes in the unit that suits it."""
     if megabytes < 1000:
         return f"{megabytes:.0f} MB" if megabytes >= 1 else f"{megabytes:.1f} MB"

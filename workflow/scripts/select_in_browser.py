@@ -11,10 +11,12 @@ from typing import Any
 from cryokin.errors import InputError
 from cryokin.files import read_json
 from cryokin.provenance import sha256
-from cryokin.report.members import read_members
+from cryokin.report.members import SlabMembers, read_members
+from cryokin.report.pytom_files import read_labels
 from cryokin.report.server import SelectionServer, Sheets, page_data
 from cryokin.script import run as run_script
 from cryokin.selection import selection_path
+from cryokin.subtomo.files import load_placed
 from cryokin.yaml_files import read_yaml
 
 
@@ -37,15 +39,22 @@ def table_of_classes(results: Path) -> Path:
     return next((table for table in tables if sha256(table) == checksum), tables[0])
 
 
-def members_of(results: Path) -> Sheets | None:
-    """Return what draws members of the classes of a run, where there are images."""
+def members_of(results: Path, table: Path) -> Sheets | None:
+    """Return what draws members of the classes in a table, where there are images."""
+    imported = results / "import"
+    if table.suffix == ".json":
+        if not (results / "prepared/poses.npz").is_file():
+            return None
+        particles = load_placed(imported, results / "prepared/poses.npz")
+        labels = read_labels(table.with_name("classes.csv"))[particles.ids]
+        return None if particles.tomograms else SlabMembers(labels, particles).page
     stack, info = results / "working_stack.mrcs", results / "working_stack.json"
     poses = results / "classes.csv"
     if not (stack.is_file() and info.is_file() and poses.is_file()):
         return None
     shifts = results / "2dalignment/initial2Dparams.txt"
-    imported = read_json(results / "import/import.json")
-    return read_members(stack, info, poses, shifts, imported).page
+    told = read_json(imported / "import.json")
+    return read_members(stack, info, poses, shifts, told).page
 
 
 def show(url: str, folder: Path) -> None:
@@ -87,15 +96,16 @@ def select_in_browser(
         for key, at in places
         if at not in (None, Path())
     ]
+    table = table_of_classes(results)
     server = SelectionServer(
         run,
         results / "report/index.html",
         directory,
         shown,
-        table_of_classes(results),
+        table,
         " ".join(["cryokin run", *given]),
         port,
-        members_of(results),
+        members_of(results, table),
     )
     print(f"Pick classes at {server.url}")
     print(f"They are saved to {directory / shown}. Ctrl-C ends this.", flush=True)

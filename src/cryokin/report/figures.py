@@ -13,45 +13,18 @@ from numpy.typing import ArrayLike
 from cryokin.report.page import LEVELS
 from cryokin.report.svg import (
     LEFT,
-    RIGHT,
-    WIDTH,
     Axes,
     dot,
     drawing,
     nice_step,
+    picture,
     polygon,
     polyline,
     rect,
-    short,
     stroke,
-    tick_label,
     upright,
     words,
 )
-
-
-def generation_bar(before: int, accounted: int, total: int, label: str) -> Markup:
-    """Bar of one generation: accounted before it, accounted in it, left over.
-
-    Parameters
-    ----------
-    before, accounted, total : int
-        Particles accounted for in earlier generations, in this one, and in all.
-    label : str
-        The bar in words.
-    """
-    scale = 100 / max(total, 1)
-    start, width = before * scale, accounted * scale
-    rest = max(100 - start - width, 0)
-    return drawing(
-        100,
-        10,
-        label,
-        rect(0, 0, start, 10, "past"),
-        rect(start, 0, width, 10, "mark"),
-        rect(start + width, 0, rest, 10, "pale"),
-        stretch=True,
-    )
 
 
 def generations_figure(
@@ -184,11 +157,11 @@ class CorrelationPlot(Axes):
 
     def draw(self, label: str, y_name: str, *parts: Markup) -> Markup:
         """Put the axes and the lines around parts."""
-        lines = []
-        for level in LEVELS:
-            y = self.up(level)
-            lines.append(stroke(LEFT, y, WIDTH - RIGHT, y, "zero"))
-            lines.append(words(LEFT + 4, y - 4, str(level), "start"))
+        lines = [
+            self.level(level, "zero")
+            + words(LEFT + 4, self.up(level) - 4, str(level), "start")
+            for level in LEVELS
+        ]
         return self.svg(label, f"frequency [1/{self.unit}]", y_name, *parts, *lines)
 
 
@@ -234,50 +207,34 @@ def shift_figure(shifts: ArrayLike) -> Markup:
     side, gap, band = 210.0, 6.0, 44.0
     left, top = 44.0, band + gap + 6
     cell = side / len(counts)
-    parts = [rect(left, top, side, side, "frame")]
+    span = edges[0], edges[-1]
+    plot = Axes(span, span, place=(left, top, left + side, top + side))
+    parts = [rect(left, top, side, side, "frame"), *plot.numbers_across(6)]
+    parts += plot.numbers_up(6)
     opacity = np.sqrt(counts / counts.max())
     for row, column in np.argwhere(counts > 0):
         # Up is +y, as on paper.
-        x, y = left + column * cell, top + side - (row + 1) * cell
-        shade = f' fill-opacity="{short(0.08 + 0.92 * opacity[row, column])}"'
-        parts.append(rect(x, y, cell, cell, "mark", shade))
-    for axis in (0, 1):
-        margin = counts.sum(axis=axis)
-        for i, length in enumerate(band * margin / margin.max()):
-            at = i * cell
-            if axis == 0:
-                box = (left + at, top - gap - length, cell, length)
-            else:
-                box = (left + side + gap, top + side - at - cell, length, cell)
-            parts.append(rect(*box, "mark"))
-    middle = left + side / 2, top + side / 2
+        x, y = plot.across(edges[column]), plot.up(edges[row + 1])
+        shade = 0.08 + 0.92 * opacity[row, column]
+        parts.append(rect(x, y, cell, cell, "mark", fill_opacity=shade))
+    for i, edge in enumerate(edges[:-1]):
+        below = band * counts[:, i].sum() / counts.sum(axis=0).max()
+        beside = band * counts[i].sum() / counts.sum(axis=1).max()
+        across, up = plot.across(edge), plot.up(edge) - cell
+        parts.append(rect(across, top - gap - below, cell, below, "mark"))
+        parts.append(rect(left + side + gap, up, beside, cell, "mark"))
+    middle = plot.across(0), plot.up(0)
     parts.append(stroke(middle[0], top, middle[0], top + side, "zero"))
-    parts.append(stroke(left, middle[1], left + side, middle[1], "zero"))
-    tick = nice_step((edges[-1] - edges[0]), 6)
-    for value in np.arange(-math.floor(edges[-1] / tick), edges[-1] / tick) * tick:
-        at = side * (value - edges[0]) / (edges[-1] - edges[0])
-        text = tick_label(value)
-        parts.append(words(left + at, top + side + 15, text, "middle"))
-        parts.append(words(left - 7, top + side - at + 4, text, "end"))
+    parts.append(plot.level(0, "zero"))
     parts.append(words(middle[0], top + side + 33, "x shift [pixel]", "middle", "name"))
     parts.append(upright(12, middle[1], "y shift [pixel]"))
     width, height = left + side + gap + band + 8, top + side + 42
     return drawing(width, height, f"Shifts of {len(shifts)} particles", *parts)
 
 
-def mask_circle(box: int, radius: float) -> Markup:
-    """Draw the circle of the mask, to be laid over an image of ``box`` pixels."""
-    return drawing(box, box, "", _circle(box, radius))
-
-
 def masked_image(uri: str, box: int, radius: float) -> Markup:
     """Draw a square image of ``box`` pixels with the circle of its mask."""
-    image = Markup('<image width="{0}" height="{0}" href="{1}"/>').format(box, uri)
+    centre = box // 2 + 0.5  # the middle of a pixel
+    circle = dot(centre, centre, radius, "mask")
     label = "Average of the prealigned particles"
-    return drawing(box, box, label, image, _circle(box, radius))
-
-
-def _circle(box: int, radius: float) -> Markup:
-    """Draw a circle around the middle of pixel ``box // 2``."""
-    centre = box // 2 + 0.5
-    return dot(centre, centre, radius, "mask")
+    return drawing(box, box, label, picture(0, 0, box, box, uri), circle)

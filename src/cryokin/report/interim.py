@@ -6,6 +6,7 @@ read at any time, beside a call of Snakemake that is at work.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from cryokin.io.eman_hdf import read_images
 from cryokin.isac.classes import load_classes
 from cryokin.isac.files import read_shifts
 from cryokin.isac.tables import membership
+from cryokin.options import SubtomogramOptions, options_from
+from cryokin.progress import words
 from cryokin.provenance import provenance_of_run
 from cryokin.report import isac_page, pytom_page
 from cryokin.report.isac_files import read_prealigned, read_rounds, read_usage
@@ -26,13 +29,10 @@ from cryokin.report.isac_page import ClassAverage, IsacReport, Pose
 from cryokin.report.pytom_files import PytomFiles, read_report
 from cryokin.steps import STEPS
 from cryokin.subtomo.chains import annealing_report, load_chains
+from cryokin.workflow import report_files
 
 
-def interim_page(
-    run: str,
-    options: Mapping[str, Any],
-    results: Path,
-) -> str:
+def interim_page(run: str, options: Mapping[str, Any], results: Path) -> str:
     """Return the page of a run with what it has done so far.
 
     Parameters
@@ -73,11 +73,7 @@ def is_finished(results: Path) -> bool:
     )
 
 
-def _isac(
-    run: str,
-    options: Mapping[str, Any],
-    results: Path,
-) -> IsacReport:
+def _isac(run: str, options: Mapping[str, Any], results: Path) -> IsacReport:
     imported = read_json(results / "import/import.json")
     shown = _there(results / "working_stack.json")
     working = read_json(shown) if shown else {}
@@ -133,7 +129,7 @@ def _isac(
         provenance=provenance_of_run(options, imported),
         warnings=[*imported.get("warnings", ()), *working.get("warnings", ())],
         rounds=read_rounds(_rounds(results, len(generations) + 1)),
-        unfinished=_isac_so_far(results, len(generations)),
+        unfinished=_done_last(results),
     )
 
 
@@ -164,62 +160,33 @@ def _rounds(results: Path, last: int) -> list[Path]:
     ]
 
 
-def _isac_so_far(results: Path, generations: int) -> str:
-    if generations and (results / "class_averages.hdf").is_file():
-        return f"All {generations} generations are done; the tables are being written."
-    rounds = len(list(results.glob(f"generation_{generations + 1:04d}/round_*")))
-    at_work = f"generation {generations + 1} is in round {rounds or 1}"
-    if not generations:
-        shrunken = (results / "coefficients.npy").is_file()
-        at_work = at_work if shrunken else "the images are being prepared"
-        return f"No generation has finished; {at_work}."
-    plural = "generations are" if generations > 1 else "generation is"
-    return f"{generations} {plural} done; {at_work}."
-
-
 def _pytom(
     run: str,
     options: Mapping[str, Any],
     results: Path,
 ) -> pytom_page.PytomReport:
-    labels = _there(results / "classes.csv")
-    files = PytomFiles(
-        labels=labels,
-        classes=_there(results / "classes.json") if labels else None,
-        eigen=_there(results / "eigen.json"),
-        coefficients=_there(results / "coefficients.npy"),
-        exmx=_there(results / "exmx.json"),
-        annealing=_there(results / "annealing.json"),
-        reproducible=_there(results / "reproducible.json"),
-        poses=_there(results / "prepared/poses.npz"),
-        imported=results / "import/import.json",
-        results=results,
-    )
-    report = read_report(run, options, files)
+    chosen = options_from(options)
+    assert isinstance(chosen, SubtomogramOptions)
+    names = report_files(run, chosen).items()
+    paths = {key: _there(results / Path(*Path(name).parts[2:])) for key, name in names}
+    report = read_report(run, options, PytomFiles(**paths, results=results))
     rounds = sorted(results.glob("mco_ac/round_[0-9]*.npz"))
     if rounds and not report.annealing:
         chains = annealing_report([load_chains(path) for path in rounds])
         report = replace(report, annealing=chains["iterations"])
-    so_far = _pytom_so_far(results, len(rounds))
-    return replace(report, unfinished=so_far, links={})
+    return replace(report, unfinished=_done_last(results), links={})
 
 
-def _pytom_so_far(results: Path, rounds: int) -> str:
-    for file, sentence in (
-        ("classes.csv", "The classes are there; what follows from them is being made."),
-        ("exmx.json", "The classes are found and are being averaged."),
-        ("annealing.json", "The classes are found and are being averaged."),
-    ):
-        if (results / file).is_file():
-            return sentence
-    if rounds:
-        plural = "s of annealing are" if rounds > 1 else " of annealing is"
-        return f"{rounds} round{plural} done."
-    if (results / "coefficients.npy").is_file():
-        return "The components are there; the particles are being classified."
-    if (results / "prepared/poses.npz").is_file():
-        return "The subtomograms are prepared and are being compared."
-    return "The subtomograms are being prepared."
+def _done_last(results: Path) -> str:
+    """Say which step has left something last."""
+    _, rule, path = max(
+        (path.stat().st_mtime_ns, rule, path)
+        for rule, step in STEPS.items()
+        if step.leaves
+        for path in results.glob(step.leaves)
+    )
+    numbers = re.findall(r"\d+", str(path.relative_to(results)))
+    return f"Done last: {words((rule, '_'.join(numbers)))}."
 
 
 def _there(path: Path) -> Path | None:

@@ -38,55 +38,30 @@ LINKS = {
     "../classes.csv": "the same as plain text",
     "gallery.png": "the class averages as a picture",
     "figures": "the figures of this page",
+    "../selected/index.html": "what was kept, once classes have been selected",
 }
 
 
 @dataclass(frozen=True)
 class IsacFiles:
-    """The files of an ISAC run that its report is made of.
+    """The files of an ISAC run that its report is made of; None stands for no file."""
 
-    Attributes
-    ----------
-    imported : Path
-        ``import/import.json``.
-    working_stack : Path
-        ``working_stack.json``.
-    averages, classes, members, frc : Path
-        ``class_averages.mrcs``, ``classes.star``, ``class_averages.hdf``,
-        ``frc.json``.
-    status : sequence of Path
-        ``status.json`` of the generations, in any order.
-    poses : Path or None
-        ``classes.csv``.
-    candidates : Path or None
-        Averages of the candidates of the first generation, ``.hdf``.
-    rounds : sequence of Path
-        ``state.json`` of the rounds of candidates, in any order.
-    prealigned, shifts : Path or None
-        ``2dalignment/aqfinal.hdf``, ``2dalignment/initial2Dparams.txt``.
-    stack : Path or None
-        ``working_stack.mrcs``, for pictures of the members; needs poses and shifts.
-    results : Path or None
-        ``results/<run>``, with ``benchmarks`` and ``logs`` of the jobs.
-    full : Path or None
-        ``class_averages_full.mrcs``.
-    """
-
-    imported: Path
-    working_stack: Path
-    averages: Path
-    classes: Path
-    members: Path
-    frc: Path
-    status: Sequence[Path]
-    poses: Path | None = None
-    candidates: Path | None = None
-    rounds: Sequence[Path] = ()
-    prealigned: Path | None = None
-    shifts: Path | None = None
+    imported: Path  # import/import.json
+    working_stack: Path  # working_stack.json
+    averages: Path  # class_averages.mrcs
+    classes: Path  # classes.star
+    members: Path  # class_averages.hdf
+    frc: Path  # frc.json
+    status: Sequence[Path]  # of the generations, in any order
+    poses: Path | None = None  # classes.csv
+    candidates: Path | None = None  # their averages in the first generation, .hdf
+    rounds: Sequence[Path] = ()  # state.json of the rounds of candidates, in any order
+    prealigned: Path | None = None  # 2dalignment/aqfinal.hdf
+    shifts: Path | None = None  # 2dalignment/initial2Dparams.txt
+    # working_stack.mrcs, for pictures of the members; needs poses and shifts.
     stack: Path | None = None
-    results: Path | None = None
-    full: Path | None = None
+    results: Path | None = None  # results/<run>, with benchmarks and logs of the jobs
+    full: Path | None = None  # class_averages_full.mrcs
 
 
 def _read_candidates(path: Path | None) -> list[Candidate]:
@@ -99,11 +74,7 @@ def _read_candidates(path: Path | None) -> list[Candidate]:
     ]
 
 
-def read_report(
-    run: str,
-    options: Mapping[str, Any],
-    files: IsacFiles,
-) -> IsacReport:
+def read_report(run: str, options: Mapping[str, Any], files: IsacFiles) -> IsacReport:
     """Read all that the report of a run shows.
 
     Parameters

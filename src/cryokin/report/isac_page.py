@@ -19,7 +19,6 @@ from cryokin.report.page import (
     Report,
     ReportedClass,
     finite,
-    median,
     quantity,
     render,
     standalone,
@@ -252,16 +251,9 @@ def page(report: IsacReport) -> str:
         tiles=[(report.classes[i], shown[i]) for i in report.by_size()],
         box=images.shape[-1],
         radius=radius,
-        summary=_summary(report),
         refused=_refused(report),
-        generations=_generations(report),
-        sizes=_size_figure(report),
-        rounds=_rounds_figure(report),
-        frc=_frc_figure(report),
-        prealigned=_prealigned(report),
-        shifts=_shift_figure(report),
-        mask=figures.mask_circle(images.shape[-1], radius),
-        unaccounted=_sample(report, members.UNACCOUNTED, 8, members.SHEET),
+        figures=_figures(report),
+        sample=_sample(report, members.UNACCOUNTED, 8, members.SHEET),
     )
 
 
@@ -293,13 +285,40 @@ def figure_files(report: IsacReport) -> dict[str, str]:
     """Return the figures of the page as SVG, by name; those there are."""
     drawn = {
         "accounted": figures.generations_figure(report.generations, report.particles),
-        "sizes": _size_figure(report),
-        "rounds": _rounds_figure(report),
-        "frc": _frc_figure(report),
-        "shifts": _shift_figure(report),
-        "prealigned": _prealigned_figure(report),
+        **_figures(report),
     }
     return {name: standalone(svg) for name, svg in drawn.items() if svg is not None}
+
+
+def _figures(report: IsacReport) -> dict[str, Markup | None]:
+    """Draw the figures by name; None where there is nothing to tell."""
+    drawn: dict[str, Markup | None] = dict.fromkeys(
+        ("sizes", "rounds", "frc", "shifts", "prealigned")
+    )
+    if report.classes:
+        limits = (report.options.get(key) for key in ("thld_grp", "img_per_grp"))
+        drawn["sizes"] = figures.size_histogram(
+            [c.size for c in report.classes], *limits
+        )
+    # One point tells nothing of convergence.
+    if max((int(state["round"]) for state in report.rounds), default=0) > 1:
+        given = {1: report.particles} | {
+            int(status["generation"]) + 1: int(status["unaccounted"])
+            for status in report.generations
+        }
+        drawn["rounds"] = figures.rounds_figure(
+            [{**s, "given": given[int(s["generation"])]} for s in report.rounds]
+        )
+    if curves := [c.curve for c in report.classes if len(c.curve)]:
+        drawn["frc"] = figures.frc_band(curves, report.frequency, report.pixel_size)
+    if report.shifts is not None:
+        drawn["shifts"] = figures.shift_figure(report.shifts)
+    if report.prealigned is not None:
+        box, radius = report.prealigned.shape[-1], report.prealigned_radius
+        shown = reduce_to(report.prealigned, LARGEST_IMAGE)
+        uri = data_uri(stretch(shown, radius * shown.shape[-1] / box))
+        drawn["prealigned"] = figures.masked_image(uri, box, radius)
+    return drawn
 
 
 def _caption(c: ClassAverage) -> Caption:
@@ -330,20 +349,6 @@ def _sample(report: IsacReport, number: int, parts: int, few: int) -> str | None
     return report.members.sample(number, few, members.MOST_PIXELS // parts)
 
 
-def _summary(report: IsacReport) -> dict[str, Any]:
-    """Return the numbers at the head of the page."""
-    medians = {
-        name: median(getattr(c, name) for c in report.classes)
-        for name in ("size", "pixel_error", "resolution", "reproduction")
-    }
-    return {
-        "percent": 100 * report.accounted / max(report.particles, 1),
-        "unaccounted": report.particles - report.accounted,
-        "excluded": report.imported.get("excluded") or [],
-        "median": medians,
-    }
-
-
 def _refused(report: IsacReport) -> dict[str, Any]:
     """Return what a page without classes says: what there was, what was asked for."""
     best = sorted(report.candidates, key=lambda c: (-c.reproduction, -c.size))
@@ -357,71 +362,4 @@ def _refused(report: IsacReport) -> dict[str, Any]:
         "others": others,
         "asked": max(1, math.ceil(share * others - 1e-9)),
         "stable": None if first is None else 100 * float(first["stable"]),
-    }
-
-
-def _generations(report: IsacReport) -> list[dict[str, Any]]:
-    """Return a row of the table per generation, with its bar."""
-    rows = []
-    before = 0
-    for status in report.generations:
-        found = int(status["accounted"])
-        label = (
-            f"Generation {status['generation']}: {found} particles accounted for,"
-            f" {status['unaccounted']} left"
-        )
-        bar = figures.generation_bar(before, found, report.particles, label)
-        rows.append({**status, "bar": bar})
-        before += found
-    return rows
-
-
-def _size_figure(report: IsacReport) -> Markup | None:
-    if not report.classes:
-        return None
-    limits = (report.options.get(key) for key in ("thld_grp", "img_per_grp"))
-    smallest, largest = (None if v is None else float(v) for v in limits)
-    return figures.size_histogram([c.size for c in report.classes], smallest, largest)
-
-
-def _rounds_figure(report: IsacReport) -> Markup | None:
-    if max((int(state["round"]) for state in report.rounds), default=0) < 2:
-        return None  # one point tells nothing of convergence
-    given = {1: report.particles} | {
-        int(status["generation"]) + 1: int(status["unaccounted"])
-        for status in report.generations
-    }
-    return figures.rounds_figure(
-        [{**state, "given": given[int(state["generation"])]} for state in report.rounds]
-    )
-
-
-def _frc_figure(report: IsacReport) -> Markup | None:
-    curves = [c.curve for c in report.classes if len(c.curve)]
-    if not curves:
-        return None
-    return figures.frc_band(curves, report.frequency, report.pixel_size)
-
-
-def _shift_figure(report: IsacReport) -> Markup | None:
-    return None if report.shifts is None else figures.shift_figure(report.shifts)
-
-
-def _prealigned_figure(report: IsacReport) -> Markup | None:
-    shown = _prealigned(report)
-    if shown is None:
-        return None
-    return figures.masked_image(shown["uri"], shown["box"], report.prealigned_radius)
-
-
-def _prealigned(report: IsacReport) -> dict[str, Any] | None:
-    if report.prealigned is None:
-        return None
-    box = report.prealigned.shape[-1]
-    shown = reduce_to(report.prealigned, LARGEST_IMAGE)
-    shrink = shown.shape[-1] / box
-    return {
-        "box": box,
-        "uri": data_uri(stretch(shown, report.prealigned_radius * shrink)),
-        "circle": figures.mask_circle(box, report.prealigned_radius),
     }

@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from markupsafe import Markup
 from numpy.typing import ArrayLike, NDArray
 
 from cryokin.errors import InputError
-from cryokin.estimate import Range, RuleUsage
+from cryokin.estimate import RuleUsage, as_size, as_time
 from cryokin.options import METHODS, options_of
 from cryokin.rings import crossing, resolution
 
@@ -172,6 +172,8 @@ def render(
         environment()
         .get_template(template)
         .render(
+            run=report.run,
+            links=report.links,
             style=Markup(style()),
             script=Markup(script),
             script_hash=_hash(script),
@@ -180,7 +182,6 @@ def render(
             report=report,
             options=option_table(report.options),
             configuration=configuration(report.run, report.options),
-            rules=rule_table(report.usage),
             **values,
         )
     )
@@ -196,7 +197,12 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(
-        code=_code, count=_count, duration=_duration, memory=_memory, quantity=quantity
+        code=_code,
+        count="{:,.0f}".format,
+        duration=_if_known(as_time),
+        memory=_if_known(as_size),
+        median=median,
+        quantity=quantity,
     )
     return made
 
@@ -265,32 +271,6 @@ def configuration(run: str, options: Mapping[str, Any]) -> str:
     return text
 
 
-def rule_table(used: Sequence[RuleUsage]) -> dict[str, Any]:
-    """Return what the rules took beside the estimate, a row each, and their sum."""
-    rows = [
-        {
-            "name": rule.rule,
-            "jobs": rule.jobs,
-            "wall": rule.wall_seconds,
-            "cpu": rule.cpu_seconds,
-            "memory": rule.memory_mb,
-            "estimate": None if rule.estimate is None else rule.estimate.cpu_seconds,
-            "expected_memory": math.nan
-            if rule.estimate is None
-            else rule.estimate.memory_mb(rule.ranks),
-        }
-        for rule in used
-    ]
-    known = [rule.estimate.cpu_seconds for rule in used if rule.estimate is not None]
-    return {
-        "rows": rows,
-        "jobs": sum(rule.jobs for rule in used),
-        "wall": sum(rule.wall_seconds for rule in used),
-        "cpu": sum(r.cpu_seconds for r in used if math.isfinite(r.cpu_seconds)),
-        "estimate": Range(*map(sum, zip(*known, strict=True))) if known else None,
-    }
-
-
 def number(value: Any) -> float:
     """Return a number of a file, NaN for what is none (missing, '-', 'NA', null)."""
     try:
@@ -333,10 +313,6 @@ def _code(text: str) -> Markup:
     )
 
 
-def _count(value: float) -> str:
-    return f"{value:,.0f}"
-
-
 def quantity(value: float | None, unit: str, digits: int) -> str:
     """Write a number with its unit, a dash for one that is not known."""
     if value is None or not math.isfinite(value):
@@ -344,24 +320,9 @@ def quantity(value: float | None, unit: str, digits: int) -> str:
     return f"{value:.{digits}f}" + (f"\N{NO-BREAK SPACE}{unit}" if unit else "")
 
 
-def _duration(seconds: float) -> str:
-    """Return a time with its two leading units."""
-    if not math.isfinite(seconds):
-        return NONE
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def _memory(megabytes: float) -> str:
-    if not math.isfinite(megabytes):
-        return NONE
-    if megabytes < 1000:
-        return f"{megabytes:.0f} MB"
-    return f"{megabytes / 1000:.1f} GB"
+def _if_known(write: Callable[[float], str]) -> Callable[[float], str]:
+    """Return what writes a number, a dash for one that is not known."""
+    return lambda value: write(value) if math.isfinite(value) else NONE
 
 
 def _json(value: Any) -> Markup:

@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from numpy.typing import ArrayLike, NDArray
 from scipy.cluster import hierarchy
 
 from cryokin.report.figures import CorrelationPlot
 from cryokin.report.svg import (
     Axes,
+    cloud,
     dot,
     drawing,
+    picture,
     polyline,
     rect,
-    short,
     stroke,
     tick_label,
     ticks,
@@ -92,11 +93,7 @@ def strip_sheet(strips: Sequence[Strip], columns: int = 3) -> Markup:
     for i, strip in enumerate(strips):
         row, column = divmod(i, columns)
         x, y = gap + column * (wide + gap), gap + row * (high + 32)
-        parts.append(
-            Markup('<image x="{}" y="{}" width="{}" height="{}" href="{}"/>').format(
-                short(x), short(y), short(wide), short(high), strip.uri
-            )
-        )
+        parts.append(picture(x, y, wide, high, strip.uri))
         base = y + high + 14
         parts.append(dot(x + 4, base - 4, 4, f"own {strip.colour}"))
         parts.append(words(x + 13, base, strip.name, "start", "name"))
@@ -151,19 +148,11 @@ def scatter(groups: Sequence[tuple[ArrayLike, str]], names: tuple[str, str]) -> 
     low, high = low - pad, high + pad
     plot = Axes((low[0], high[0]), (low[1], high[1]), counts=False)
     size = 2.2 if len(every) > 5000 else 3 if len(every) > 1000 else 4.5
-    paths = [
-        Markup('<path d="{}" class="{}"/>').format(
-            "".join(
-                f"M{plot.across(x):.1f} {plot.up(y):.1f}h0" for x, y in points.tolist()
-            ),
-            colour,
-        )
+    placed = [
+        ([(plot.across(x), plot.up(y)) for x, y in points.tolist()], colour)
         for points, colour in arrays
     ]
-    cloud = Markup('<g class="cloud" stroke-width="{}">{}</g>').format(
-        size, Markup("").join(paths)
-    )
-    return plot.svg(f"{len(every)} particles", *names, cloud)
+    return plot.svg(f"{len(every)} particles", *names, cloud(placed, size))
 
 
 @dataclass(frozen=True)
@@ -190,46 +179,32 @@ class Panel:
 
 def course(panels: Sequence[Panel], x_name: str = "iteration") -> Markup:
     """Draw quantities over the same iterations (from 1), one above the other."""
-    width, left, right, high, gap = 360.0, 52.0, 10.0, 78.0, 30.0
+    width, high, gap = 360.0, 78.0, 30.0
     longest = max(len(line) for panel in panels for line in panel.lines)
-    last = max(longest, 2)
-
-    def across(iteration: float) -> float:
-        return left + (width - left - right) * (iteration - 1) / (last - 1)
-
     parts = []
     for row, panel in enumerate(panels):
         top = gap * 0.75 + row * (high + gap)
-        floor = top + high
-        low, end = _range(panel)
-
-        def up(
-            v: float, low: float = low, end: float = end, at: float = floor
-        ) -> float:
-            return at - high * (v - low) / (end - low)
-
-        parts.append(words(left, top - 8, panel.name, "start", "name"))
-        for value in ticks(low, end, 3, counts=False):
-            parts.append(stroke(left, up(value), width - right, up(value), "grid"))
-            parts.append(words(left - 6, up(value) + 4, tick_label(value), "end"))
-        order = [i for i in range(len(panel.lines)) if i != panel.best]
-        for i in [*order, panel.best]:
+        place = (52.0, top, width - 10, top + high)
+        plot = Axes((1, max(longest, 2)), _range(panel), False, place)
+        parts.append(words(plot.left, top - 8, panel.name, "start", "name"))
+        parts += plot.numbers_up(3)
+        for i in sorted(range(len(panel.lines)), key=lambda i: i == panel.best):
             line = [
-                (across(k), up(v))
+                (plot.across(k), plot.up(v))
                 for k, v in enumerate(panel.lines[i], start=1)
                 if math.isfinite(v)
             ]
             parts.append(polyline(line, "curve" if i == panel.best else "thin"))
             if i == panel.best and len(line) <= 40:
                 parts += [dot(x, y, 2.4, "dot") for x, y in line]
-        parts.append(stroke(left, floor, width - right, floor, "axis"))
-    bottom = gap * 0.75 + len(panels) * (high + gap) - gap
-    for value in ticks(1, last, pieces=6):
-        if value >= 1:
-            parts.append(words(across(value), bottom + 15, tick_label(value), "middle"))
-    parts.append(words((left + width - right) / 2, bottom + 32, x_name, "middle"))
+        parts.append(plot.level(plot.y[0], "axis"))
+    plot.counts = True  # of iterations
+    parts += plot.numbers_across(6)
+    middle = (plot.left + plot.end) / 2
+    parts.append(words(middle, plot.floor + 32, x_name, "middle"))
     names = ", ".join(panel.name for panel in panels)
-    return drawing(width, bottom + 38, f"{names} over {longest} iterations", *parts)
+    label = f"{names} over {longest} iterations"
+    return drawing(width, plot.floor + 38, label, *parts)
 
 
 def dendrogram(
@@ -308,13 +283,7 @@ def dendrogram(
         )
         uri = thumbnails[leaf]
         if uri is not None:
-            parts.append(
-                Markup(
-                    f'<image x="{short(at_images)}" y="{short(where - image / 2)}"'
-                    f' width="{short(image)}" height="{short(image)}"'
-                    f' href="{escape(uri)}"/>'
-                )
-            )
+            parts.append(picture(at_images, where - image / 2, image, image, uri))
         at = at_images + image + (8 if pictures else 0)
         parts.append(words(at, where + 4, names[leaf], "start", "leaf"))
     parts.append(words(left + branches / 2, floor + 34, measure, "middle", "name"))
@@ -358,8 +327,8 @@ def tilt_table(
             parts.append(rect(*box, "cell"))
             shade = min(abs(value) / RESIDUAL, 1.0)
             if shade >= 0.05:
-                more = f' fill-opacity="{short(shade)}"'
-                parts.append(rect(*box, "over" if value > 0 else "under", more))
+                kind = "own c0" if value > 0 else "own c1"
+                parts.append(rect(*box, kind, fill_opacity=shade))
     for angle in (0, 30, 45, 60, 75, 90):
         x = left + width * (1 - math.cos(math.radians(angle)))
         parts.append(stroke(x, floor, x, floor + 4, "axis"))

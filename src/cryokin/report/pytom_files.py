@@ -33,6 +33,7 @@ LINKS = {
 LINKS_HERE = {
     "classes.cxc": "the class averages as surfaces at one level, for ChimeraX",
     "figures": "the figures of this page",
+    "../selected/index.html": "what was kept, once classes have been selected",
 }
 
 
@@ -40,54 +41,29 @@ LINKS_HERE = {
 class PytomFiles:
     """The files of a run that its report is made of; `labels` or `imported` at least.
 
-    Attributes
-    ----------
-    labels : Path or None
-        ``classes.csv``, the class of every particle; None: not known yet.
-    classes : Path or None
-        ``classes.json``.
-    eigen, coefficients : Path or None
-        ``eigen.json``; ``coefficients.npy``, shape (n, neig).
-    exmx, annealing : Path or None
-        ``exmx.json``, ``annealing.json``.
-    reproducible : Path or None
-        ``reproducible.json``.
-    differences : Path or None
-        ``differences.json``.
-    merge : Path or None
-        ``merge.json``.
-    merged : Path or None
-        ``merged/classes.json``, with ``classes.csv`` beside it: the classes after
-        merging, which are then those of the report.
-    poses : Path or None
-        ``prepared/poses.npz``, from which tilt directions follow; ``prepared.json``
-        beside it tells what was odd.
-    imported : Path or None
-        ``import/import.json``: ``source``, ``sha256``, ``pixel_size``, ``warnings``.
-    results : Path or None
-        ``results/<run>``, with ``benchmarks`` and ``logs`` of the jobs.
+    None stands for one that is not there, or not yet.
     """
 
-    labels: Path | None = None
-    classes: Path | None = None
-    eigen: Path | None = None
-    coefficients: Path | None = None
-    exmx: Path | None = None
-    annealing: Path | None = None
-    reproducible: Path | None = None
-    differences: Path | None = None
-    merge: Path | None = None
+    labels: Path | None = None  # classes.csv, the class of every particle
+    classes: Path | None = None  # classes.json
+    eigen: Path | None = None  # eigen.json
+    coefficients: Path | None = None  # coefficients.npy, shape (n, neig)
+    exmx: Path | None = None  # exmx.json
+    annealing: Path | None = None  # annealing.json
+    reproducible: Path | None = None  # reproducible.json
+    differences: Path | None = None  # differences.json
+    merge: Path | None = None  # merge.json
+    # merged/classes.json, with classes.csv beside it: the classes after merging, which
+    # are then those of the report.
     merged: Path | None = None
+    # prepared/poses.npz, from which tilt directions follow; prepared.json beside it
+    # tells what was odd.
     poses: Path | None = None
-    imported: Path | None = None
-    results: Path | None = None
+    imported: Path | None = None  # import/import.json
+    results: Path | None = None  # results/<run>, with benchmarks and logs of the jobs
 
 
-def read_report(
-    run: str,
-    options: Mapping[str, Any],
-    files: PytomFiles,
-) -> PytomReport:
+def read_report(run: str, options: Mapping[str, Any], files: PytomFiles) -> PytomReport:
     """Read all that the report of a run shows.
 
     Parameters
@@ -144,6 +120,7 @@ def read_report(
         options=options,
         labels=labels,
         classes=classes,
+        excluded=excluded,
         frequency=np.arange(boxes[0] // 2) / boxes[0] if boxes else np.zeros(0),
         pixel_size=number(table.get("pixel_size", imported.get("pixel_size"))),
         radius=mask_radius(options.get("mask"), imported.get("pixel_size")),

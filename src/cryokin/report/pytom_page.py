@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,7 +12,6 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from cryokin.report import pytom_figures as figures
-from cryokin.report.figures import mask_circle
 from cryokin.report.images import (
     data_uri,
     levels,
@@ -23,10 +21,10 @@ from cryokin.report.images import (
     stretch,
     width_on_page,
 )
+from cryokin.report.members import SHEET
 from cryokin.report.page import (
     Report,
     ReportedClass,
-    median,
     number,
     quantity,
     render,
@@ -44,7 +42,7 @@ NO_AVERAGES = "There are no class averages."
 LARGEST_SLICE = 128  # of a class average or an eigenvolume [pixel]
 LARGEST_THUMBNAIL = 48  # of a leaf of the tree [pixel]
 COMPONENTS = 12  # leading ones that can be plotted against each other
-STEPS = 65535  # coordinates of points are whole parts of their range
+STEPS = 999  # coordinates of points are whole parts of their range
 
 Volume = NDArray[np.float32]
 
@@ -138,6 +136,8 @@ class PytomReport(Report):
         ``cpca``, ``mco_exmx`` or ``mco_ac``.
     labels : ndarray of int, shape (n,)
         Class of each particle, from 1; -1 for those that belong to none.
+    excluded : sequence of int
+        Rows of the input that were left out on import, and are not counted.
     classes : sequence of SubtomogramClass
         Those that have members, in any order.
     radius : float or None
@@ -179,6 +179,7 @@ class PytomReport(Report):
     method: str
     labels: NDArray[np.int64]
     classes: Sequence[SubtomogramClass]
+    excluded: Sequence[int] = ()
     radius: float | None = None
     masking: Mapping[str, float] | None = None
     eigenvalues: NDArray[np.float64] | None = None
@@ -272,6 +273,14 @@ class PytomReport(Report):
         numbers, counts = np.unique(self.labels[self.labels >= 0], return_counts=True)
         return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
 
+    @property
+    def association(self) -> float:
+        """How far a particle's class follows from its direction of tilt, 0 to 1."""
+        if self.directions is None:
+            return math.nan
+        numbers = sorted(c.number for c in self.classes)
+        return figures.association(self.directions, self.labels, numbers)
+
     def members(self, number: int) -> NDArray[np.intp]:
         """Return the particles of a class, from 0, ascending."""
         return np.flatnonzero(self.labels == number)
@@ -286,7 +295,6 @@ def page(report: PytomReport) -> str:
     ordered = sorted(report.classes, key=lambda c: c.number)
     colours = _colours(report, ordered)
     averages = [c.average for c in report.classes if c.average is not None]
-    box = int(averages[0].shape[0]) if averages else 0
     return render(
         "pytom.html",
         report,
@@ -294,39 +302,33 @@ def page(report: PytomReport) -> str:
             "shift": "shift x, y [voxel]",
             "particles": report.particles,
             "unit": report.unit,
+            "sheet": SHEET,
+            "excluded": list(report.excluded),
             "classes": [
                 {
                     **report.class_data(c, report.members(c.number)),
                     "t": c.title,
+                    "c": colours[c.number],
                     **_black_white(c.average, report.radius),
-                    **_pose_data(report, c.number),
+                    **_shifts(report, c.number),
                 }
                 for c in ordered
             ],
             "points": _points(report),
         },
         method=METHODS.get(report.method, report.method),
-        box=box,
-        tiles=[
-            (c, colours[c.number], strip(c.average, report.radius, len(report.classes)))
-            for c in report.by_size()
-        ],
+        box=len(averages[0]) if averages else 0,
+        tiles=_tiles(report, colours),
         slices=_slices(report, colours),
         wedge=told.sentence([c.title for c in ordered if c.only_wedge]),
-        set_aside=sum(report.set_aside),
-        legend=[(c.number, c.title, colours[c.number]) for c in ordered],
-        summary=_summary(report),
-        mask=mask_circle(box, report.radius) if box and report.radius else None,
-        eigenvalues=_eigenvalues(report),
         eigenvolumes=[strip(v, report.radius) for v in report.eigenvolumes],
         components=_components(report),
         exmx=_course(report.exmx),
+        annealing=_course(report.annealing, "round"),
         starts=sorted(
             enumerate(report.starts, start=1), key=lambda s: (-s[1].objective, s[0])
         ),
-        annealing=_course(report.annealing, "round"),
-        tree=_tree(report),
-        tilt=_tilt(report, [c.number for c in ordered]),
+        figures=_figures(report),
     )
 
 
@@ -334,11 +336,9 @@ def figure_files(report: PytomReport) -> dict[str, str]:
     """Return the figures of the page as SVG, by name; those there are."""
     ordered = sorted(report.classes, key=lambda c: c.number)
     colours = _colours(report, ordered)
-    of_parts = {
+    courses = {
         "expectation_maximisation": _course(report.exmx),
         "annealing": _course(report.annealing, "round"),
-        "tree": _tree(report),
-        "tilt": _tilt(report, [c.number for c in ordered]),
     }
     drawn: dict[str, Markup | None] = {
         "averages": _averages(report, colours),
@@ -348,10 +348,35 @@ def figure_files(report: PytomReport) -> dict[str, str]:
             report.pixel_size,
         ),
         "components": _scatter(report, ordered, colours),
-        "eigenvalues": _eigenvalues(report),
-        **{name: part["figure"] for name, part in of_parts.items() if part},
+        **_figures(report),
+        **{name: one["figure"] for name, one in courses.items() if one},
     }
     return {name: standalone(svg) for name, svg in drawn.items() if svg is not None}
+
+
+def _figures(report: PytomReport) -> dict[str, Markup | None]:
+    """Draw the figures by name; None where there is nothing to tell."""
+    drawn: dict[str, Markup | None] = dict.fromkeys(("eigenvalues", "tree", "tilt"))
+    if report.eigenvalues is not None and len(report.eigenvalues):
+        drawn["eigenvalues"] = figures.eigenvalue_plot(
+            report.eigenvalues, report.eigenvalues_before, report.used
+        )
+    tree = report.tree
+    if tree is not None and len(tree.linkage):
+        titles = [
+            f"{k} ({tree.sizes[k]:,})" if k in tree.sizes else k for k in tree.leaves
+        ]
+        averages = [tree.averages.get(k) for k in tree.leaves]
+        thumbnails = [
+            a if a is None else _thumbnail(a, report.radius) for a in averages
+        ]
+        drawn["tree"] = figures.dendrogram(
+            tree.linkage, tree.groups, tree.cut, titles, thumbnails, tree.measure
+        )
+    if report.directions is not None and report.classes:
+        numbers = sorted(c.number for c in report.classes)
+        drawn["tilt"] = figures.tilt_table(report.directions, report.labels, numbers)
+    return drawn
 
 
 def chimerax(report: PytomReport) -> str:
@@ -383,15 +408,30 @@ def _slices(report: PytomReport, colours: Mapping[int, str]) -> dict[str, Any] |
     }
 
 
+def _tiles(
+    report: PytomReport, colours: Mapping[int, str]
+) -> list[tuple[SubtomogramClass, str, str | None]]:
+    """Return classes from the largest, with their colours and central slices."""
+    shown = report.by_size()
+    return [
+        (c, colours[c.number], strip(c.average, report.radius, len(shown)))
+        for c in shown
+    ]
+
+
 def _averages(report: PytomReport, colours: Mapping[int, str]) -> Markup:
     """Draw the central slices of all class averages, from the largest class."""
-    sizes = report.sizes
-    strips = []
-    for c in report.by_size():
-        uri = strip(c.average, report.radius, len(report.classes))
-        if uri is not None:
-            notes = f"{sizes[c.number]:,}", quantity(c.resolution, report.unit, 1)
-            strips.append(figures.Strip(uri, c.title, *notes, colours[c.number]))
+    strips = [
+        figures.Strip(
+            uri,
+            c.title,
+            f"{report.sizes[c.number]:,}",
+            quantity(c.resolution, report.unit, 1),
+            colour,
+        )
+        for c, colour, uri in _tiles(report, colours)
+        if uri is not None
+    ]
     return figures.strip_sheet(strips) if strips else figures.sentence(NO_AVERAGES)
 
 
@@ -434,66 +474,39 @@ def _black_white(average: Volume | None, radius: float | None) -> dict[str, Any]
     return {"b": [float(f"{v:.4g}") for v in ends]}
 
 
-def _pose_data(report: PytomReport, number: int) -> dict[str, Any]:
-    """Return where the beam of each member points and how the member is shifted."""
+def _shifts(report: PytomReport, number: int) -> dict[str, Any]:
+    """Return how each member is shifted, where the beam is known, too."""
     if report.directions is None or report.shifts is None:
         return {}
-    members = report.members(number)
-    views = figures.equal_area(report.directions[members])
-    return {
-        "v": views.round(2).tolist(),
-        "s": report.shifts[members, :2].round(1).tolist(),
-    }
+    return {"s": report.shifts[report.members(number), :2].round(1).tolist()}
 
 
 def _points(report: PytomReport) -> dict[str, Any]:
+    """Return the points of the figures, their coordinates as parts of their range."""
     points: dict[str, Any] = {}
-    if report.coefficients is not None and report.particles:
+    if _components(report):
         leading = np.asarray(report.coefficients, np.float64)[:, :COMPONENTS]
-        points["coefficients"] = {
-            "disc": False,
-            "columns": [
-                _column(f"component {i}", values, *_ends(values))
-                for i, values in enumerate(leading.T, start=1)
-            ],
-        }
+        low, high = leading.min(axis=0), leading.max(axis=0)
+        room = 0.04 * np.where(high > low, high - low, 1.0)
+        names = [f"component {i}" for i in _components(report)]
+        points["coefficients"] = _columns(names, leading, low - room, high + room)
     if report.directions is not None and report.particles:
         xy = figures.equal_area(report.directions)
-        points["directions"] = {
-            "disc": True,
-            "columns": [_column(name, xy[:, i], -1, 1) for i, name in enumerate("xy")],
-        }
+        points["directions"] = _columns("xy", xy, -np.ones(2), np.ones(2))
     return points
 
 
-def _ends(values: NDArray[np.float64]) -> tuple[float, float]:
-    low, high = float(values.min()), float(values.max())
-    room = 0.04 * (high - low) or 0.04 * abs(high) or 1.0
-    return low - room, high + room
-
-
-def _column(
-    name: str, values: NDArray[np.float64], low: float, high: float
-) -> dict[str, Any]:
-    """Pack coordinates as whole parts of their range, two bytes each."""
-    parts = np.rint(STEPS * np.clip((values - low) / (high - low), 0, 1)).astype("<u2")
-    packed = base64.b64encode(parts.tobytes()).decode("ascii")
-    return {"name": name, "low": float(low), "high": float(high), "packed": packed}
-
-
-def _summary(report: PytomReport) -> dict[str, Any]:
-    """Return the numbers at the head of the page."""
-    resolutions = [c.resolution for c in report.classes]
-    known = [value for value in resolutions if math.isfinite(value)]
-    sizes = report.sizes.values()
-    return {
-        "percent": 100 * report.accounted / max(report.particles, 1),
-        "unaccounted": report.particles - report.accounted,
-        "best": min(known, default=math.nan),
-        "median_resolution": median(resolutions),
-        "largest": max(sizes, default=0),
-        "smallest": min(sizes, default=0),
-    }
+def _columns(
+    names: Iterable[str],
+    values: NDArray[np.float64],
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+) -> list[dict[str, Any]]:
+    parts = np.rint(STEPS * (values - low) / (high - low)).astype(int)
+    columns = zip(names, low.tolist(), high.tolist(), parts.T.tolist(), strict=True)
+    return [
+        dict(zip(("name", "low", "high", "parts"), c, strict=True)) for c in columns
+    ]
 
 
 def strip(volume: Volume | None, radius: float | None, volumes: int = 1) -> str | None:
@@ -520,14 +533,6 @@ def _thumbnail(volume: Volume, radius: float | None) -> str:
     small = reduce_to(plane, LARGEST_THUMBNAIL)
     scale = small.shape[-1] / plane.shape[-1]
     return data_uri(stretch(small, radius and radius * scale))
-
-
-def _eigenvalues(report: PytomReport) -> Markup | None:
-    if report.eigenvalues is None or not len(report.eigenvalues):
-        return None
-    return figures.eigenvalue_plot(
-        report.eigenvalues, report.eigenvalues_before, report.used
-    )
 
 
 def _components(report: PytomReport) -> list[int]:
@@ -570,34 +575,4 @@ def _course(
         "iterations": len(runs[best]),
         "starts": len(runs),
         "objective": quantity(ends[best], "", 4),
-    }
-
-
-def _tree(report: PytomReport) -> dict[str, Any] | None:
-    tree = report.tree
-    if tree is None or not len(tree.linkage):
-        return None
-    names, known = tree.leaves, tree.averages
-    titles = [f"{k} ({tree.sizes[k]:,})" if k in tree.sizes else k for k in names]
-    thumbnails = [
-        _thumbnail(known[k], report.radius) if k in known else None for k in names
-    ]
-    return {
-        "figure": figures.dendrogram(
-            tree.linkage, tree.groups, tree.cut, titles, thumbnails, tree.measure
-        ),
-        "leaves": len(names),
-        "groups": len(set(tree.groups) - {None}),
-        "known": bool(tree.sizes),
-        "pictures": bool(known),
-    }
-
-
-def _tilt(report: PytomReport, numbers: Sequence[int]) -> dict[str, Any] | None:
-    if report.directions is None or not numbers:
-        return None
-    value = figures.association(report.directions, report.labels, numbers)
-    return {
-        "figure": figures.tilt_table(report.directions, report.labels, numbers),
-        "association": quantity(value, "", 2),
     }

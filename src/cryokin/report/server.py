@@ -178,18 +178,17 @@ class _Handler(BaseHTTPRequestHandler):
         name = self._asked_for()
         if name is None:
             return
-        if name == "":
-            try:
-                self._send(HTTPStatus.OK, self.server.html(), "text/html")
-            except (InputError, OSError) as error:
-                self._say(HTTPStatus.NOT_FOUND, str(error))
-        elif name == "selections.json":
-            saved = json.dumps(self.server.saved()).encode()
-            self._send(HTTPStatus.OK, saved, "application/json")
-        elif picture := self.server.sheet(name):
-            self._send(HTTPStatus.OK, picture, "image/png")
-        else:
-            self._say(HTTPStatus.NOT_FOUND, "there is nothing of this name")
+        try:
+            if name == "":
+                return self._send(HTTPStatus.OK, self.server.html(), "text/html")
+            if name == "selections.json":
+                saved = json.dumps(self.server.saved()).encode()
+                return self._send(HTTPStatus.OK, saved, "application/json")
+            if picture := self.server.sheet(name):
+                return self._send(HTTPStatus.OK, picture, "image/png")
+        except (InputError, OSError) as error:
+            return self._say(HTTPStatus.NOT_FOUND, str(error))
+        self._say(HTTPStatus.NOT_FOUND, "there is nothing of this name")
 
     def do_PUT(self) -> None:
         """Take a selection."""

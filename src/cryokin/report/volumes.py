@@ -138,7 +138,7 @@ def chimerax_script(
         Their averages.
     """
     style = Path(TEMPLATES / "colours.css").read_text("utf-8")
-    colour = dict(reversed(re.findall(r"--(c\d): (#\w+);", style)))  # the light theme's
+    colour = dict(re.findall(r"\.(c\d) .*light-dark\((#\w+)", style))
     lines = [f"# Class averages of {_plain(run)} for ChimeraX, all at one level."]
     level = surface_level(volumes) if volumes else 0.0
     for i, ((name, file), own) in enumerate(zip(files.items(), styles, strict=True), 1):

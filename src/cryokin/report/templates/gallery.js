@@ -1,5 +1,17 @@
 "use strict";
-const dataOfPage = JSON.parse(document.getElementById("data").textContent);
+const $ = (id) => document.getElementById(id);
+const data = JSON.parse($("data").textContent);
+const served = document.querySelector('meta[name="selection-file"]') !== null; // by `make select`
+
+// Ids of members are stored as their ascending differences.
+for (const c of data.classes) {
+  let id = 0;
+  c.ids = c.m.map((step) => (id += step));
+  c.n = c.ids.length;
+}
+
+// Coordinates are whole parts of their range, of which there are so many.
+const STEPS = 999;
 
 // Puts a shape into a drawing.
 function drawInto(parent, name, attributes, content) {
@@ -12,15 +24,16 @@ function drawInto(parent, name, attributes, content) {
 
 // The gallery and the class that is looked at; what it returns, select.js picks from.
 const galleryOfPage = (() => {
-  const gallery = document.getElementById("gallery");
+  const gallery = $("gallery");
   if (!gallery) return null;
-  const $ = (id) => document.getElementById(id);
-  const data = dataOfPage;
-  const classes = new Map(data.classes.map((c) => [c.k, { ...c, n: c.m.length }]));
+  const classes = new Map(data.classes.map((c) => [c.k, c]));
   const tiles = [...gallery.querySelectorAll(".tile")];
   const classOf = (tile) => classes.get(Number(tile.dataset.class));
   const detail = $("detail");
   const narrow = window.matchMedia("(max-width: 959.98px)");
+  const views = data.points?.directions?.map((column) => column.parts); // of the beam, on a disc
+  const rows = data.excluded && // of the input, without those that were left out
+    [...Array(data.particles + data.excluded.length).keys()].filter((row) => !data.excluded.includes(row));
   const watchers = []; // called with the class that comes to be shown
   let shown = null;
 
@@ -42,7 +55,7 @@ const galleryOfPage = (() => {
 
   function sort() {
     const key = $("key").value;
-    const sign = (descending[key] ? -1 : 1) * (reversed() ? -1 : 1);
+    const sign = (descending[key] ? -1 : 1) * ($("turn").checked ? -1 : 1);
     tiles.sort((a, b) => {
       const [p, q] = [classOf(a), classOf(b)];
       const [x, y] = [p[key], q[key]];
@@ -95,10 +108,6 @@ const galleryOfPage = (() => {
     detail.style.setProperty("--look", shown.style.getPropertyValue("--look"));
   }
 
-  function reversed() {
-    return $("turn").getAttribute("aria-pressed") === "true";
-  }
-
   function show(tile, open) {
     const c = classOf(tile);
     for (const other of tiles) other.tabIndex = other === tile ? 0 : -1;
@@ -119,17 +128,11 @@ const galleryOfPage = (() => {
       if (fact) fact.textContent = text[key](c);
     }
     if ($("d-g")) $("d-g").textContent = c.g;
-    $("d-members").value = members(c).join(" ");
+    $("d-members").value = c.ids.map((id) => rows?.[id] ?? id).join(" ");
     drawCorrelation(c);
     drawSpread(c);
     for (const watch of watchers) watch(c);
     if (open) detail.classList.add("open");
-  }
-
-  // Ascending ids are stored as their differences.
-  function members(c) {
-    let id = 0;
-    return c.m.map((step) => (id += step));
   }
 
   function step(by) {
@@ -167,8 +170,12 @@ const galleryOfPage = (() => {
       add("text", { x: cx + r + 3, y: cy + 4 }, "0°");
       label(cx, c.w === undefined ? "angle" : `angle, ${Math.round((100 * c.w) / c.n)} % mirrored`);
     } else {
+      const [x, y] = views;
       add("circle", { cx, cy, r: r * Math.SQRT1_2, class: "ring" }); // 60 degrees from the z axis
-      for (const [x, y] of c.v) add("circle", { cx: cx + r * x, cy: cy - r * y, r: 2, class: "member" });
+      for (const id of c.ids) {
+        const [right, up] = [x[id], y[id]].map((part) => r * ((2 * part) / STEPS - 1));
+        add("circle", { cx: cx + right, cy: cy - up, r: 2, class: "member" });
+      }
       label(cx, "beam direction");
     }
     // Distances from the middle, to a round number that holds nearly all.
@@ -268,17 +275,12 @@ const galleryOfPage = (() => {
     if (event.key === "Escape" && detail.classList.contains("open")) close();
   });
 
-  $("tools").addEventListener("submit", (event) => event.preventDefault());
-  $("key").addEventListener("change", sort);
-  $("turn").addEventListener("click", () => {
-    $("turn").setAttribute("aria-pressed", String(!reversed()));
-    sort();
-  });
+  for (const id of ["key", "turn"]) $(id).addEventListener("change", sort);
   $("width").value = gallery.dataset.width;
   $("width").addEventListener("input", () => resize(Number($("width").value)));
   for (const id of ["contrast", "brightness", "inverted", "common"]) $(id).addEventListener("input", look);
-  const masks = $("masks");
-  if (masks) masks.addEventListener("change", () => gallery.classList.toggle("masks", masks.checked));
+  // By a class: with :has() each pick among a thousand classes took half as long again.
+  $("masks")?.addEventListener("change", () => gallery.classList.toggle("masks"));
   $("previous").addEventListener("click", () => step(-1));
   $("next").addEventListener("click", () => step(1));
   $("close").addEventListener("click", close);
@@ -296,7 +298,6 @@ const galleryOfPage = (() => {
   sort();
   show(tiles[0], false);
   return {
-    data,
     tiles, // in the order shown
     classOf,
     current: () => shown,

@@ -1,7 +1,5 @@
 // Particles of a class as pictures: a few in the file, all of them by `make select`.
 (() => {
-  const data = dataOfPage;
-  const served = document.querySelector('meta[name="selection-file"]') !== null;
   // The server has the page alone, not the files of the run beside it.
   if (served) for (const link of document.querySelectorAll('a:not([href^="#"])')) link.removeAttribute("href");
   if (!data.sheet) return;
@@ -13,12 +11,12 @@
       root.querySelector(`.${name}`),
     );
     let [of, page] = [null, 0];
-    const isRaw = () => raw.getAttribute("aria-pressed") === "true";
+    const isRaw = () => raw.firstElementChild.checked;
 
     function draw() {
       const first = page * data.sheet;
       const last = Math.min(of.n, first + data.sheet);
-      const kind = !of.aligned ? "" : isRaw() ? ", as they lie in the working stack" : ", aligned";
+      const kind = !of.aligned ? "" : isRaw() ? ", as they lie in their boxes" : ", aligned";
       said.textContent = served
         ? `${count(first + 1)}–${count(last)} of ${count(of.n)} ${of.noun}${kind}`
         : `A few of ${count(of.n)} ${of.noun}${kind}`;
@@ -32,10 +30,7 @@
       page += by;
       draw();
     }
-    raw.addEventListener("click", () => {
-      raw.setAttribute("aria-pressed", String(!isRaw()));
-      draw();
-    });
+    raw.addEventListener("change", draw);
     back.addEventListener("click", () => turn(-1));
     on.addEventListener("click", () => turn(1));
     return (what) => {
@@ -47,12 +42,12 @@
     };
   }
 
-  const rest = document.getElementById("unaccounted");
+  const rest = $("unaccounted");
   if (rest) {
     const sample = rest.querySelector(".sheet").src;
     viewer(rest)({ name: "unaccounted", n: data.unaccounted, noun: "unaccounted particles", aligned: false, sample });
   }
-  const ofClass = document.getElementById("members");
+  const ofClass = $("members");
   if (galleryOfPage && ofClass) {
     const show = viewer(ofClass);
     galleryOfPage.onShow((c) => show({ name: c.k, n: c.n, noun: "members", aligned: true, sample: c.p }));

@@ -1,37 +1,22 @@
 (() => {
   const figures = document.querySelectorAll(".points");
   if (figures.length === 0) return;
-  const data = dataOfPage;
   const add = drawInto;
   const SIDE = 320;
   const LEFT = 46;
   const TOP = 8;
   const WIDTH = LEFT + SIDE + 14;
   const HEIGHT = TOP + SIDE + 38;
-  const STEPS = 65535; // coordinates are whole parts of their range
+  const scale = SIDE / STEPS;
   const chosen = new Set(); // classes picked in a legend; none stands for all
   const drawings = [];
 
-  // The class of every particle; those that belong to none come first, below the rest.
-  const groups = [{ number: -1, kind: "none", members: [] }];
-  const home = new Int32Array(data.particles);
-  data.classes.forEach((c, i) => {
-    const group = { number: c.k, kind: `c${i % 10}`, members: [] };
-    let id = 0;
-    for (const step of c.m) {
-      group.members.push((id += step));
-      home[id] = groups.length;
-    }
-    groups.push(group);
-  });
-  home.forEach((at, id) => at === 0 && groups[0].members.push(id));
-  groups.sort((a, b) => (a.number < 0 ? -1 : b.number < 0 ? 1 : b.members.length - a.members.length));
-
-  function unpack(text) {
-    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-    const view = new DataView(bytes.buffer);
-    return Float64Array.from({ length: bytes.length / 2 }, (_, i) => view.getUint16(2 * i, true) / STEPS);
-  }
+  // Those that belong to no class come first, below the rest.
+  const groups = data.classes.map((c) => ({ number: c.k, kind: c.c, members: c.ids }));
+  groups.sort((a, b) => b.members.length - a.members.length);
+  const accounted = new Set(groups.flatMap((group) => group.members));
+  const left = [...Array(data.particles).keys()].filter((id) => !accounted.has(id));
+  groups.unshift({ number: -1, kind: "none", members: left });
 
   function niceStep(span, pieces) {
     const power = 10 ** Math.floor(Math.log10(span / pieces));
@@ -78,8 +63,8 @@
   }
 
   function start(figure) {
-    const points = data.points[figure.dataset.points];
-    const columns = points.columns.map((column) => ({ ...column, values: unpack(column.packed) }));
+    const columns = data.points[figure.dataset.points];
+    const isDisc = figure.dataset.points === "directions";
     const svg = figure.querySelector("svg");
     svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
     const pickers = [...figure.querySelectorAll("select")];
@@ -88,16 +73,16 @@
     function draw() {
       const [x, y] = pickers.length ? pickers.map((p) => columns[Number(p.value)]) : columns;
       svg.replaceChildren();
-      if (!points.disc) drawAxes(svg, x, y);
+      if (!isDisc) drawAxes(svg, x, y);
       const cloud = add(svg, "g", { class: "cloud", "stroke-width": size });
       for (const group of groups) {
         const parts = group.members.map(
-          (id) => `M${(LEFT + SIDE * x.values[id]).toFixed(1)} ${(TOP + SIDE * (1 - y.values[id])).toFixed(1)}h0`,
+          (id) => `M${(LEFT + scale * x.parts[id]).toFixed(1)} ${(TOP + SIDE - scale * y.parts[id]).toFixed(1)}h0`,
         );
         const path = add(cloud, "path", { d: parts.join(""), class: group.kind });
         path.dataset.class = group.number;
       }
-      if (points.disc) drawDisc(svg);
+      if (isDisc) drawDisc(svg);
       highlight();
     }
 
@@ -115,17 +100,11 @@
     }
 
     for (const picker of pickers) picker.addEventListener("change", draw);
-    const form = figure.querySelector("form");
-    if (form) form.addEventListener("submit", (event) => event.preventDefault());
-    const turn = figure.querySelector(".turn");
-    if (turn) {
-      turn.addEventListener("click", () => {
-        const next = (Number(pickers[1].value) + 1) % columns.length;
-        pickers[0].value = pickers[1].value;
-        pickers[1].value = next;
-        draw();
-      });
-    }
+    figure.querySelector(".turn")?.addEventListener("click", () => {
+      const next = (Number(pickers[1].value) + 1) % columns.length;
+      [pickers[0].value, pickers[1].value] = [pickers[1].value, next];
+      draw();
+    });
     figure.addEventListener("click", (event) => {
       const chip = event.target.closest(".chip");
       if (!chip) return;

@@ -1,15 +1,13 @@
 // Picks classes to keep and to merge, and saves them; whatever changes them can be taken back.
 (() => {
-  if (!galleryOfPage || galleryOfPage.data.unfinished) return;
-  const { data, tiles, classOf, current, onShow } = galleryOfPage;
-  const $ = (id) => document.getElementById(id);
+  if (!galleryOfPage || data.unfinished) return;
+  const { tiles, classOf, current, onShow } = galleryOfPage;
   const gallery = $("gallery");
   const byNumber = new Map(tiles.map((tile) => [classOf(tile).k, classOf(tile)]));
   const numbers = [...byNumber.keys()];
   // Classes that were merged may have names; the others are called by their numbers.
   const nameOf = (k) => byNumber.get(k).t ?? String(k);
   const byName = new Map(numbers.map((k) => [nameOf(k), k]));
-  const served = document.querySelector('meta[name="selection-file"]') !== null; // by `make select`
 
   let picked = new Set();
   let aside = new Set(); // what was picked before thresholds took it away

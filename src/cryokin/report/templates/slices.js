@@ -1,9 +1,8 @@
 // One slice of each volume at a time; without scripts all are side by side.
 (() => {
-  const figure = document.getElementById("slices");
+  const figure = $("slices");
   if (!figure) return;
-  const form = figure.querySelector("form");
-  const [slider, said] = [form.querySelector("input"), form.querySelector("output")];
+  const [slider, said] = figure.querySelectorAll("input, output");
   const places = figure.dataset.z.split(" ");
 
   function show() {
@@ -13,8 +12,7 @@
     slider.setAttribute("aria-valuetext", said.textContent);
   }
   slider.addEventListener("input", show);
-  form.addEventListener("submit", (event) => event.preventDefault());
-  form.hidden = false;
+  figure.querySelector(".tools").hidden = false;
   figure.classList.add("sliding");
   show();
 })();
