@@ -137,7 +137,7 @@ def _of_images(
         if last:
             break
     stack = 4 * working_box(options.target_nx, options.xr) ** 2 * classes
-    each, disk = 100 * MB + 2500 * n + 4 * stack, ROW * n + 2 * stack
+    each, disk = 100 * MB + 2000 * n + 4 * stack, ROW * n + 2 * stack
     yield _job("isac_class_averages", each=each, disk=disk, row=0.9 * n)
     yield _job("isac_report", each=200 * MB, disk=2 * MB, start=REPORT)
 
