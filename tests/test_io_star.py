@@ -2,12 +2,14 @@
 
 import random
 import string
+import tracemalloc
 
 import pandas as pd
 import pytest
 import starfile
 
 from cryokin.errors import InputError
+from cryokin.io import star
 from cryokin.io.star import (
     as_table,
     read_column,
@@ -158,3 +160,63 @@ def test_what_other_programs_call_their_columns_is_stored(tmp_path):
     with pytest.raises(InputError, match="a STAR file cannot hold the value"):
         write_star(tmp_path / "b.star", {"": {"name": "a\nb"}})
     assert not (tmp_path / "b.star").exists()
+
+
+def line_of(values, chance):
+    """A line that holds these values, in one of the many ways that programs write."""
+    blank = chance.choice([" ", "\t", "   "])
+    quote = chance.choice("\"'")
+    cells = (f"{quote}{v}{quote}" if " " in v else v for v in values)
+    end = chance.choice(["", " ", "\t \t", "  # said 'so"])
+    return chance.choice(["", "  "]) + blank.join(cells) + end
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_lines_of_all_kinds_give_one_table(tmp_path, monkeypatch, seed):
+    """Quotes, comments, blanks and line ends are no part of values, wherever cut."""
+    chance = random.Random(seed)
+    words = ["1.0", "nan", "000001@a#1/it's.mrcs", '5"', "é\u4e2d", "<NA>", "-0"]
+    words = chance.choice([words[:2], words, [*words, "two  words", "a # b"]])
+    rows = [[f"v{i}", *chance.choices(words, k=3)] for i in range(chance.randrange(11))]
+    lines = ["data_", "loop_", *(f"_{c} #1" for c in "abcd")]
+    for row in rows:
+        lines += [line_of(row, chance), *chance.choices(["", "# _no"], k=seed % 3)]
+    text = "".join(line + chance.choice(["\n", "\r\n"]) for line in lines)
+    (tmp_path / "a.star").write_bytes(text.encode())
+    tables = []
+    for many in (1, 3, 500):
+        monkeypatch.setattr(star, "_ROWS", many)
+        tables.append(read_star(tmp_path / "a.star"))
+        write_star(tmp_path / f"{many}.star", tables[0])
+        assert tables[-1][""].to_numpy().tolist() == rows
+        assert list(tables[-1][""].columns) == list("abcd")
+        written = (tmp_path / f"{many}.star").read_bytes()
+        assert written == (tmp_path / "1.star").read_bytes()
+    pd.testing.assert_frame_equal(read_star(tmp_path / "3.star")[""], tables[0][""])
+    (tmp_path / "a.star").write_text(text + "x y\n")
+    with pytest.raises(InputError, match=f"line {len(lines) + 1}: 2 values for the 4"):
+        read_star(tmp_path / "a.star")
+
+
+def test_a_long_table_takes_its_values_once(tmp_path):
+    """Reading keeps one text a value, the same once; writing keeps some lines."""
+    n, own, shared = 20_000, 8, 12
+    chance = random.Random(1)
+    heads = "".join(f"_c{k}\n" for k in range(own + shared))
+    same = " ".join(f"{k}.000000" for k in range(shared))
+    with (tmp_path / "a.star").open("w") as file:
+        file.write("data_particles\nloop_\n" + heads)
+        for _ in range(n):
+            values = (f"{chance.random():.6f}" for _ in range(own))
+            file.write(f"{' '.join(values)} {same}\n")
+    tracemalloc.start()
+    blocks = read_star(tmp_path / "a.star")
+    _, most_read = tracemalloc.get_traced_memory()
+    tracemalloc.reset_peak()
+    before, _ = tracemalloc.get_traced_memory()
+    write_star(tmp_path / "b.star", blocks)
+    _, most_written = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    one = len("0.123456") + 49  # bytes of a string
+    assert most_read < n * (own * one + 3 * 8 * (own + shared))
+    assert most_written - before < 100 * n

@@ -141,8 +141,8 @@ def _of_images(
         if last:
             break
     stack = _stack(options, classes * size)
-    each = 100 * MB + 8000 * n + 2 * stack
-    rows = 2 * n + DESCRIBING * classes
+    each = 100 * MB + 2000 * n + 2 * stack
+    rows = 0.9 * n + DESCRIBING * classes
     yield _job("isac_class_averages", each=each, disk=ROW * n + 2 * stack, row=rows)
     yield _job("isac_report", each=200 * MB, disk=2 * MB, start=REPORT)
 
@@ -153,7 +153,8 @@ def _preparation(options: Isac, n: int, box: int, passes: int) -> Iterator[Job]:
     if options.slab:
         each, disk = IDLE + 4 * n * pixels, 4 * n * pixels + 2 * ROW * n
         yield _job("slabs", each=each, disk=disk, row=3 * n)
-    yield _job("isac_import", each=100 * MB + 6000 * n, disk=ROW * n, row=n)
+    each, disk = 100 * MB + 2000 * n, ROW * n
+    yield _job("isac_import", each=each, disk=disk, row=0.9 * n)
     if options.CTF:
         each, disk = IDLE + 100 * n, 4 * n * pixels
         yield _job("isac_phase_flip", each=each, disk=disk, voxel=n * pixels)

@@ -58,6 +58,7 @@ def isac_class_averages(
         read_shifts(shifts),
         working["shrink_ratio"],
     )
+    write_text(csv, classes_csv(members))
     write_images(hdf, images, headers)
     columns = class_columns(headers, mrcs)
     write_star(class_table, {"classes": pd.DataFrame(columns)})
@@ -70,7 +71,6 @@ def isac_class_averages(
     )
     for name, blocks in tables.items():
         write_star(relion / name, blocks)
-    write_text(csv, classes_csv(members))
     curves = [np.atleast_1d(header["frc"]).round(5).tolist() for header in headers]
     frequency = (np.arange(box // 2) / box).round(6).tolist()
     write_json(frc, {"frequency": frequency, "frc": curves})

@@ -10,19 +10,26 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
 import pandas as pd
 
 from cryokin.errors import InputError
-from cryokin.files import write_text
+from cryokin.files import atomic
 
 Block: TypeAlias = pd.DataFrame | dict[str, str]
 
 # RELION's mark of the dialect with optics groups, before every block.
 _VERSION = "# version 30001"
+
+# Rows that are brought from lines to columns, or back, at a time: they fit a cache.
+_ROWS = 500
+
+# What a value cannot begin with unless it is quoted.
+_MARKS = ('"', "'", "#", "_", "data_", "loop_")
 
 # A quote closes a value only where the value ends, so that `it's.mrcs` is one value.
 _VALUE = re.compile(r""""(.*?)"(?!\S)|'(.*?)'(?!\S)|(\S+)""")
@@ -81,20 +88,25 @@ def write_star(path: str | os.PathLike[str], blocks: Mapping[str, Block]) -> Non
         Block name without ``data_`` to a table or a dictionary, in order. Values
         that are no text are written with ``str``.
     """
-    parts = []
-    for name, block in blocks.items():
-        for key in block:
-            if not re.fullmatch(r"\S+", str(key)):
-                raise ValueError(f"no STAR file can hold the column {key!r}")
-        parts.append(f"\n{_VERSION}\n\ndata_{name}\n\n")
-        if isinstance(block, dict):
-            parts += [f"_{key} {_quoted(value)}\n" for key, value in block.items()]
-            continue
-        parts.append("loop_\n")
-        parts += [f"_{key} #{i}\n" for i, key in enumerate(block.columns, start=1)]
-        columns = [[_quoted(v) for v in block[key]] for key in block.columns]
-        parts += [" ".join(row) + "\n" for row in zip(*columns, strict=True)]
-    write_text(path, "".join(parts))
+    for key in itertools.chain.from_iterable(blocks.values()):
+        if not re.fullmatch(r"\S+", str(key)):
+            raise ValueError(f"no STAR file can hold the column {key!r}")
+    with atomic(path) as partial, partial.open("w", encoding="utf-8") as file:
+        for name, block in blocks.items():
+            file.write(f"\n{_VERSION}\n\ndata_{name}\n\n")
+            if isinstance(block, dict):
+                values = _quoted(list(block.values()))
+                pairs = zip(block, values, strict=True)
+                file.writelines(f"_{key} {value}\n" for key, value in pairs)
+                continue
+            file.write("loop_\n")
+            heads = enumerate(block.columns, start=1)
+            file.writelines(f"_{key} #{i}\n" for i, key in heads)
+            for start in range(0, len(block), _ROWS):
+                some = block.iloc[start : start + _ROWS]
+                columns = [_quoted(some[key].to_numpy(object)) for key in some]
+                rows = zip(*columns, strict=True)
+                file.writelines(" ".join(row) + "\n" for row in rows)
 
 
 def read_column(
@@ -123,12 +135,15 @@ def read_column(
     for (_, block), number, line in _lines(path):
         if block is None or block != name or line.startswith("data_"):
             continue
-        values = _values(line)
         if line.startswith("_"):
+            values = _values(line)
             if values[0][1:] == column and len(values) == 2:
                 yield values[1]  # no loop, but a name and its value
             columns.append(values[0][1:])
-        elif line.split()[0] != "loop_" and column in columns:
+        elif columns and column not in columns:
+            return
+        elif columns:
+            values = _values(line)
             if len(values) != len(columns):
                 raise _ragged(path, number, len(values), len(columns), block)
             yield values[columns.index(column)]
@@ -204,23 +219,37 @@ def _block(path: str, name: str, numbered: Iterator[tuple[int, str]]) -> Block:
 
 def _loop(path: str, name: str, numbered: Iterator[tuple[int, str]]) -> pd.DataFrame:
     """Return the table of a loop from the lines after ``loop_``."""
-    columns: list[str] = []
+    columns: dict[str, list[str]] = {}
     rows: list[list[str]] = []
+    begun = False
     for number, line in numbered:
         values = _values(line)
-        if line.startswith("_") and not rows:
+        if line.startswith("_") and not begun:
             if values[0][1:] in columns:
                 raise InputError(
                     f"{path}, line {number}: the column {values[0]} comes twice in"
                     f" data_{name}; remove one of the two."
                 )
-            columns.append(values[0][1:])
+            columns[values[0][1:]] = []
             continue
+        begun = True
         if len(values) != len(columns):
             raise _ragged(path, number, len(values), len(columns), name)
         rows.append(values)
+        if len(rows) == _ROWS:
+            _move(rows, columns)
+    _move(rows, columns)
     # Python strings, not a dtype of pandas that would reinterpret them.
-    return pd.DataFrame(rows, columns=columns, dtype=object)
+    arrays = {key: np.array(texts, object) for key, texts in columns.items()}
+    return pd.DataFrame(arrays, columns=list(columns), dtype=object, copy=False)
+
+
+def _move(rows: list[list[str]], columns: Mapping[str, list[str]]) -> None:
+    """Move rows to the columns, where text that comes again is kept once."""
+    for texts, values in zip(columns.values(), zip(*rows, strict=True), strict=False):
+        known: dict[str, str] = {}
+        texts.extend(map(known.setdefault, values, values))
+    rows.clear()
 
 
 def _ragged(
@@ -244,10 +273,17 @@ def _values(line: str) -> list[str]:
     return values
 
 
-def _quoted(value: object) -> str:
-    """Return a value as it must stand in the file to be read back unchanged."""
-    text = str(value)
-    if re.fullmatch(r"(?!data_|loop_)[^\s\"'#_]\S*", text):
+def _quoted(values: Iterable[object]) -> list[str]:
+    """Return values as they must stand in the file to be read back unchanged."""
+    texts = list(map(str, values))
+    line = " ".join(["", *texts])
+    if line.split() == texts and not any(f" {mark}" in line for mark in _MARKS):
+        return texts
+    return [_quoted_one(text) for text in texts]
+
+
+def _quoted_one(text: str) -> str:
+    if text.split() == [text] and not text.startswith(_MARKS):
         return text
     for quote in "\"'":
         if _quotable(text, quote):

@@ -89,7 +89,7 @@ def open_working_stack(stack: Path, info: Path) -> StackImages:
 
 def write_shifts(path: str | os.PathLike[str], shifts: NDArray[np.floating]) -> None:
     """Write ``initial2Dparams.txt``: angle, shifts [pixel], mirror; a row an image."""
-    rows = (f"{0.0:12.5f} {x:12.5f} {y:12.5f} {0:12d}\n" for x, y in shifts)
+    rows = (f"{0.0:12.5f} {x:12.5f} {y:12.5f} {0:12d}\n" for x, y in shifts.tolist())
     write_text(path, "".join(rows))
 
 

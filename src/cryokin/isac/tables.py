@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,16 +95,24 @@ def membership(
 
 def particle_columns(table: Membership, pixel_size: float) -> dict[str, list[str]]:
     """Return the columns that a run adds to its particles' STAR table, as text."""
+    origin = -pixel_size * table.centre
     return {
-        "rlnClassNumber": [str(k) for k in class_numbers(table.label)],
-        "rlnAnglePsi": [f"{v:.4f}" for v in table.psi],
-        "rlnOriginXAngst": [f"{v:.4f}" for v in -pixel_size * table.centre[:, 0]],
-        "rlnOriginYAngst": [f"{v:.4f}" for v in -pixel_size * table.centre[:, 1]],
-        "rlnIsFlip": [str(int(v)) for v in table.flip],
-        "cryokinGeneration": [str(v) for v in table.generation],
-        "cryokinPixelError": [f"{v:.4f}" for v in table.error],
-        "cryokinReproduction": [f"{v:.4f}" for v in table.agreement],
+        "rlnClassNumber": _texts(class_numbers(table.label)),
+        "rlnAnglePsi": _texts(table.psi, ".4f"),
+        "rlnOriginXAngst": _texts(origin[:, 0], ".4f"),
+        "rlnOriginYAngst": _texts(origin[:, 1], ".4f"),
+        "rlnIsFlip": _texts(table.flip.astype(int)),
+        "cryokinGeneration": _texts(table.generation),
+        "cryokinPixelError": _texts(table.error, ".4f"),
+        "cryokinReproduction": _texts(table.agreement, ".4f"),
     }
+
+
+def _texts(values: NDArray[Any], form: str = "") -> list[str]:
+    """Return numbers as text; what comes again is kept once."""
+    known: dict[str, str] = {}
+    texts = (format(value, form) for value in values.tolist())
+    return [known.setdefault(text, text) for text in texts]
 
 
 def alignments(table: ParticleTable) -> Alignment:
@@ -126,13 +134,13 @@ def alignments(table: ParticleTable) -> Alignment:
 
 def classes_csv(table: Membership) -> str:
     """Return ``classes.csv``: ids and classes from 1, -1 for no class."""
-    rows = ["particle_id,class,psi,sx,sy,mirror"]
-    for i, number in enumerate(class_numbers(table.label)):
-        x, y = table.centre[i]
-        rows.append(
-            f"{i + 1},{number},{table.psi[i]:.4f},{x:.4f},{y:.4f},{int(table.flip[i])}"
-        )
-    return "\n".join(rows) + "\n"
+    numbers = class_numbers(table.label).tolist()
+    columns = (table.psi, *table.centre.T, table.flip.astype(int))
+    rows = zip(numbers, *(column.tolist() for column in columns), strict=True)
+    return "particle_id,class,psi,sx,sy,mirror\n" + "".join(
+        f"{i},{number},{psi:.4f},{x:.4f},{y:.4f},{mirror}\n"
+        for i, (number, psi, x, y, mirror) in enumerate(rows, start=1)
+    )
 
 
 def class_columns(
