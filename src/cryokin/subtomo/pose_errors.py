@@ -18,7 +18,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from cryokin.parallel import Team, in_blocks
+from cryokin.parallel import Team, blocks, in_blocks
 from cryokin.volume import euler, masks
 from cryokin.volume.averages import FLOOR
 from cryokin.volume.bands import Band, Rows, as_real, coefficients, volume_of
@@ -86,10 +86,6 @@ class Corrected:
         return np.repeat(self.band.multiplicity / 2, 2)
 
 
-def _blocks(n: int) -> list[slice]:
-    return [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
-
-
 def consensus(
     rows: Rows, team: Team | None = None
 ) -> tuple[NDArray[np.complex64], NDArray[np.float64]]:
@@ -117,7 +113,7 @@ def consensus(
             np.square(w).sum(axis=0, dtype=np.float64),
         )
 
-    signal, weight = (team or Team()).total(part, _blocks(len(rows)))
+    signal, weight = (team or Team()).total(part, blocks(len(rows), BLOCK))
     weight = np.maximum(weight, FLOOR * len(rows))
     return (signal / weight).astype(np.complex64), weight
 
@@ -206,7 +202,7 @@ def whitening_of(
         power = (np.abs(residuals(block)) ** 2).sum(axis=0, dtype=np.float64)
         return power, (w[block] != 0).sum(axis=0)
 
-    power, weight = team.total(part, _blocks(len(w)))
+    power, weight = team.total(part, blocks(len(w), BLOCK))
     shell = band.shell
     per_shell = np.bincount(shell, band.multiplicity * power) / np.maximum(
         np.bincount(shell, band.multiplicity * weight), 1
@@ -425,7 +421,7 @@ def _sums(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the sums of ``w y`` and ``w^2`` over some particles, each (2 m,)."""
     signal, weight = np.zeros((2, corrected.y.shape[1]))
-    for part in _blocks(len(members)):
+    for part in blocks(len(members), BLOCK):
         w = np.repeat(corrected.w[members[part]], 2, axis=1)
         signal += (w * corrected.y[members[part]]).sum(axis=0)
         weight += np.square(w).sum(axis=0)
