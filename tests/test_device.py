@@ -24,7 +24,8 @@ from cryokin.isac.sac import Run, SacOptions, sac
 from cryokin.isac.within_group import Refinement, refine
 from cryokin.parallel import Team
 from cryokin.random import stream
-from cryokin.subtomo import ccc, mco
+from cryokin.subtomo import ccc, mco, pose_errors
+from cryokin.volume.bands import Rows
 from ranks import on_ranks
 
 BASIS = PolarBasis(radius=20, highest=0.3)
@@ -81,6 +82,10 @@ def scores(score: str, leave_one_out: bool, y, w):
     return (*found, *mco.class_sums(model, LABELS, 3))
 
 
+def consensus(x, w):
+    return pose_errors.consensus(Rows(None, x, w))
+
+
 #: Functions that the standard has all that they need for.
 OF_THE_STANDARD = {
     "spectra": (partial(BASIS.spectra, centres=noise(8, 3, 30, 2)), PARTS),
@@ -129,9 +134,11 @@ OF_THE_STANDARD = {
     "likelihoods of all": (scores, "likelihood", False, MODEL.y, MODEL.w),
     "correlations": (scores, "correlation", True, MODEL.y, MODEL.w),
     "correlations of all": (scores, "correlation", False, MODEL.y, MODEL.w),
+    "pose errors": (pose_errors.without, MODEL.y, MODEL.w, noise(16, 7, 120)),
+    "consensus": (consensus, MODEL.y.view(np.complex64), MODEL.w),
 }
 #: What is for bookkeeping comes back as NumPy's.
-ON_HOST = ("refine", "likelihoods", "correlations")
+ON_HOST = ("refine", "consensus", "likelihoods", "correlations")
 #: Those that sum by a function which the packages have, but the standard has not.
 OTHERS = {
     "self_products": (
