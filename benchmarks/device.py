@@ -10,25 +10,30 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import yaml
+from array_api_compat import array_namespace
+from numpy.typing import NDArray
 
 from cryokin.device import HOST, Device, on_host, open_device
 from cryokin.image.polar import PolarBasis
 from cryokin.isac.alignment import best_scores, correlation_operand, shift_grid
 from cryokin.isac.assignment import MARGIN
 from cryokin.isac.particles import BLOCK
+from cryokin.parallel import blocks
 from cryokin.simulate.files import write_image_set
 from cryokin.simulate.images import Recipe, simulate_images
-from cryokin.subtomo import ccc
+from cryokin.subtomo import ccc, mco, pose_errors
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = (20, 100, 500)
 RULES = ("isac_clusters", "isac_candidates_round", "isac_reproducible")
 COEFFICIENTS = 1000  # of a subtomogram
+CLASSES = 8  # of subtomograms
 LIMIT = 240  # for the whole run, in all [s]
 
 
@@ -81,11 +86,17 @@ def comparisons(device: Device) -> list[dict[str, float]]:
     return found
 
 
-def correlations(device: Device, n: int) -> dict[str, float]:
-    """Correlate all pairs of made-up subtomograms, tile by tile."""
+def subtomograms(n: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return made-up coefficients as reals, and the weights of their wedges."""
     rng = np.random.default_rng(0)
     w = (rng.random((n, COEFFICIENTS)) < 0.6).astype(np.float32)
-    g = rng.standard_normal((n, 2 * COEFFICIENTS), np.float32) * np.repeat(w, 2, axis=1)
+    y = rng.standard_normal((n, 2 * COEFFICIENTS), np.float32)
+    return y * np.repeat(w, 2, axis=1), w
+
+
+def correlations(device: Device, n: int) -> dict[str, float]:
+    """Correlate all pairs of made-up subtomograms, tile by tile."""
+    g, w = subtomograms(n)
     tiles = ccc.tiles(n, ccc.TILE)
     i, j = tiles[-1]
     start, tile = time.perf_counter(), None
@@ -95,6 +106,52 @@ def correlations(device: Device, n: int) -> dict[str, float]:
     seconds = time.perf_counter() - start
     error = float(np.abs(tile - ccc.tile(g[i], w[i], g[j], w[j])).max())
     return {"subtomograms": n, "seconds": seconds, "largest error": error}
+
+
+def scores(device: Device, n: int) -> dict[str, Any]:
+    """Score made-up subtomograms in classes by both scores of MCO."""
+    y, w = subtomograms(n)
+    labels = np.arange(n) % CLASSES
+    shell = np.arange(2 * COEFFICIENTS) // 100
+    one = np.ones(2 * COEFFICIENTS, np.float32)
+
+    def score(y: Any, w: Any, name: mco.Score) -> Any:
+        model = mco.Model(y, w, one, shell, one, 0.2, name)
+        return mco.scores(model, labels, CLASSES)
+
+    there = device.put(y), device.put(w)
+    found: dict[str, Any] = {"subtomograms": n, "classes": CLASSES}
+    for name in get_args(mco.Score):
+        found[name] = beside_core(partial(score, name=name), there, (y, w))
+    return found
+
+
+def pose_fit(device: Device, n: int) -> dict[str, float]:
+    """Fit seven derivatives in made-up subtomograms, a block at a time."""
+    y, w = subtomograms(n)
+    basis = np.random.default_rng(1).standard_normal((7, y.shape[1]), np.float32)
+
+    def fit(y: Any, w: Any, basis: Any) -> Any:
+        xp = array_namespace(y)
+        parts = blocks(n, pose_errors.BLOCK)
+        return xp.concat(
+            [pose_errors.without(y[some], w[some], basis)[1] for some in parts]
+        )
+
+    there = device.put(y), device.put(w), device.put(basis)
+    return {"subtomograms": n, **beside_core(fit, there, (y, w, basis))}
+
+
+def beside_core(
+    work: Callable[..., Any], there: tuple[Any, ...], here: tuple[Any, ...]
+) -> dict[str, float]:
+    """Do the same on the device, where its operands are, and on one core."""
+    error = float(np.abs(on_host(work(*there)) - work(*here)).max())
+    return {
+        "largest error": error,
+        "device, seconds": fastest(lambda: work(*there), 3, time.perf_counter),
+        "core, seconds": fastest(lambda: work(*here), 1, time.process_time),
+    }
 
 
 def whole_run(device: str, n: int) -> dict[str, Any]:
@@ -149,6 +206,8 @@ def main() -> None:
     for name, measure in (
         ("comparisons", lambda: comparisons(device)),
         ("correlations", lambda: correlations(device, given.subtomograms)),
+        ("scores of classes", lambda: scores(device, given.subtomograms)),
+        ("pose fit", lambda: pose_fit(device, given.subtomograms)),
         ("whole run", lambda: whole_run(given.device, given.images)),
     ):
         found[name] = measure()

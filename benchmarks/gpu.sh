@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # All that needs a device, in five minutes or so: is it right, how fast does it compare
-# images with averages, how long do a whole run and the correlations of subtomograms
-# take. What is found goes to a JSON file.
+# images with averages, how long do a whole run, and the correlations, scores and poses
+# of subtomograms take. What is found goes to a JSON file.
 #
 #     benchmarks/gpu.sh [FILE [DEVICE [IMAGES [SUBTOMOGRAMS]]]]
 #

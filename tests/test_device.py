@@ -3,6 +3,7 @@
 import re
 import shutil
 import sys
+from dataclasses import replace
 from functools import partial
 
 import array_api_strict
@@ -23,7 +24,8 @@ from cryokin.isac.sac import Run, SacOptions, sac
 from cryokin.isac.within_group import Refinement, refine
 from cryokin.parallel import Team
 from cryokin.random import stream
-from cryokin.subtomo import ccc
+from cryokin.subtomo import ccc, mco, pose_errors
+from cryokin.volume.bands import Rows
 from ranks import on_ranks
 
 BASIS = PolarBasis(radius=20, highest=0.3)
@@ -58,7 +60,31 @@ HANDS = noise(4, 2, 30) > 0
 PRODUCTS = kernels.self_products(IMAGES, np.abs(noise(5, 2, len(BASIS.radii))))
 PARTS = noise(6, 2, len(BASIS.directions), len(BASIS.radii), 30)
 SAMPLED = (noise(7, 20, 15) > 0).astype(np.float32)
+#: Subtomograms of more than one block, some of which are in none of three classes.
+SOME = (noise(13, 100, 60) > 0).astype(np.float32)
+MODEL = mco.Model(
+    noise(14, 100, 120) * np.repeat(SOME, 2, 1),
+    SOME,
+    np.abs(noise(15, 120)) + 1,
+    np.arange(120) // 20,
+    np.ones(120, np.float32),
+    0.5,
+    "likelihood",
+)
+LABELS = np.arange(100) % 4 - 1
 POSES = Alignment(ANGLES[0], np.zeros((30, 2)), HANDS[0])
+
+
+def scores(score: str, leave_one_out: bool, y, w):
+    """Return MCO's scores, objective and sums of classes, of particles of any kind."""
+    model = replace(MODEL, y=y, w=w, score=score)
+    found = mco.compare(model, LABELS, 3, leave_one_out)
+    return (*found, *mco.class_sums(model, LABELS, 3))
+
+
+def consensus(x, w):
+    return pose_errors.consensus(Rows(None, x, w))
+
 
 #: Functions that the standard has all that they need for.
 OF_THE_STANDARD = {
@@ -104,7 +130,15 @@ OF_THE_STANDARD = {
         noise(11, 20, 30) * np.repeat(SAMPLED, 2, 1),
         SAMPLED,
     ),
+    "likelihoods": (scores, "likelihood", True, MODEL.y, MODEL.w),
+    "likelihoods of all": (scores, "likelihood", False, MODEL.y, MODEL.w),
+    "correlations": (scores, "correlation", True, MODEL.y, MODEL.w),
+    "correlations of all": (scores, "correlation", False, MODEL.y, MODEL.w),
+    "pose errors": (pose_errors.without, MODEL.y, MODEL.w, noise(16, 7, 120)),
+    "consensus": (consensus, MODEL.y.view(np.complex64), MODEL.w),
 }
+#: What is for bookkeeping comes back as NumPy's.
+ON_HOST = ("refine", "consensus", "likelihoods", "correlations")
 #: Those that sum by a function which the packages have, but the standard has not.
 OTHERS = {
     "self_products": (
@@ -142,8 +176,8 @@ def test_kernels_are_the_same_on_arrays_of_any_package(package, name):
     if not isinstance(expected, tuple):
         expected, found = (expected,), (found,)
     for one, other in zip(expected, found, strict=True):
-        # What is for the bookkeeping of poses is NumPy's again.
-        assert name == "refine" or array_namespace(other) is not array_namespace(one)
+        kept = array_namespace(other) is not array_namespace(one)
+        assert kept != name.startswith(ON_HOST)
         other = on_host(other)
         assert other.dtype == one.dtype
         np.testing.assert_allclose(other, one, rtol=1e-4, atol=2e-5)

@@ -8,6 +8,7 @@ from cryokin.subtomo.pose_errors import (
     derivatives,
     moved,
     refine,
+    without,
 )
 from cryokin.volume import euler
 from cryokin.volume.bands import band, coefficients
@@ -81,6 +82,21 @@ def test_residuals_forget_the_error_of_the_pose():
         np.square(c.y / c.whitening.mean()).sum() for c in (plain, without, aligned)
     ]
     assert energy[1] - energy[2] < 0.1 * (energy[0] - energy[2])
+
+
+def test_what_is_taken_out_is_the_least_squares_fit_inside_the_wedge():
+    rng = np.random.default_rng(0)
+    w = (rng.random((70, 40)) < 0.7) * rng.uniform(0.5, 1, (70, 40))
+    basis = rng.normal(size=(7, 80)) * np.geomspace(100, 0.01, 7)[:, None]
+    y = rng.normal(size=(70, 80)) * np.repeat(w > 0, 2, axis=1)
+    left, amounts, errors = without(*(x.astype(np.float32) for x in (y, w, basis)))
+    for i in range(len(y)):
+        seen = (basis * np.repeat(w[i], 2)).T
+        expected = np.linalg.lstsq(seen, y[i])[0]
+        deviation = np.sqrt(np.diag(np.linalg.inv(seen.T @ seen)))
+        assert (np.abs(amounts[i] - expected) < 1e-3 * deviation).all()
+        np.testing.assert_allclose(errors[i], deviation, rtol=1e-3)
+        np.testing.assert_allclose(left[i], y[i] - seen @ expected, atol=1e-3)
 
 
 def test_noise_is_white():

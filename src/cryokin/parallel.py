@@ -152,6 +152,11 @@ class Team:
                 time.sleep(min(max(NAP, waited / 100), LONGEST_NAP))
 
 
+def blocks(n: int, size: int) -> list[slice]:
+    """Return slices of so many of n items, the last of what is left."""
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
 def in_blocks(
     make: Callable[[slice], Arrays],
     n: int,
@@ -175,14 +180,13 @@ def in_blocks(
         A file (.npy) for each array: the leading rank writes it and all have it mapped,
         so that none holds the whole. None, and the default: in every rank's memory.
     """
-    blocks = [slice(start, min(start + size, n)) for start in range(0, n, size)]
     if files is None or not any(files):
-        parts = team.map(make, blocks)
+        parts = team.map(make, blocks(n, size))
         return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
     writers: list[NpyWriter | None] = []
     in_memory: list[Arrays] = []
     with ExitStack() as closing:
-        for _, arrays in team.to_leader(make, blocks):
+        for _, arrays in team.to_leader(make, blocks(n, size)):
             if not writers:
                 for path, array in zip(files, arrays, strict=True):
                     writers.append(_new_file(path, n, array) if path else None)

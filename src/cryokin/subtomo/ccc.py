@@ -25,7 +25,7 @@ from cryokin.errors import InputError
 from cryokin.files import atomic
 from cryokin.io.quantities import CORRELATION
 from cryokin.npy import load_array
-from cryokin.parallel import Team
+from cryokin.parallel import Team, blocks
 from cryokin.volume.bands import Band, Rows
 from cryokin.volume.resample import fourier_crop
 
@@ -87,8 +87,7 @@ def _energy(g: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def tiles(n: int, size: int) -> list[tuple[slice, slice]]:
     """Return the tiles on and above the diagonal of an n x n matrix."""
-    starts = range(0, n, size)
-    parts = [slice(start, min(start + size, n)) for start in starts]
+    parts = blocks(n, size)
     return [(a, b) for i, a in enumerate(parts) for b in parts[i:]]
 
 

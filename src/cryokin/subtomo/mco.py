@@ -22,10 +22,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from array_api_compat import array_namespace, device
 from numpy.typing import NDArray
 
+from cryokin.device import beside, on_host
 from cryokin.errors import InputError
-from cryokin.parallel import Team
+from cryokin.parallel import Team, blocks
 from cryokin.partition.agreement import adjusted_rand_index
 from cryokin.random import stream
 from cryokin.subtomo.compat import class_difference
@@ -63,6 +65,9 @@ class Model:
         Share of the coefficients whose noise is independent.
     score : {"likelihood", "correlation"}
         How a particle is compared with an average.
+
+    ``y`` and ``w`` may be arrays of PyTorch or CuPy, see `cryokin.device`: particles
+    are summed and scored where they are, all else is NumPy's.
     """
 
     y: NDArray[np.float32]
@@ -74,7 +79,7 @@ class Model:
     score: Score
 
     def __len__(self) -> int:
-        return len(self.y)
+        return int(self.y.shape[0])
 
     def take(self, ids: NDArray[np.intp]) -> Model:
         """Return the model of some of the particles."""
@@ -117,14 +122,25 @@ def class_sums(
 
     Particles of the label -1 are in no class.
     """
-    signal, weight = np.zeros((2, nclass, model.y.shape[1]))
-    for start in range(0, len(model), BLOCK):
-        part = slice(start, start + BLOCK)
-        w = np.repeat(model.w[part], 2, axis=1)
-        member = (labels[part, None] == np.arange(nclass)).astype(np.float32)
-        signal += member.T @ (w * model.y[part])
-        weight += member.T @ np.square(w)
-    return signal, weight
+    xp, where = array_namespace(model.y, model.w), device(model.y)
+    labels = beside(labels, model.y)
+    shape = (nclass, model.y.shape[1])
+    signal = xp.zeros(shape, dtype=xp.float64, device=where)
+    weight = xp.zeros(shape, dtype=xp.float64, device=where)
+    for part in blocks(len(model), BLOCK):
+        w = xp.repeat(model.w[part, ...], 2, axis=1)
+        member = xp.astype(_is_own(labels[part], nclass), xp.float32)
+        signal += member.T @ (w * model.y[part, ...])
+        weight += member.T @ xp.square(w)
+    return on_host(signal), on_host(weight)
+
+
+def _is_own(labels: NDArray[np.intp], nclass: int) -> NDArray[np.bool_]:
+    """Return which class is that of each particle, shape (n, nclass)."""
+    xp = array_namespace(labels)
+    classes = xp.arange(nclass, dtype=labels.dtype, device=device(labels))
+    own: NDArray[np.bool_] = labels[:, None] == classes[None, :]
+    return own
 
 
 def scores(
@@ -197,55 +213,58 @@ def _gains(
     between = variance_between(model, signal, weight)
     shrunk = 1 / (1 + weight * between)
     parts, precisions = signal * shrunk, weight * shrunk
-    of_all = [x.sum(axis=0) for x in (parts, precisions, signal, weight)]
     mean = between * parts
-    # As float32, halves of blocks fit the cache of a core.
-    single = [x.astype(np.float32) for x in (signal, weight, parts, precisions)]
-    all_parts, all_precisions, all_signal, all_weight = (
-        x.astype(np.float32) for x in of_all
-    )
-    spread = between.astype(np.float32)
-    linear = np.concatenate([mean, shrunk], axis=1).astype(np.float32)
+    linear = np.concatenate([mean, shrunk], axis=1)
     square = np.concatenate([mean**2, 2 * mean * shrunk, shrunk**2], axis=1)
-    square = square.astype(np.float32)
-    gains = np.empty((len(model), nclass))
-    g: NDArray[np.float32]
-    left_signal: NDArray[np.float32]
-    for start in range(0, len(model), BLOCK):
-        rows = np.arange(start, min(start + BLOCK, len(model)))
-        w2 = np.repeat(np.square(model.w[rows]), 2, axis=1)
-        g = np.repeat(model.w[rows], 2, axis=1) * model.y[rows] / deviation
-        own = labels[rows]
-        member = (own >= 0) & leave_one_out
-        of_own, left_weight, part, precision = (x[own] for x in single)
-        taken = member[:, None].astype(np.float32)
+    single = (signal, weight, parts, precisions)
+
+    def put(x: NDArray[np.floating]) -> NDArray[np.float32]:
+        # As float32, halves of blocks fit the cache of a core.
+        there: NDArray[np.float32] = beside(x.astype(np.float32), model.y)
+        return there
+
+    all_signal, all_weight, all_parts, all_precisions = (
+        put(x.sum(axis=0)) for x in single
+    )
+    by_class, linear, square = [put(x) for x in single], put(linear), put(square)
+    deviation, spread = put(deviation), put(between)
+    labels = beside(labels if leave_one_out else np.full_like(labels, -1), model.y)
+    xp, found = array_namespace(model.y, model.w), []
+    for rows in blocks(len(model), BLOCK):
+        w2 = xp.repeat(xp.square(model.w[rows, ...]), 2, axis=1)
+        g = xp.repeat(model.w[rows, ...], 2, axis=1) * model.y[rows, ...] / deviation
+        taken = xp.astype(labels[rows] >= 0, xp.float32)[:, None]
+        own = xp.maximum(labels[rows], 0)
+        of_own, left_weight, part, precision = (
+            xp.take(x, own, axis=0) for x in by_class
+        )
         left_signal = of_own - taken * g
-        left_weight = np.maximum(left_weight - taken * w2, 0)
+        left_weight = xp.maximum(left_weight - taken * w2, 0)
         factor = 1 / (1 + left_weight * spread)
-        common = (all_parts + taken * (left_signal * factor - part)) / np.maximum(
+        common = (all_parts + taken * (left_signal * factor - part)) / xp.maximum(
             all_precisions + taken * (left_weight * factor - precision), FLOOR
         )
-        gains[rows] = np.concatenate([g, g * common], axis=1) @ linear.T
-        seen = [w2, w2 * common, w2 * np.square(common)]
-        gains[rows] -= np.concatenate(seen, axis=1) @ square.T / 2
+        gains = xp.astype(xp.concat([g, g * common], axis=1) @ linear.T, xp.float64)
+        seen = [w2, w2 * common, w2 * xp.square(common)]
+        gains -= xp.concat(seen, axis=1) @ square.T / 2
         without = factor * (common + spread * left_signal)
-        inside = _log_ratio(g, w2, without)
-        gains[rows[member], own[member]] = inside[member]
-        everything = (all_signal - taken * g) / np.maximum(
+        inside = _log_ratio(g, w2, without)[:, None]
+        gains = xp.where(_is_own(labels[rows], nclass), inside, gains)
+        everything = (all_signal - taken * g) / xp.maximum(
             all_weight - taken * w2, FLOOR
         )
-        gains[rows] -= _log_ratio(g, w2, everything)[:, None]
-    return model.occupancy * gains
+        found.append(gains - _log_ratio(g, w2, everything)[:, None])
+    return model.occupancy * on_host(xp.concat(found))
 
 
 def _log_ratio(
     g: NDArray[np.float32], w2: NDArray[np.float32], mean: NDArray[np.float32]
 ) -> NDArray[np.float64]:
     """Return the logarithm of the likelihood at a mean, over that at 0, by rows."""
-    found: NDArray[np.float64] = (g * mean - w2 * np.square(mean) / 2).sum(
-        axis=1, dtype=np.float64
-    )
-    return found
+    xp = array_namespace(g)
+    terms = g * mean - w2 * xp.square(mean) / 2
+    ratio: NDArray[np.float64] = xp.sum(terms, axis=1, dtype=xp.float64)
+    return ratio
 
 
 def variance_between(
@@ -285,7 +304,6 @@ def _correlations(
     model: Model, labels: NDArray[np.intp], nclass: int, leave_one_out: bool
 ) -> NDArray[np.float64]:
     """Return the constrained correlations of particles with class averages."""
-    n = len(model)
     counts = np.bincount(labels[labels >= 0], minlength=nclass)
     signal, weight = class_sums(model, labels, nclass)
     floors = FLOOR * np.maximum(counts, 1)[:, None]
@@ -297,33 +315,37 @@ def _correlations(
         signal.sum(axis=0), weight.sum(axis=0), floors.sum(), model.noise
     )
     common = ((overall**2 - of_all) / model.noise).reshape(-1, 2).sum(axis=1)
-    product, norm = np.empty((2, n, nclass))
-    energy, least = np.empty((2, n))
-    for start in range(0, n, BLOCK):
-        part = slice(start, start + BLOCK)
-        w = np.repeat(model.w[part], 2, axis=1)
-        g, w2 = w * model.y[part], np.square(model.w[part])
-        product[part] = g @ linear.T
-        norm[part] = w2 @ pairs.T
-        energy[part] = (np.square(model.y[part]) / model.noise).sum(axis=1)
-        least[part] = w2 @ common
+    signal, weight, floors, linear, pairs, common, noise, labels = (
+        beside(x, model.y)
+        for x in (signal, weight, floors, linear, pairs, common, model.noise, labels)
+    )
+    xp, found = array_namespace(model.y, model.w), []
+    for rows in blocks(len(model), BLOCK):
+        both = xp.repeat(model.w[rows, ...], 2, axis=1)
+        g, w2 = both * model.y[rows, ...], xp.square(model.w[rows, ...])
+        product = xp.astype(g @ linear.T, xp.float64)
+        norm = xp.astype(w2 @ pairs.T, xp.float64)
+        power = xp.sum(xp.square(model.y[rows, ...]) / noise, axis=1)
+        energy = xp.astype(power, xp.float64)[:, None]
+        # Of few members, the norm without its noise is itself mostly noise.
+        least = xp.maximum(
+            LEAST_NORM * xp.matmul(w2, common)[:, None], LEAST_ENERGY * energy
+        )
         if leave_one_out:
-            members = np.flatnonzero(labels[part] >= 0)
-            own, g, w = labels[part][members], g[members], w[members]
+            own, squares = xp.maximum(labels[rows], 0), xp.square(both)
             a, v = _average(
-                signal[own] - g,
-                weight[own] - np.square(w),
-                floors[own],
-                model.noise,
+                xp.take(signal, own, axis=0) - g,
+                xp.take(weight, own, axis=0) - squares,
+                xp.take(floors, own, axis=0),
+                noise,
             )
-            rows = start + members
-            product[rows, own] = (g * a / model.noise).sum(axis=1)
-            of_own = np.square(w) * (a**2 - v) / model.noise
-            norm[rows, own] = of_own.sum(axis=1)
-    # Of few members, the norm without its noise is itself mostly noise.
-    least = np.maximum(LEAST_NORM * least, LEAST_ENERGY * energy)[:, None]
-    correlation = product / np.sqrt(energy[:, None] * np.maximum(norm, least))
-    clipped: NDArray[np.float64] = np.clip(correlation, -1, 1)
+            is_own = _is_own(labels[rows], nclass)
+            of_own = xp.sum(g * a / noise, axis=1)[:, None]
+            product = xp.where(is_own, of_own, product)
+            of_own = xp.sum(squares * (xp.square(a) - v) / noise, axis=1)[:, None]
+            norm = xp.where(is_own, of_own, norm)
+        found.append(product / xp.sqrt(energy * xp.maximum(norm, least)))
+    clipped: NDArray[np.float64] = np.clip(on_host(xp.concat(found)), -1, 1)
     return clipped
 
 
@@ -386,7 +408,7 @@ def _average(
     noise: NDArray[np.float32],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return averages of sums, and the variance of the noise in them."""
-    divisor = np.maximum(weight, floor)
+    divisor = array_namespace(weight).maximum(weight, floor)
     return signal / divisor, noise * weight / divisor**2
 
 

@@ -16,9 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import scipy.fft
+from array_api_compat import array_namespace, device
 from numpy.typing import NDArray
 
-from cryokin.parallel import Team, in_blocks
+from cryokin.device import on_host
+from cryokin.parallel import Team, blocks, in_blocks
 from cryokin.volume import euler, masks
 from cryokin.volume.averages import FLOOR
 from cryokin.volume.bands import Band, Rows, as_real, coefficients, volume_of
@@ -86,10 +88,6 @@ class Corrected:
         return np.repeat(self.band.multiplicity / 2, 2)
 
 
-def _blocks(n: int) -> list[slice]:
-    return [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
-
-
 def consensus(
     rows: Rows, team: Team | None = None
 ) -> tuple[NDArray[np.complex64], NDArray[np.float64]]:
@@ -109,16 +107,17 @@ def consensus(
     weight : ndarray of float64, shape (m,)
         Sum of the squared weights of the particles, where it is not too small.
     """
+    xp, n = array_namespace(rows.x, rows.w), rows.x.shape[0]
 
     def part(block: slice) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:
-        x, w = rows.x[block], rows.w[block]
+        x, w = rows.x[block, ...], rows.w[block, ...]
         return (
-            (w * x).sum(axis=0, dtype=np.complex128),
-            np.square(w).sum(axis=0, dtype=np.float64),
+            on_host(xp.sum(w * x, axis=0, dtype=xp.complex128)),
+            on_host(xp.sum(xp.square(w), axis=0, dtype=xp.float64)),
         )
 
-    signal, weight = (team or Team()).total(part, _blocks(len(rows)))
-    weight = np.maximum(weight, FLOOR * len(rows))
+    signal, weight = (team or Team()).total(part, blocks(n, BLOCK))
+    weight = np.maximum(weight, FLOOR * n)
     return (signal / weight).astype(np.complex64), weight
 
 
@@ -206,7 +205,7 @@ def whitening_of(
         power = (np.abs(residuals(block)) ** 2).sum(axis=0, dtype=np.float64)
         return power, (w[block] != 0).sum(axis=0)
 
-    power, weight = team.total(part, _blocks(len(w)))
+    power, weight = team.total(part, blocks(len(w), BLOCK))
     shell = band.shell
     per_shell = np.bincount(shell, band.multiplicity * power) / np.maximum(
         np.bincount(shell, band.multiplicity * weight), 1
@@ -250,14 +249,10 @@ def correct(
     def block(
         part: slice,
     ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
-        w = rows.w[part]
         y = as_real(np.multiply(residuals(part), whitening), band)
-        amounts, errors = np.zeros((2, len(y), len(basis)))
-        for i in range(len(y) if project else 0):
-            seen = basis * np.repeat(w[i], 2)
-            amounts[i], errors[i] = _fit(y[i], seen)
-            y[i] -= (amounts[i] @ seen).astype(np.float32)
-        return y, amounts, errors
+        if not project:
+            return y, *np.zeros((2, len(y), len(basis)))
+        return without(y, rows.w[part], basis)
 
     files = (file, None, None)
     y, amounts, errors = in_blocks(block, len(rows), BLOCK, team, files)
@@ -291,15 +286,43 @@ def _strength(
     return strength.astype(np.float32)
 
 
-def _fit(
-    y: NDArray[np.float32], basis: NDArray[np.float32]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return least-squares amounts of a basis in a row, and their standard errors."""
-    normal = (basis @ basis.T).astype(np.float64)
-    scale = np.sqrt(np.maximum(np.diag(normal), 1e-300))
-    scaled = normal / np.outer(scale, scale) + RIDGE * np.eye(len(normal))
-    inverse = np.linalg.inv(scaled) / np.outer(scale, scale)
-    return inverse @ (basis @ y).astype(np.float64), np.sqrt(np.diag(inverse))
+def without(
+    y: NDArray[np.float32], w: NDArray[np.float32], basis: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
+    """Return particles without their least-squares share of a basis.
+
+    On arrays of NumPy, PyTorch or CuPy, see `cryokin.device`.
+
+    Parameters
+    ----------
+    y, w : array, shape (n, 2 m) and (n, m)
+        Particles as reals, and their weights.
+    basis : array, shape (k, 2 m)
+        A particle has it times its weights.
+
+    Returns
+    -------
+    y : array of float32, shape (n, 2 m)
+        What is left.
+    amounts, errors : array of float64, shape (n, k)
+        Of the basis in each particle, and their standard errors for noise of variance
+        1.
+    """
+    xp = array_namespace(y, w, basis)
+    k, both = basis.shape[0], xp.repeat(w, 2, axis=1)
+    # Normal equations are products of squared weights with those of the basis.
+    real, imag = basis[:, ::2], basis[:, 1::2]
+    products = real[:, None, :] * real[None, :, :] + imag[:, None, :] * imag[None, :, :]
+    normal = xp.square(w) @ xp.reshape(products, (k * k, -1)).T
+    normal = xp.astype(xp.reshape(normal, (-1, k, k)), xp.float64)
+    scale = xp.sqrt(xp.maximum(xp.linalg.diagonal(normal), 1e-300))
+    scales = scale[:, :, None] * scale[:, None, :]
+    ridge = RIDGE * xp.eye(k, dtype=xp.float64, device=device(y))
+    inverse = xp.linalg.inv(normal / scales + ridge) / scales
+    shares = xp.astype((both * y) @ basis.T, xp.float64)
+    amounts = xp.matmul(inverse, shares[:, :, None])[:, :, 0]
+    left = y - both * (xp.astype(amounts, xp.float32) @ basis)
+    return left, amounts, xp.sqrt(xp.linalg.diagonal(inverse))
 
 
 def believed(
@@ -425,7 +448,7 @@ def _sums(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the sums of ``w y`` and ``w^2`` over some particles, each (2 m,)."""
     signal, weight = np.zeros((2, corrected.y.shape[1]))
-    for part in _blocks(len(members)):
+    for part in blocks(len(members), BLOCK):
         w = np.repeat(corrected.w[members[part]], 2, axis=1)
         signal += (w * corrected.y[members[part]]).sum(axis=0)
         weight += np.square(w).sum(axis=0)
