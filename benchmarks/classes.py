@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryokin.io.subtomograms import Subtomograms, read_subtomograms
-from cryokin.options import Cpca
+from cryokin.options import Cpca, McoExmx
 from cryokin.parallel import Team
 from cryokin.partition.agreement import adjusted_rand_index
 from cryokin.random import stream
 from cryokin.subtomo import annealing, ccc, cpca, mco
+from cryokin.subtomo.courses import best_course, course, refilled
 from cryokin.subtomo.distinct import distinct
 from cryokin.subtomo.prepare import Prepared, prepare, save_prepared
 
@@ -37,6 +38,7 @@ OPTIONS = {
     "pose_refinement": 2,
     "symmetry": "C1",
 }
+EXMX = {"iterations": 50, "end_threshold": 0.0, "leave_one_out": True}
 KEPT = {"pose_errors": "keep", "pose_refinement": 0}
 PYTOM = {"compat": "pytom"}
 COLUMNS = (
@@ -85,7 +87,12 @@ def maximised(
 ) -> NDArray[np.intp]:
     """Return the classes of MCO-EXMX."""
     drawn = [mco.random_start(len(model), nclass, seed, k) for k in range(starts)]
-    return mco.best_of(model, [first, *drawn], nclass, informed=True).best.labels
+    options = McoExmx.some(EXMX | {"nclass": nclass})
+    went = [course(model, start, options) for start in [first, *drawn]]
+    best, _ = best_course(
+        went, nclass, True, lambda best: refilled(model, best, options)
+    )
+    return best.labels[-1]
 
 
 def annealed(

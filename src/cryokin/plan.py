@@ -341,7 +341,7 @@ def _of_volumes(
         for first in range(0, 0 if compat else starts, per_job):
             every = min(per_job, starts - first) * iterations
             yield expectation("mco_exmx_starts", f"{first // per_job:04d}", every)
-        yield expectation("mco_exmx", "", iterations if compat else 1)
+        yield expectation("mco_exmx", "", iterations)
     if isinstance(options, McoAc):
         rounds = len(schedule(options.temperature, options.temperature_step))
         iterations = min(case.iterations, options.local_iterations) + 1

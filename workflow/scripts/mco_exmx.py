@@ -9,6 +9,8 @@ from cryokin.subtomo.courses import (
     best_course,
     informed,
     load_courses,
+    make_model,
+    refilled,
     scorer,
     write_course,
 )
@@ -35,10 +37,12 @@ def mco_exmx(
             found, score, told = run_compat(folder, particles, options, team)
         else:
             made = load_prepared(prepared)
+            model = make_model(made, options)
             went, told = best_course(
                 [one for path in courses for one in load_courses(path)],
                 options.nclass,
                 informed(options),
+                lambda best: refilled(model, best, options, team),
             )
             found, score = went.labels[-1], None
             if team.leads:

@@ -22,18 +22,22 @@ from cryokin.io.pytom_xml import (
 from cryokin.io.subtomograms import Subtomograms
 from cryokin.npy import load_arrays
 from cryokin.options import Mco, McoExmx
+from cryokin.parallel import Team
 from cryokin.partition.labels import counts, rank_by_size, renumbered
 from cryokin.subtomo.files import listable, own_scores
 from cryokin.subtomo.mco import (
     Model,
     agreement_with,
     best_start,
+    compare,
     exmx_iterations,
     model,
     random_start,
     scores,
+    surpasses,
 )
 from cryokin.subtomo.prepare import Prepared
+from cryokin.subtomo.splitting import split
 from cryokin.volume.averages import FLOOR
 from cryokin.volume.bands import Rows, volume_of
 
@@ -142,6 +146,48 @@ def course(model: Model, start: NDArray[np.intp], options: McoExmx) -> Course:
     )
 
 
+def refilled(
+    model: Model, went: Course, options: McoExmx, team: Team | None = None
+) -> Course:
+    """Go on where classes have emptied: from halves of others, see `split`.
+
+    As long as a half raises the objective by moving; as it was unless all particles
+    are explained decidedly better in the end. Only by the likelihood, without the
+    particle itself, is a class no better for having fewer members.
+
+    Parameters
+    ----------
+    model, options
+        See `course`.
+    went : Course
+        From one start.
+    team : Team, optional
+        Shares the classes; the result does not depend on it.
+    """
+    if model.score != "likelihood" or not options.leave_one_out:
+        return went
+    nclass, known, on, team = options.nclass, set[bytes](), went, team or Team()
+    for _ in range(nclass):
+        before = on.labels[-1]
+        start = split(model, before, nclass, known, team)
+        if np.array_equal(start, before):
+            break
+
+        def climb(start: NDArray[np.intp] = start) -> tuple[float, Course]:
+            placed = compare(model, start, nclass)[1].mean()
+            return float(placed), course(model, start, options)
+
+        # From one rank, as all have to agree on what follows.
+        placed, more = team.from_leader(climb)
+        on = Course(
+            np.concatenate([on.labels, more.labels]),
+            np.concatenate([on.objective, [placed], more.objective]),
+            np.concatenate([on.changed, [np.mean(start != before)], more.changed]),
+            more.fits,
+        )
+    return on if surpasses(on.fits, went.fits) else went
+
+
 def save_courses(path: Path, courses: Sequence[Course]) -> None:
     """Write the courses of some starts."""
     with atomic(path) as partial:
@@ -161,7 +207,10 @@ def load_courses(path: Path) -> list[Course]:
 
 
 def best_course(
-    courses: Sequence[Course], nclass: int, informed: bool = False
+    courses: Sequence[Course],
+    nclass: int,
+    informed: bool = False,
+    further: Callable[[Course], Course] = lambda went: went,
 ) -> tuple[Course, dict[str, Any]]:
     """Return the course that counts, and what to report.
 
@@ -175,11 +224,14 @@ def best_course(
         Number of classes.
     informed : bool
         See `cryokin.subtomo.mco.best_start`.
+    further : callable, optional
+        Returns how the best course goes on, see `refilled`.
     """
-    objectives = np.array([one.objective[-1] for one in courses])
     start = best_start([one.fits for one in courses], informed)
+    best = further(courses[start])
+    courses = [*courses[:start], best, *courses[start + 1 :]]
+    objectives = np.array([one.objective[-1] for one in courses])
     agreement = agreement_with([one.labels[-1] for one in courses], start)
-    best = courses[start]
     number = rank_by_size(best.labels[-1], nclass)
     best = replace(best, labels=renumbered(best.labels, number))
     report = {
