@@ -45,6 +45,11 @@ ACCEPTED = (
     " (.hdf), or a cryoSPARC table (.cs)"
 )
 
+
+class HoldsSubtomograms(InputError):
+    """A table that was taken for one of images is of subtomograms."""
+
+
 LEAST_DEFOCUS = 100  # A; of less all over it is in another unit
 SAME_SIZE = 0.01  # relative difference of pixel sizes that calibration explains
 PARTICLE_BLOCKS = ("particles", "images", "")
@@ -171,7 +176,8 @@ class ParticleTable:
             )
         raise InputError(
             f"{self.source}: {reason} (0 and 1 A in the header of a stack stand for"
-            " unknown); set pixel_size [A] in the config."
+            " unknown); set pixel_size [A] in the config (of cryokin init and inspect:"
+            " --pixel-size)."
         )
 
     @cached_property
@@ -767,7 +773,7 @@ def _refuse_subtomograms(
     tables += map(as_table, others.values())
     name = "rlnTomoSubTomosAre2DStacks"
     if any(any(flags(source, name, table.get(name, ()))) for table in tables):
-        raise InputError(
+        raise HoldsSubtomograms(
             f"{source}: holds tilt-series particles of RELION 5 (rlnTomoSubTomosAre2D"
             "Stacks is 1), each a stack of tilted views of one particle; ISAC needs"
             " single-particle images."
@@ -783,7 +789,7 @@ def _refuse_subtomograms(
             if cubes
             else "it has columns of subtomograms such as rlnCoordinateZ or rlnCtfImage"
         )
-        raise InputError(
+        raise HoldsSubtomograms(
             f"{source}: holds subtomograms ({reason}); ISAC needs single-particle"
             " images, classify subtomograms with the 3D methods."
         )
