@@ -176,7 +176,7 @@ class Subtomograms:
         """Return what the file of a particle shows of it: a volume, or tilt images."""
         if self.tomograms:
             return self.stacks[i].images(self.particles[i].file)
-        return read_volume(self.particles[i].file)
+        return read_volume(self.particles[i].file, finite=False)
 
     def read(self, i: int) -> NDArray[np.float32] | Slices:
         """Return a particle: a subtomogram, shape (box, box, box), or its slices.
