@@ -59,7 +59,8 @@ def give_up(rule):
 
 
 # Says where the runs are while they go on.
-PROGRESS = Progress(RUNS, ranks_of_rules, give_up=give_up)
+QUIET = "ALL" in {word.name for word in workflow.output_settings.quiet or ()}
+PROGRESS = Progress(RUNS, ranks_of_rules, give_up=give_up, quiet=QUIET)
 if workflow.is_main_process:
     logger.addHandler(PROGRESS)
 

@@ -61,13 +61,13 @@ def test_classes_come_out(cases, tmp_path, name, wedge):
         ("10_import/dyn6/complex.tbl", r"from 0 to 0 degrees \(ymintilt"),
         ("10_import/dyn6/zero.tbl", r"from 0 to 0 degrees \(ymintilt"),
         ("10_import/dyn6/ftype3.tbl", r"from 0 to 0 degrees \(xmintilt"),
-        ("10_import/dyn6/nantomo.tbl", r"tomo \(column 20\) of particle 0 is nan"),
-        ("11_senseless/infshift.xml", r"X of Shift of particle 3 \(p3\.em\) is 'inf'"),
-        ("11_senseless/nanrot.xml", r"X of Rotation of particle 3 .* is 'nan'"),
+        ("10_import/dyn6/nantomo.tbl", r"tomo \(column 20\) of particle 1 is nan"),
+        ("11_senseless/infshift.xml", r"X of Shift of particle 4 \(p3\.em\) is 'inf'"),
+        ("11_senseless/nanrot.xml", r"X of Rotation of particle 4 .* is 'nan'"),
         ("11_senseless/w_90.xml", "both angles .* are 90 degrees, so nothing"),
         ("11_senseless/w_95.xml", r"Angle1 .* is '95\.0'.* 0 to 90 degree"),
         ("11_senseless/w_neg.xml", r"Angle1 .* is '-60\.0'.* 0 to 90 degree"),
-        ("21_relion/twopx.star", r"voxels of 10 A, and particle 1 of 12\.5 A"),
+        ("21_relion/twopx.star", r"voxels of 10 A, and particle 2 of 12\.5 A"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(cases, name, pattern):

@@ -92,6 +92,24 @@ class TestInit:
         with pytest.raises(InputError, match="39 images are too few for four classes"):
             command(["init", f"{tmp_path}/s.mrcs", "--output", f"{tmp_path}/c.yaml"])
 
+    def test_takes_a_pixel_size_that_no_file_says(self, tmp_path):
+        stack = tmp_path / "s.mrcs"
+        noise = np.random.default_rng(0).normal(size=(40, 16, 16))
+        write_stack(stack, noise.astype(np.float32), None)
+        with pytest.raises(InputError, match="--pixel-size"):
+            facts_of(str(stack), None)
+        path = tmp_path / "c.yaml"
+        words = ["--pixel-size", "2.5", "--diameter", "25", "--output", str(path)]
+        assert command(["init", str(stack), *words]) == 0
+        made = load_runs(yaml.safe_load(path.read_text()))["first"]
+        assert check_run(made, str(stack))["radius"] == 5
+
+    def test_tells_what_is_wrong_with_subtomograms(self, tmp_path):
+        text = "data_\n\nloop_\n_rlnImageName\n_rlnCtfImage\na.mrc b.mrc\n"
+        (tmp_path / "a.star").write_text(text)
+        with pytest.raises(InputError, match=r"b\.mrc is not there"):
+            facts_of(str(tmp_path / "a.star"), None)
+
     def test_refuses_what_is_no_table(self, tmp_path):
         (tmp_path / "a.star").write_text("data_\n\nloop_\n_rlnMicrographName\nm.mrc\n")
         with pytest.raises(InputError, match="rlnImageName"):

@@ -170,15 +170,27 @@ def test_a_swap_list_can_be_read_as_xml(tmp_path):
         ("<Particle/>", "no Filename"),
         (
             "<Particle Filename='a'><Shift X='q'/></Particle>",
-            r"X of Shift of particle 0 \(a\) is 'q'",
+            r"X of Shift of particle 1 \(a\) is 'q'",
         ),
         (
-            "<Particle Filename='a'/>"
-            "<Particle Filename='b'><Rotation Z2='nan'/></Particle>",
-            r"Z2 of Rotation of particle 1 \(b\) is 'nan'",
+            "<Particle Filename='a'><Rotation Z1='1' Z2='2' X='3'/></Particle>"
+            "<Particle Filename='b'><Rotation Z1='1' Z2='nan' X='3'/></Particle>",
+            r"Z2 of Rotation of particle 2 \(b\) is 'nan'",
         ),
-        ("<Particle Filename='a'><Shift Y='-inf'/></Particle>", "Y of Shift"),
-        ("<Particle Filename='a'><Shift Y='1e308'/></Particle>", "-10000 to 10000"),
+        (
+            "<Particle Filename='a'><Rotation z1='1' z2='2' x='3'/></Particle>",
+            r"Z1 of Rotation of particle 1 \(a\) is ''",
+        ),
+        (
+            "<Particle Filename='a'><Shift X='1' Y='1' Z='1'/></Particle>"
+            "<Particle Filename='b'/>",
+            "particle 2 has no Shift, but others have one",
+        ),
+        ("<Particle Filename='a'><Shift X='1' Y='-inf'/></Particle>", "Y of Shift"),
+        (
+            "<Particle Filename='a'><Shift X='1' Y='1e308'/></Particle>",
+            "-10000 to 10000",
+        ),
         (
             "<Particle Filename='a'><WedgeInfo Angle='-30'/></Particle>",
             "0 to 90 degree",

@@ -53,12 +53,12 @@ def test_what_cannot_be_is_refused_with_file_row_and_column(column, value):
     with pytest.raises(InputError) as caught:
         numbers("a.star", column, [value])
     sentence = str(caught.value)
-    assert sentence.startswith(f"a.star: {column} of particle 0 is ")
+    assert sentence.startswith(f"a.star: {column} of particle 1 is ")
     assert sentence.count("\n") == 0 and len(sentence) < 300
 
 
 def test_the_first_wrong_row_is_told_and_how_many_follow():
-    with pytest.raises(InputError, match=r"rlnVoltage of group 1 is '3' \(1 more"):
+    with pytest.raises(InputError, match=r"rlnVoltage of group 2 is '3' \(1 more"):
         numbers("a.star", "rlnVoltage", ["300", "3", "200", "x"], rows="group")
 
 
@@ -87,7 +87,7 @@ def test_a_flag_that_says_neither_yes_nor_no_is_refused(tmp_path, reader, value)
         write_volume(tmp_path / "p.mrc", np.ones((8, 8, 8)), 5.0)
     columns["rlnCtfDataAreCtfPremultiplied"] = [value]
     write_star(tmp_path / "p.star", {"particles": pd.DataFrame(columns)})
-    with pytest.raises(InputError, match=r"Premultiplied of row 0 is .* 1 or 0"):
+    with pytest.raises(InputError, match=r"Premultiplied of row 1 is .* 1 or 0"):
         has_ctf(reader(tmp_path / "p.star"))
 
 

@@ -96,13 +96,13 @@ def test_half_precision_volumes_are_read(tmp_path):
     [
         ({"rlnImageName": "000001@stack.mrcs"}, "images in stacks"),
         ({"rlnImageName": "none.mrc"}, "is not there"),
-        ({"rlnAngleRot": "north"}, "rlnAngleRot of particle 0 is 'north'"),
-        ({"rlnOriginXAngst": ["0", "inf", "0"]}, "rlnOriginXAngst of particle 1 is"),
+        ({"rlnAngleRot": "north"}, "rlnAngleRot of particle 1 is 'north'"),
+        ({"rlnOriginXAngst": ["0", "inf", "0"]}, "rlnOriginXAngst of particle 2 is"),
         ({"rlnAngleRot": None}, "no column rlnAngleRot, but"),
-        ({"rlnOpticsGroup": "7"}, "rlnOpticsGroup of particle 0 is 7, but"),
-        ({"rlnImagePixelSize": ["5", "5", "6.25"]}, "particle 2 of 6.25 A"),
-        ({"rlnImagePixelSize": "nan"}, "rlnImagePixelSize of particle 0 is 'nan'"),
-        ({"rlnImagePixelSize": "None"}, "rlnImagePixelSize of particle 0"),
+        ({"rlnOpticsGroup": "7"}, "rlnOpticsGroup of particle 1 is 7, but"),
+        ({"rlnImagePixelSize": ["5", "5", "6.25"]}, "particle 3 of 6.25 A"),
+        ({"rlnImagePixelSize": "nan"}, "rlnImagePixelSize of particle 1 is 'nan'"),
+        ({"rlnImagePixelSize": "None"}, "rlnImagePixelSize of particle 1"),
         ({"rlnImagePixelSize": "0"}, "expected pixel size, above 0"),
         ({"rlnImageSize": "16"}, "rlnImageSize is 16, but the subtomograms have 8"),
         ({"rlnCtfDataAreCtfPremultiplied": "1"}, "no 'wedge' in the config"),
@@ -117,6 +117,19 @@ def test_refusals(listed, tmp_path, change, sentence):
     write_star(tmp_path / "p.star", blocks)
     with pytest.raises(InputError, match=sentence):
         read_subtomograms(tmp_path / "p.star", wedge_angles=(30, 30))
+
+
+def test_subtomograms_of_two_scales_stay_two_whatever_pixel_size_is_given(
+    listed, tmp_path
+):
+    blocks = read_subtomograms(listed).star
+    blocks["particles"]["rlnImagePixelSize"] = ["5", "5", "6.25"]
+    write_star(tmp_path / "p.star", blocks)
+    with pytest.raises(InputError, match=r"particle 3 of 6\.25 A"):
+        read_subtomograms(tmp_path / "p.star", None, 5.0, (30, 30))
+    blocks["particles"]["rlnImagePixelSize"] = "nan"
+    write_star(tmp_path / "p.star", blocks)
+    assert read_subtomograms(tmp_path / "p.star", None, 5.0, (30, 30)).pixel_size == 5
 
 
 def test_an_empty_table_is_refused(listed, tmp_path):

@@ -178,13 +178,13 @@ def test_prepared_particles_show_their_classes(tmp_path):
         ("tomograms", {"rlnTomoName": "TS_02"}, "no tomogram is named TS_01"),
         ("tomograms", {"rlnVoltage": "300000"}, "rlnVoltage of tomogram TS_01"),
         ("tomograms", {"rlnTomoTiltSeriesStarFile": "x.star"}, "x.star is not there"),
-        ("tilt_series", {"rlnDefocusU": "3 um"}, "rlnDefocusU of tilt 0 is '3 um'"),
-        ("tilt_series", {"rlnMicrographPreExposure": "-1"}, "PreExposure of tilt 0"),
+        ("tilt_series", {"rlnDefocusU": "3 um"}, "rlnDefocusU of tilt 1 is '3 um'"),
+        ("tilt_series", {"rlnMicrographPreExposure": "-1"}, "PreExposure of tilt 1"),
         ("tilt_series", {"rlnTomoYTilt": None}, "no column rlnTomoYTilt"),
         ("tilt_series", {"rlnTomoProjX": "[1,0,0]"}, "has 3 numbers, expected 4"),
         ("particles", {"rlnTomoVisibleFrames": "[1,0]"}, "has 2 numbers, expected 21"),
         ("particles", {"rlnTomoVisibleFrames": None}, "has 20 images, expected 21"),
-        ("particles", {"rlnCenteredCoordinateZAngst": "up"}, "ZAngst of particle 0"),
+        ("particles", {"rlnCenteredCoordinateZAngst": "up"}, "ZAngst of particle 1"),
         ("particles", {"rlnTomoName": None}, "rlnTomoName; complete"),
         ("optimisation_set", {"rlnTomoTomogramsFile": None}, "table of tomograms as"),
         ("optimisation_set", {"rlnTomoParticlesFile": "y.star"}, "y.star is not there"),
@@ -212,7 +212,7 @@ def test_projections_that_are_no_rotations_are_refused(tmp_path):
     blocks = read_star(path)
     blocks["TS_01.tomostar"]["rlnTomoProjZ"] = "[0,0,-1,0]"
     write_star(path, blocks)
-    with pytest.raises(InputError, match="of tilt 0 make no rotation"):
+    with pytest.raises(InputError, match="of tilt 1 make no rotation"):
         read_subtomograms(one.path)
 
 

@@ -32,7 +32,8 @@ class Call:
 
     def __init__(self, **changes):
         self.told, self.jobs = [], []
-        self.progress = Progress({"it": options(**changes)}, dict, self.told.append)
+        runs = {"it": options(**changes)}
+        self.progress = Progress(runs, dict, self.told.append, quiet=True)
         self.log = logging.Logger("of Snakemake")
         self.log.addHandler(self.progress)
         self.progress.start()
@@ -157,7 +158,8 @@ def test_a_job_at_work_tells_more(monkeypatch):
     call.begin("isac_reproducible", "0001_1")
     time.sleep(0.1)
     count = len(call.told)
-    call_log.write_text("iteration 1: runs agree\npass 2 of 7\npass 3 o")
+    used = 'usage: {"cpu_seconds": 1.0}'
+    call_log.write_text(f"iteration 1: runs agree\npass 2 of 7\n{used}\npass 3 o")
     deadline = time.time() + 10
     while len(call.told) == count and time.time() < deadline:
         time.sleep(0.01)
@@ -206,6 +208,14 @@ def test_a_failure_names_the_rule_and_its_log():
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("pass 1\nerror: the sentence\nanother word\n")
     assert call.stop(failed=True) == f"{failure}, see {log}\nerror: the sentence"
+
+
+def test_what_stops_snakemake_itself_is_told_where_it_tells_nothing():
+    call = Call()
+    said = "WorkflowError:\nFailed to create output directory results/a.\nOSError: no"
+    told = call.event("error", said, exception="WorkflowError")
+    assert told == f"error: {' '.join(said.split())}"
+    assert call.event("error", "Command 'a' failed.", exception="RuleException") == told
 
 
 def test_what_the_user_must_mend_is_not_tried_again():

@@ -115,6 +115,14 @@ def test_blank_particles_are_left_out(listed, value):
     assert "2 of 4 particles are left out" in warning
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_particles_that_are_not_finite_are_left_out(listed, value):
+    broken = noise(2)
+    broken[3, 2, 1] = value
+    (entry,) = look(listed([noise(0), broken, noise(1)])).excluded
+    assert (entry["id"], entry["reason"]) == (1, "not finite")
+
+
 def test_particles_whose_centre_is_outside_of_their_box_are_left_out(listed):
     found = look(listed([noise(0)], shift=(0.0, -BOX / 2, 0.0)))
     assert "lies outside of its box" in found.excluded[0]["reason"]

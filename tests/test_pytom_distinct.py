@@ -93,6 +93,8 @@ def test_sentences(tmp_path, groups, words):
     first, second = told.run_sentences(tmp_path)
     assert first.startswith(words)
     assert "class 1" in second and "40%" in second and "keep" in second
+    write_json(tmp_path / "differences.json", table | {"pose_share": [0, 0.001, 0]})
+    assert told.run_sentences(tmp_path) == [first]
     assert told.run_sentences(tmp_path / "none") == []
 
 

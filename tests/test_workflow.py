@@ -322,13 +322,18 @@ def test_the_folder_of_the_workflow_may_move(place, tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [{"thld_err": 0.31}, {"thld_grp": 9}, {"img_per_grp": 22}, {"rand_seed": 2}],
+    [
+        *({"thld_err": 0.31}, {"img_per_grp": 22}, {"rand_seed": 2}),
+        *({"thld_grp": 9}, {"thld_rep": 0.5}, {"last_assignment": False}),
+    ],
     ids=lambda change: next(iter(change)),
 )
 def test_an_option_of_the_classes_does_not_prealign_again(place, change):
     config = place.configure("changed.yaml", **change)
-    matched = {"isac_clusters"} if "thld_grp" in change else set()
-    expected = FROM_ROUNDS_ON - matched | {"estimate_run"}
+    kept = {"isac_clusters"} if "thld_grp" in change else set()
+    if change.keys() & {"thld_rep", "last_assignment"}:
+        kept = {*OF_ROUND, "isac_candidates"}
+    expected = FROM_ROUNDS_ON - kept | {"estimate_run"}
     assert place.planned(config=config).keys() == expected
 
 

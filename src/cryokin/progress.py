@@ -21,11 +21,13 @@ from cryokin.files import read_json
 from cryokin.io.counts import Counts
 from cryokin.options import Options
 from cryokin.steps import CASES, STEPS, Job
-from cryokin.usage import Usage, job_of, last_lines, read_jobs
+from cryokin.usage import USED, Usage, job_of, last_lines, read_jobs
 
 NOTHING = "Nothing to be done"  # as Snakemake begins to say it
 INTERVAL = 30.0  # between two looks at what the job that is at work says [s]
 OVERDUE = 0.1  # share of a job's estimated time that is left however long it took
+#: What Snakemake's own words on a failed job are, which has a log with better ones.
+OF_JOBS = ("RuleException", "CalledProcessError", "SpawnedJobError")
 MOST_OFF = 20.0  # times that jobs may count as faster or slower than estimated
 
 Key = tuple[str, str]  # rule and name of a job
@@ -45,6 +47,8 @@ class Progress(logging.Handler):
     give_up : callable, optional
         Takes the name of a rule that is not to be tried again: one failed of the
         user's mistake.
+    quiet : bool, optional
+        Whether Snakemake itself does not tell what stops it.
     """
 
     def __init__(
@@ -53,9 +57,10 @@ class Progress(logging.Handler):
         ranks: Callable[[], Mapping[str, int]],
         tell: Callable[[str], None] | None = None,
         give_up: Callable[[str], None] = lambda rule: None,
+        quiet: bool = False,
     ) -> None:
         super().__init__()
-        self._give_up = give_up
+        self._give_up, self._quiet = give_up, quiet
         self._runs = runs
         self._ranks_of, self._ranks = ranks, dict[str, int]()
         self._tell = tell or (lambda line: print(line, file=sys.stderr, flush=True))
@@ -100,6 +105,9 @@ class Progress(logging.Handler):
                 self._finished(vars(record)["job_id"])
             elif event == "job_error" and record.__dict__["log"]:
                 self._erred(record)
+            elif event == "error" and self._quiet:
+                if record.__dict__["exception"] not in OF_JOBS:
+                    self._tell(f"error: {' '.join(record.getMessage().split())}")
             elif record.getMessage().startswith(NOTHING):
                 for run in self._runs:
                     self._tell(f"{run}: nothing to do{ended(run)}")
@@ -283,7 +291,9 @@ def last_line(log: Path, since: float) -> str:
     """Return what a job has said last; nothing of what is older than the job."""
     if not log.exists() or log.stat().st_mtime < since - 1:
         return ""
-    lines = [line for line in last_lines(log) if line.strip()]
+    # What it used is for the estimates, and its end is told anyhow.
+    said = (line for line in last_lines(log) if not line.startswith(USED))
+    lines = [line for line in said if line.strip()]
     return lines[-1].strip()[:100] if lines else ""
 
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_USED = "usage: "  # begins the line that `log_usage` writes and `_used` reads
+USED = "usage: "  # begins the line that `log_usage` writes and `_used` reads
 _TAIL = 4096  # bytes at the end of a log that are looked at
 
 
@@ -63,13 +63,13 @@ def _used_line(cpu_seconds: Sequence[float], memory_mb: Sequence[float]) -> str:
         "ranks": len(cpu_seconds),
         "memory_mb_of_largest_rank": round(max(memory_mb)),
     }
-    return _USED + json.dumps(found)
+    return USED + json.dumps(found)
 
 
 def _used(log: Path) -> dict[str, float]:
     """Return what such a line in a log tells; nothing if there is none."""
-    told = [line for line in last_lines(log) if line.startswith(_USED)]
-    found: dict[str, float] = json.loads(told[-1].removeprefix(_USED)) if told else {}
+    told = [line for line in last_lines(log) if line.startswith(USED)]
+    found: dict[str, float] = json.loads(told[-1].removeprefix(USED)) if told else {}
     return found
 
 

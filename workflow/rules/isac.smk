@@ -13,12 +13,12 @@ SAC_OPTIONS = (
 )
 
 
-# What the clusters of a round depend on; how they are matched, they do not.
-OF_MATCHING = (
-    *("thld_grp", "match_by", "thld_rep", "last_assignment"),
-    *("match_first", "match_second"),
-)
-CLUSTER_OPTIONS = [key for key in SAC_OPTIONS if key not in OF_MATCHING]
+# What the candidates of a round do not depend on, and its clusters neither: they come
+# before they are matched.
+OF_REPRODUCTION = ("thld_rep", "last_assignment", "match_second")
+ROUND_OPTIONS = [key for key in SAC_OPTIONS if key not in OF_REPRODUCTION]
+OF_MATCHING = ("thld_grp", "match_by", "match_first")
+CLUSTER_OPTIONS = [key for key in ROUND_OPTIONS if key not in OF_MATCHING]
 
 
 def pool(wildcards):
@@ -180,7 +180,7 @@ checkpoint isac_candidates_round:
         runtime=minutes(240, 60),
     params:
         files=files,
-        options=options(*SAC_OPTIONS),
+        options=options(*ROUND_OPTIONS),
     message:
         "{wildcards.run}: generation {wildcards.folder}, candidates of round"
         " {wildcards.round} on {resources.tasks} ranks"

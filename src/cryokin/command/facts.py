@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from cryokin.errors import InputError
 from cryokin.io.particles import (
+    HoldsSubtomograms,
     ParticleTable,
     has_ctf,
     image_box,
@@ -41,6 +42,8 @@ class Facts:
         [pixel or voxel]
     pixel_size : float or None
         [angstrom]
+    size_is_given : bool
+        Whether the user says so, and not the files.
     ctf : bool
         Whether their table describes a CTF that the images still have.
     wedge : bool
@@ -61,6 +64,7 @@ class Facts:
     n: int
     box: int
     pixel_size: float | None
+    size_is_given: bool
     ctf: bool
     wedge: bool
     radius: int
@@ -88,7 +92,9 @@ def contrast(bright: bool | None) -> str:
     return {None: "not looked at", True: "bright", False: "dark"}[bright]
 
 
-def facts_of(path: str, diameter: float | None) -> Facts:
+def facts_of(
+    path: str, diameter: float | None, pixel_size: float | None = None
+) -> Facts:
     """Return what a file of images or of subtomograms holds.
 
     Parameters
@@ -97,6 +103,8 @@ def facts_of(path: str, diameter: float | None) -> Facts:
     diameter : float, optional
         Of the particle [angstrom]; default: as seen in the images, a third of the
         box for subtomograms.
+    pixel_size : float, optional
+        [angstrom], instead of what the files say.
 
     Raises
     ------
@@ -104,18 +112,22 @@ def facts_of(path: str, diameter: float | None) -> Facts:
         If it can be read as neither, or the diameter does not fit.
     """
     if Path(path).suffix.lower() in (".xml", ".tbl"):
-        return _of_subtomograms(path, diameter)
+        return _of_subtomograms(path, diameter, pixel_size)
     try:
-        table = read_particles(path)
+        table = read_particles(path, pixel_size=pixel_size)
+    except HoldsSubtomograms:
+        return _of_subtomograms(path, diameter, pixel_size)
     except InputError as of_images:
         try:
-            return _of_subtomograms(path, diameter)
+            return _of_subtomograms(path, diameter, pixel_size)
         except InputError:
             raise of_images from None
-    return _of_images(path, table, diameter)
+    return _of_images(path, table, diameter, pixel_size is not None)
 
 
-def _of_images(path: str, table: ParticleTable, diameter: float | None) -> Facts:
+def _of_images(
+    path: str, table: ParticleTable, diameter: float | None, size_is_given: bool
+) -> Facts:
     box = image_box(table)
     source = image_source(table, box, with_ctf=False)
     chosen = np.linspace(0, table.n - 1, min(table.n, LOOKED_AT)).astype(np.intp)
@@ -126,28 +138,28 @@ def _of_images(path: str, table: ParticleTable, diameter: float | None) -> Facts
     notes = [table.no_ctf] if table.no_ctf else []
     return Facts(
         os.fspath(path),
-        *(False, table.n, box, table.pixel_size, ctf, False),
+        *(False, table.n, box, table.pixel_size, size_is_given, ctf, False),
         *(radius, by, diameter, bright, notes),
     )
 
 
-def _of_subtomograms(path: str, diameter: float | None) -> Facts:
+def _of_subtomograms(
+    path: str, diameter: float | None, pixel_size: float | None
+) -> Facts:
     wedge = True
     try:
-        particles = read_subtomograms(path)
+        particles = read_subtomograms(path, pixel_size=pixel_size)
     except InputError as without:
         wedge = False
         try:
-            particles = read_subtomograms(path, wedge_angles=WEDGE)
+            particles = read_subtomograms(path, None, pixel_size, WEDGE)
         except InputError:
             raise without from None
-    box = particles.box
-    radius, by = _radius(
-        path, diameter, particles.pixel_size, box, box // 3, "a third of the box"
-    )
+    box, known = particles.box, particles.pixel_size
+    radius, by = _radius(path, diameter, known, box, box // 3, "a third of the box")
     return Facts(
         os.fspath(path),
-        *(True, len(particles), box, particles.pixel_size, False, wedge),
+        *(True, len(particles), box, known, pixel_size is not None, False, wedge),
         *(radius, by, diameter, None, list(particles.notes)),
     )
 
@@ -166,7 +178,8 @@ def _radius(
     if not pixel_size:
         raise InputError(
             f"{path}: says no pixel size, without which --diameter {diameter:g} A"
-            " tells no radius; leave it out, and set radius in the configuration."
+            " tells no radius; give --pixel-size, or leave both out and set radius in"
+            " the configuration."
         )
     radius = round(diameter / 2 / pixel_size)
     if not 1 <= radius < box // 2:

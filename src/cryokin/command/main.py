@@ -60,6 +60,10 @@ def _parser() -> argparse.ArgumentParser:
     inspect = words.add_parser("inspect", help="say what a file of particles holds")
     inspect.add_argument("file", help="table or stack of images or subtomograms")
     inspect.set_defaults(act=_inspect)
+    for one in (init, inspect):
+        one.add_argument(
+            "--pixel-size", type=float, help="[A], where no file says it, or wrongly"
+        )
     for name, text in (
         ("run", "make the results; once more to go on, also after a crash"),
         ("estimate", "say what a run will take, before it is made"),
@@ -90,7 +94,7 @@ def _init(chosen: argparse.Namespace, rest: list[str]) -> int:
     from cryokin.command.facts import facts_of
     from cryokin.command.propose import write_configuration
 
-    facts = facts_of(chosen.particles, chosen.diameter)
+    facts = facts_of(chosen.particles, chosen.diameter, chosen.pixel_size)
     write_configuration(chosen.output, chosen.name, facts)
     given = "" if chosen.output == CONFIG else f" --configfile {chosen.output}"
     print(f"{chosen.output}: written; read it, then say: cryokin run{given}")
@@ -100,7 +104,8 @@ def _init(chosen: argparse.Namespace, rest: list[str]) -> int:
 def _inspect(chosen: argparse.Namespace, rest: list[str]) -> int:
     from cryokin.command.facts import facts_of
 
-    print("\n".join(facts_of(chosen.file, None).sentences()))
+    facts = facts_of(chosen.file, None, chosen.pixel_size)
+    print("\n".join(facts.sentences()))
     return 0
 
 

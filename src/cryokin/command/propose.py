@@ -95,6 +95,8 @@ def _subtomograms(facts: Facts) -> list[str]:
 
 
 def _pixel_size(facts: Facts) -> list[str]:
+    if facts.size_is_given:
+        return [f"pixel_size: {facts.pixel_size:g} # [A], as given"]
     return [] if facts.pixel_size else ["# pixel_size: 1.0 # [A], no file says it"]
 
 

@@ -173,8 +173,8 @@ def _path(path: Path, row: int, value: Any) -> str:
         return (value.decode() if isinstance(value, bytes) else str(value)).lstrip(">")
     except UnicodeDecodeError:
         raise InputError(
-            f"{path}: blob/path of particle {row} is {bytes(value)[:60]!r}, expected a"
-            " name in UTF-8; rename the stack and export the particles again."
+            f"{path}: blob/path of particle {row + 1} is {bytes(value)[:60]!r},"
+            " expected a name in UTF-8; rename the stack and export them again."
         ) from None
 
 

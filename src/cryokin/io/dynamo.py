@@ -142,10 +142,10 @@ def _wedges(path: Path, table: pd.DataFrame) -> list[Wedge]:
     unknown = np.flatnonzero(kinds > ABOUT_BOTH)
     if len(unknown):
         raise InputError(
-            f"{path}: ftype = {kinds[unknown[0]]:g} of particle {unknown[0]} (known: 0,"
-            " all sampled, 1, tilted about y, 2, about x, 3, about both); give"
-            " 'wedge: {angles: [30, 30]}' (90 + lowest tilt, 90 - highest tilt about y,"
-            " in degrees) in the config."
+            f"{path}: ftype = {kinds[unknown[0]]:g} of particle {unknown[0] + 1}"
+            " (known: 0, all sampled, 1, tilted about y, 2, about x, 3, about both);"
+            " give 'wedge: {angles: [30, 30]}' (90 + lowest tilt, 90 - highest tilt"
+            " about y, in degrees) in the config."
         )
     tilts = {}
     for name, used in (("y", (ABOUT_Y, ABOUT_BOTH)), ("x", (ABOUT_X, ABOUT_BOTH))):
@@ -172,7 +172,7 @@ def _wedge(path: Path, number: int, kind: int, tilts: dict[str, float]) -> Wedge
         low, high = float(tilts[f"{name}mintilt"]), float(tilts[f"{name}maxtilt"])
         if not low <= 0 <= high or low == high:
             raise InputError(
-                f"{path}: particle {number} was tilted about {name} from {low:g} to"
+                f"{path}: particle {number + 1} was tilted about {name} from {low:g} to"
                 f" {high:g} degrees ({name}mintilt, {name}maxtilt), expected a range"
                 " around 0, such as -60 to 60; correct the table, or give 'wedge:"
                 " {angles: [30, 30]}' in the config."

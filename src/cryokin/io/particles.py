@@ -25,7 +25,7 @@ from cryokin.io.cryosparc import cryosparc_particles
 from cryokin.io.eman_hdf import is_hdf
 from cryokin.io.eman_particles import Convention, eman_particles
 from cryokin.io.mrc import read_stack_header
-from cryokin.io.quantities import IMAGE_NUMBER, flags, numbers
+from cryokin.io.quantities import IMAGE_NUMBER, PIXEL_SIZE, flags, numbers
 from cryokin.io.stacks import (
     CTF_DTYPE,
     ImageReport,
@@ -45,6 +45,13 @@ ACCEPTED = (
     " (.hdf), or a cryoSPARC table (.cs)"
 )
 
+
+class HoldsSubtomograms(InputError):
+    """A table that was taken for one of images is of subtomograms."""
+
+
+LEAST_DEFOCUS = 100  # A; of less all over it is in another unit
+SAME_SIZE = 0.01  # relative difference of pixel sizes that calibration explains
 PARTICLE_BLOCKS = ("particles", "images", "")
 # Pixel sizes that are those of the particles only if these were not binned.
 _OF_MICROGRAPHS = ("rlnMicrographPixelSize", "rlnMicrographOriginalPixelSize")
@@ -131,8 +138,12 @@ class ParticleTable:
         if values is None or column in self.particles:
             return None if values is None else numbers(self.source, column, values)
         used, rows = np.unique(self._group, return_inverse=True)
-        of_groups = self.optics[column].to_numpy(dtype=object)[used]
-        return numbers(self.source, column, of_groups, rows="optics group")[rows]
+        groups = self.optics.iloc[used]
+        names = [str(group) for group in groups["rlnOpticsGroup"]]
+        of_groups = groups[column].to_numpy(object)
+        return numbers(self.source, column, of_groups, None, "optics group", names)[
+            rows
+        ]
 
     @cached_property
     def pixel_size(self) -> float:
@@ -156,19 +167,31 @@ class ParticleTable:
             if of_micrographs
             else "gives no pixel size"
         )
+        known = self.pixel_sizes_of_stacks
+        if known and max(known) > (1 + SAME_SIZE) * min(known):
+            raise InputError(
+                f"{self.source}: {reason}, and the headers of its stacks say from"
+                f" {min(known):.4g} to {max(known):.4g} A; bring the particles to one"
+                " scale, or set pixel_size [A] in the config if they have."
+            )
         raise InputError(
             f"{self.source}: {reason} (0 and 1 A in the header of a stack stand for"
-            " unknown); set pixel_size [A] in the config."
+            " unknown); set pixel_size [A] in the config (of cryokin init and inspect:"
+            " --pixel-size)."
         )
 
     @cached_property
     def pixel_size_of_stacks(self) -> float | None:
         """Angstrom per pixel by the headers of the stacks; None if they differ."""
-        sizes = [stack_pixel_size(file) for file in self.locations[0]]
-        known = [size for size in sizes if size is not None]
-        if len(known) < len(sizes) or max(known) - min(known) > 1e-3 * max(known):
-            return None
-        return known[0]
+        known = self.pixel_sizes_of_stacks
+        same = known and max(known) - min(known) <= 1e-3 * max(known)
+        return known[0] if same and len(known) == len(self.locations[0]) else None
+
+    @cached_property
+    def pixel_sizes_of_stacks(self) -> list[float]:
+        """Angstrom per pixel by the headers of those stacks that tell it."""
+        sizes = map(stack_pixel_size, self.locations[0])
+        return [size for size in sizes if size is not None]
 
     @cached_property
     def locations(
@@ -198,7 +221,7 @@ class ParticleTable:
                 1 <= int(number) <= IMAGE_NUMBER.high
             ):
                 raise InputError(
-                    f"{self.source}: rlnImageName of particle {row} is"
+                    f"{self.source}: rlnImageName of particle {row + 1} is"
                     f" {str(name)[:80]!r}; give number@stack with numbers from 1."
                 )
             if file not in found:
@@ -226,8 +249,8 @@ class ParticleTable:
     def ctf(self) -> NDArray[Any]:
         """CTF parameters, structured array (n,) of `stacks.CTF_FIELDS`.
 
-        Without a column of their own, ``defocus_v`` is ``defocus_u``, and the angle and
-        the phase shift are 0.
+        Without a column of their own, ``defocus_v`` is ``defocus_u``, and the phase
+        shift, and the angle where both are equal, are 0.
 
         Raises
         ------
@@ -248,12 +271,19 @@ class ParticleTable:
                 " missing; set CTF: false in the config or give a table after"
                 f" CTF estimation{where}."
             )
-        for column in _CTF_DONE:
-            if any(self._flags(column)):
-                raise InputError(
-                    f"{self.source}: {column} says that the images were corrected for"
-                    " the CTF before; set CTF: false in the config."
-                )
+        if (done := self.corrected).any():
+            column = next(c for c in _CTF_DONE if any(self._flags(c)))
+            some = "" if done.all() else f"{done.sum()} of {self.n} of "
+            advice = (
+                "set CTF: false in the config"
+                if done.all()
+                else "classify them apart from the others, or set CTF: false in the"
+                " config to take all as they are"
+            )
+            raise InputError(
+                f"{self.source}: {column} says that {some}the images were corrected for"
+                f" the CTF before; {advice}."
+            )
         ctf = np.zeros(self.n, CTF_DTYPE)
         for name, column in _CTF_COLUMNS.items():
             values = self.numbers(column)
@@ -261,7 +291,30 @@ class ParticleTable:
                 ctf[name] = values
             elif name == "defocus_v":
                 ctf[name] = ctf["defocus_u"]
+        largest = float(np.abs(ctf["defocus_u"]).max())
+        if 0 < largest < LEAST_DEFOCUS:
+            raise InputError(
+                f"{self.source}: rlnDefocusU is {largest:g} at most, expected defocus"
+                " in A; multiply it by 10000 if it is in micrometres, or set CTF: false"
+                " in the config."
+            )
+        astigmatism = float(np.abs(ctf["defocus_u"] - ctf["defocus_v"]).max())
+        if astigmatism > 1 and self.text(_CTF_COLUMNS["defocus_angle"]) is None:
+            raise InputError(
+                f"{self.source}: rlnDefocusU and rlnDefocusV differ by up to"
+                f" {astigmatism:.0f} A, and no column rlnDefocusAngle tells the"
+                " direction; complete the table, or set CTF: false in the config."
+            )
         return ctf
+
+    @property
+    def corrected(self) -> NDArray[np.bool_]:
+        """Which images went through the CTF already, (n,)."""
+        done = np.zeros(self.n, bool)
+        for column in _CTF_DONE:
+            if flags_of := self._flags(column):
+                done |= np.array(flags_of)
+        return done
 
     @property
     def sign(self) -> NDArray[np.float32]:
@@ -297,27 +350,61 @@ class ParticleTable:
         values = self.text(column)
         return [] if values is None else flags(self.source, column, values)
 
+    def _rows_with(
+        self, column: str
+    ) -> tuple[NDArray[np.object_], str, list[str]] | None:
+        """Return the texts of a column, once each, of what they are, and of which.
+
+        They are those of the optics groups in use, else of the particles; None if
+        neither has the column.
+        """
+        if column in self.optics:
+            rows = self.optics.iloc[np.unique(self._group)]
+            names = [str(group) for group in rows["rlnOpticsGroup"]]
+            return rows[column].astype(str).to_numpy(object), "optics group", names
+        if column in self.particles:
+            texts = self.particles[column].drop_duplicates().astype(str)
+            return texts.to_numpy(object), "particle", [str(i + 1) for i in texts.index]
+        return None
+
     def _one_value(self, column: str, what: str, unit: str) -> float | None:
-        """Return the value of an optics column that all particles must share."""
-        if column not in self.optics:
+        """Return the value of a column that all particles must share."""
+        found = self._rows_with(column)
+        if found is None or set(found[0]) <= _UNKNOWN:
             return None
-        used = np.unique(self._group)
-        texts = [str(text) for text in self.optics[column].to_numpy()[used]]
-        if set(texts) <= _UNKNOWN:
-            return None
-        values = numbers(self.source, column, texts, rows="optics group")
-        if values.max() - values.min() > 1e-4 * values.max():
-            names = [str(g) for g in self.optics["rlnOpticsGroup"].to_numpy()[used]]
-            each = ", ".join(
-                f"{text} in group {name}"
-                for text, name in zip(texts, names, strict=True)
-            )
-            raise InputError(
-                f"{self.source}: several values of {what} [{unit}] ({column}: {each});"
-                " bring the particles to one scale or classify each optics group by"
-                " itself."
-            )
+        values = numbers(self.source, column, found[0], None, *found[1:])
+        self._refuse_several(values, found, 1e-4, f"{what} [{unit}] ({column}")
         return float(values[0])
+
+    def refuse_scales(self) -> None:
+        """Refuse several pixel sizes where the user gives one: one of them is wrong."""
+        column = "rlnImagePixelSize"
+        if (found := self._rows_with(column)) is None:
+            return
+        texts, kind, names = found
+        values = pd.to_numeric(pd.Series(texts), errors="coerce").to_numpy(float)
+        known = np.flatnonzero(PIXEL_SIZE.holds(values))
+        some = texts[known], kind, [names[i] for i in known]
+        what = f"pixel size [A] ({column}"
+        self._refuse_several(values[known], some, SAME_SIZE, what)
+
+    def _refuse_several(
+        self,
+        values: NDArray[np.float64],
+        rows: tuple[NDArray[np.object_], str, list[str]],
+        tolerance: float,
+        what: str,
+    ) -> None:
+        """Refuse values of `_rows_with` that differ."""
+        if not len(values) or np.ptp(values) <= tolerance * values.max():
+            return
+        texts, kind, names = rows
+        ends = sorted({int(values.argmin()), int(values.argmax())})
+        each = ", ".join(f"{texts[i]} in {kind} {names[i]}" for i in ends)
+        raise InputError(
+            f"{self.source}: several values of {what}: {each}); bring the particles to"
+            " one scale or classify each optics group by itself."
+        )
 
     def _resolved(self, file: str) -> Path:
         """Return the absolute path of a stack."""
@@ -424,13 +511,16 @@ def read_particles(
         raise InputError(f"{source}: holds no particle; give a table that does.")
     _refuse_subtomograms(source, particles, optics, others)
     if optics is None:
-        particles, optics = _with_optics(source, particles, pixel_size)
+        particles, optics = _with_optics(source, particles, pixel_size is not None)
     elif "rlnOpticsGroup" not in particles:
         particles = _with_only_group(source, particles, optics)
-    if pixel_size is not None:
-        optics = optics.assign(rlnImagePixelSize=f"{pixel_size:.6f}")
     folders = folders_of(source, search)
-    return ParticleTable(particles, optics, source, others, folders, joined, no_ctf)
+    table = ParticleTable(particles, optics, source, others, folders, joined, no_ctf)
+    if pixel_size is None:
+        return table
+    table.refuse_scales()
+    known = optics.assign(rlnImagePixelSize=f"{pixel_size:.6f}")
+    return replace(table, optics=known)
 
 
 def canonical(table: ParticleTable, box: int) -> ParticleTable:
@@ -508,23 +598,32 @@ def notes(table: ParticleTable, report: ImageReport) -> list[str]:
         )
     if table.no_ctf:
         found.append(f"{table.no_ctf} Its phases are not flipped.")
-    given, stored = table.pixel_size, table.pixel_size_of_stacks
-    if stored is not None and abs(given - stored) > 0.02 * stored:
+    given, stored = table.pixel_size, table.pixel_sizes_of_stacks
+    others = sorted({f"{s:.4g} A" for s in stored if abs(given - s) > 0.02 * s})
+    if others:
         found.append(
             f"{source}: the pixel size is taken as {given:.4g} A, but the headers of"
-            f" the stacks say {stored:.4g} A; set pixel_size if the table is wrong."
+            f" the stacks say {' and '.join(others[:3])}; set pixel_size if the table"
+            " is wrong."
         )
-    elif "rlnImagePixelSize" not in table.optics:
+    elif table._rows_with("rlnImagePixelSize") is None:
         found.append(
             f"{source}: the pixel size, {given:.4g} A, is that of the stacks' headers."
+        )
+    defocus = table.numbers("rlnDefocusU") if has_ctf(table) else None
+    if defocus is not None and (unknown := int((defocus == 0).sum())):
+        found.append(
+            f"{source}: rlnDefocusU is 0 for {unknown} of {table.n} particles, as if"
+            " their CTF was not estimated; they are taken as in focus: estimate it, or"
+            " leave them out."
         )
     if report.duplicates:
         first, n = report.duplicates[0], len(report.duplicates)
         found.append(
             f"{source}: {n} of {table.n} particles are the same image as another"
-            f" (first: particle {first[1]}, as {first[0]}); the same images always"
-            " agree, so that classes of them seem reproducible: remove them from the"
-            " table."
+            f" (first: particle {first[1] + 1}, as {first[0] + 1}); the same images"
+            " always agree, so that classes of them seem reproducible: remove them from"
+            " the table."
         )
     found += left_out_sentence(report.excluded, table.n)
     if report.filled:
@@ -603,11 +702,11 @@ def _check_size(table: ParticleTable, box: int) -> None:
 
 
 def has_ctf(table: ParticleTable) -> bool:
-    """Whether the CTF of the images is known and was not corrected for before.
+    """Whether the CTF of the images is known and not all were corrected for it before.
 
     Where all defocus is 0, nobody has measured it.
     """
-    done = any(any(table._flags(column)) for column in _CTF_DONE)
+    done = table.corrected.all()
     if table.no_ctf or table.missing_ctf or done:
         return False
     defocus = table.numbers(_CTF_COLUMNS["defocus_u"])
@@ -674,7 +773,7 @@ def _refuse_subtomograms(
     tables += map(as_table, others.values())
     name = "rlnTomoSubTomosAre2DStacks"
     if any(any(flags(source, name, table.get(name, ()))) for table in tables):
-        raise InputError(
+        raise HoldsSubtomograms(
             f"{source}: holds tilt-series particles of RELION 5 (rlnTomoSubTomosAre2D"
             "Stacks is 1), each a stack of tilted views of one particle; ISAC needs"
             " single-particle images."
@@ -690,7 +789,7 @@ def _refuse_subtomograms(
             if cubes
             else "it has columns of subtomograms such as rlnCoordinateZ or rlnCtfImage"
         )
-        raise InputError(
+        raise HoldsSubtomograms(
             f"{source}: holds subtomograms ({reason}); ISAC needs single-particle"
             " images, classify subtomograms with the 3D methods."
         )
@@ -714,18 +813,23 @@ def _stack_particles(source: Path) -> pd.DataFrame:
 
 
 def _with_optics(
-    source: Path, particles: pd.DataFrame, pixel_size: float | None
+    source: Path, particles: pd.DataFrame, size_is_known: bool
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return particles with optics groups, as RELION converts a table before 3.1.
 
     Particles of one microscope setting and pixel size form a group; where the table
-    has groups already, and only their settings are missing, these stay.
+    has groups already, and only their settings are missing, these stay. Where the size
+    is known otherwise, that of the table may be none.
     """
     settings = particles[[c for c in _OPTICS_COLUMNS if c in particles]].copy()
-    if pixel_size is None:
+    try:
         size = _old_pixel_size(source, particles)
-        if size is not None:
-            settings["rlnImagePixelSize"] = size
+    except InputError:
+        if not size_is_known:
+            raise
+        size = None
+    if size is not None:
+        settings["rlnImagePixelSize"] = size
     keys = [tuple(row) for row in settings.to_numpy(dtype=object)]
     if "rlnOpticsGroup" in particles:
         given = [str(group) for group in particles["rlnOpticsGroup"]]

@@ -153,7 +153,7 @@ class Particle:
 
 
 def read_particle_list(path: str | os.PathLike[str]) -> list[Particle]:
-    """Read a ParticleList; every child element but the file name is optional.
+    """Read a ParticleList; every child element is optional, where all lack it.
 
     Raises
     ------
@@ -410,18 +410,26 @@ def _triple(
     names: tuple[str, str, str],
     quantity: Quantity,
     of: str,
+    default: float | None = 0.0,
 ) -> tuple[float, float, float]:
     if element is None:
         return (0.0, 0.0, 0.0)
     first, second, third = (
-        _number(path, element, name, 0.0, quantity, of) for name in names
+        _number(path, element, name, default, quantity, of) for name in names
     )
     return (first, second, third)
 
 
 def _particles(path: str | os.PathLike[str], parent: ET.Element) -> list[Particle]:
-    elements = enumerate(parent.iterfind("Particle"))
-    return [_particle(path, element, number) for number, element in elements]
+    elements = parent.findall("Particle")
+    for tag in ("Rotation", "Shift", "Wedge"):
+        has = [element.find(tag) is not None for element in elements]
+        if any(has) and not all(has):
+            raise InputError(
+                f"{path}: particle {has.index(False) + 1} has no {tag}, but others have"
+                " one; give it to all particles, or to none."
+            )
+    return [_particle(path, *known) for known in enumerate(elements, start=1)]
 
 
 def _name(path: str | os.PathLike[str], text: str, of: str) -> str:
@@ -435,9 +443,9 @@ def _name(path: str | os.PathLike[str], text: str, of: str) -> str:
 
 
 def _particle(
-    path: str | os.PathLike[str], element: ET.Element, number: int
+    path: str | os.PathLike[str], number: int, element: ET.Element
 ) -> Particle:
-    """Return a particle; ``number`` counts from 0, for messages."""
+    """Return a particle; ``number`` counts from 1, for messages."""
     of = f" of particle {number}"
     file = _name(path, element.get("Filename", ""), of)
     if not file:
@@ -453,13 +461,13 @@ def _particle(
             f"{path}: {file} has angles of paradigm {paradigm}, expected ZXZ;"
             " convert the list to ZXZ angles."
         )
-    pick = element.find("PickPosition")
+    shift, pick = element.find("Shift"), element.find("PickPosition")
     info = element.find("InfoGUI")
     label = element.find("Class")
     return Particle(
         file=file,
-        rotation=_triple(path, rotation, EULER, quantities.ANGLE, of),
-        shift=_triple(path, element.find("Shift"), AXES, quantities.SHIFT, of),
+        rotation=_triple(path, rotation, EULER, quantities.ANGLE, of, None),
+        shift=_triple(path, shift, AXES, quantities.SHIFT, of, None),
         position=_triple(path, pick, AXES, quantities.POSITION, of),
         origin="" if pick is None else _name(path, pick.get("Origin", ""), of),
         position_binning="1" if pick is None else pick.get("Binning", "1"),

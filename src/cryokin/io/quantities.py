@@ -150,6 +150,7 @@ def numbers(
     values: Sequence[Any] | NDArray[Any],
     quantity: Quantity | None = None,
     rows: str = "particle",
+    names: Sequence[str] = (),
 ) -> NDArray[np.float64]:
     """Return a column of a file as numbers that can be.
 
@@ -165,7 +166,9 @@ def numbers(
         What the column holds; default: by its name in `OF_COLUMN`, else any finite
         number.
     rows : str, optional
-        What a row is, for messages; rows count from 0.
+        What a row is, for messages.
+    names : sequence of str, optional
+        What each row is called there; default: its number, from 1.
 
     Returns
     -------
@@ -188,7 +191,8 @@ def numbers(
         row = int(wrong[0])
         more = f" ({len(wrong) - 1} more like it)" if len(wrong) > 1 else ""
         raise InputError(
-            f"{source}: {column} of {rows} {row} is {_shown(array[row])}{more},"
+            f"{source}: {column} of {rows} {names[row] if names else row + 1} is"
+            f" {_shown(array[row])}{more},"
             f" expected {known or 'a finite number'}; repair the table."
         )
     return found
@@ -248,7 +252,7 @@ def flags(
     """
     known: dict[str, bool] = {}
     found = []
-    for row, value in enumerate(values):
+    for row, value in enumerate(values, start=1):
         text = str(value)
         if text not in known:
             known[text] = flag(source, f"{column} of row {row}", text)

@@ -300,7 +300,7 @@ def inspect_images(
                     box, first = side, name
                 if side != box:
                     raise InputError(
-                        f"{name} (particle {row} from 0) is {side} x {side} pixel, but"
+                        f"{name} (particle {row + 1}) is {side} x {side} pixel, but"
                         f" {first} is {box} x {box}; give images of one size."
                     )
                 image = np.ascontiguousarray(stack[place])

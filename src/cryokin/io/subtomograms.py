@@ -176,7 +176,7 @@ class Subtomograms:
         """Return what the file of a particle shows of it: a volume, or tilt images."""
         if self.tomograms:
             return self.stacks[i].images(self.particles[i].file)
-        return read_volume(self.particles[i].file)
+        return read_volume(self.particles[i].file, finite=False)
 
     def read(self, i: int) -> NDArray[np.float32] | Slices:
         """Return a particle: a subtomogram, shape (box, box, box), or its slices.
@@ -597,7 +597,7 @@ def _from_star(
             f" {table['rlnImageName'].iloc[0]}; classify those with method isac, or"
             " give 3D subtomograms."
         )
-    size = pixel_size or _pixel_size(source, table, blocks)
+    size = _pixel_size(source, table, blocks, pixel_size)
     if any(column in table for column in ORIGINS_A):
         # As RELION does: what an older program left there no longer holds.
         table = table.drop(columns=[c for c in ORIGINS_PIXEL if c in table])
@@ -786,38 +786,51 @@ def _scale_of_slices(found: Subtomograms) -> float:
 
 
 def _pixel_size(
-    source: Path, table: pd.DataFrame, blocks: dict[str, Block]
+    source: Path, table: pd.DataFrame, blocks: dict[str, Block], given: float | None
 ) -> float | None:
     """Return the pixel size of all particles [A]; None where nothing tells it.
+
+    The user's comes first; what the table says instead may then be no size at all, but
+    several are still two scales.
 
     Raises
     ------
     InputError
         If it is none, or not the same for all.
     """
-    sizes = None
-    for column in ("rlnImagePixelSize", "rlnPixelSize"):
-        told = _of_optics(source, table, blocks, column)
-        if told is not None:
-            sizes = quantities.numbers(source, column, told)
-            break
-    both = ("rlnDetectorPixelSize", "rlnMagnification")
-    if sizes is None and all(column in table for column in both):
-        detector, magnification = (
-            quantities.numbers(source, column, table[column].to_numpy())
-            for column in both
-        )
-        sizes = detector * 1e4 / magnification
+    try:
+        sizes = _told_sizes(source, table, blocks)
+    except InputError:
+        if given is None:
+            raise
+        sizes = None
     if sizes is None:
-        return None
+        return given
     if np.ptp(sizes) > SAME_SIZE * sizes[0]:
         other = int(np.abs(sizes - sizes[0]).argmax())
         raise InputError(
-            f"{source}: particle 0 has voxels of {sizes[0]:g} A, and particle {other}"
-            f" of {sizes[other]:g} A, which cannot be averaged; extract all with one"
-            " pixel size, or classify them apart."
+            f"{source}: particle 1 has voxels of {sizes[0]:g} A, and particle"
+            f" {other + 1} of {sizes[other]:g} A, which cannot be averaged; extract all"
+            " with one pixel size, or classify them apart."
         )
-    return float(sizes[0])
+    return given or float(sizes[0])
+
+
+def _told_sizes(
+    source: Path, table: pd.DataFrame, blocks: dict[str, Block]
+) -> NDArray[np.float64] | None:
+    """Return the pixel size of every particle [A]; None where nothing tells it."""
+    for column in ("rlnImagePixelSize", "rlnPixelSize"):
+        told = _of_optics(source, table, blocks, column)
+        if told is not None:
+            return quantities.numbers(source, column, told)
+    both = ("rlnDetectorPixelSize", "rlnMagnification")
+    if not all(column in table for column in both):
+        return None
+    detector, magnification = (
+        quantities.numbers(source, column, table[column].to_numpy()) for column in both
+    )
+    return detector * 1e4 / magnification
 
 
 def _of_optics(
@@ -851,8 +864,8 @@ def _of_optics(
         what = (
             f"optics group {twice} stands twice in data_optics"
             if absent is None
-            else f"rlnOpticsGroup of particle {absent} is {wanted[absent]}, but"
-            f" data_optics has {', '.join(by_group)} alone"
+            else f"rlnOpticsGroup of particle {absent + 1} is {wanted[absent]},"
+            f" but data_optics has {', '.join(by_group)} alone"
         )
         raise InputError(f"{source}: {what}; repair the table.")
     return [by_group[group] for group in wanted]

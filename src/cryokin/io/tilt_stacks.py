@@ -389,7 +389,7 @@ def _rotations(
         wrong |= np.linalg.det(found) < 0
         if wrong.any():
             raise InputError(
-                f"{file}: {', '.join(MATRIX)} of tilt {int(wrong.argmax())} make no"
+                f"{file}: {', '.join(MATRIX)} of tilt {int(wrong.argmax()) + 1} make no"
                 " rotation, expected rows of length 1 at right angles, right-handed;"
                 " give projections without magnification."
             )
@@ -408,7 +408,7 @@ def _vectors(file: Path, column: str, tilts: pd.DataFrame) -> NDArray[np.float64
     _needed(file, tilts.columns, column)
     return np.array(
         [
-            _vector(file, f"{column} of tilt {i}", text, 4)
+            _vector(file, f"{column} of tilt {i + 1}", text, 4)
             for i, text in enumerate(tilts[column])
         ]
     )
@@ -456,11 +456,11 @@ def read_stacks(
     for i, known in enumerate(of):
         visible = np.ones(len(known), bool)
         if VISIBLE in table:
-            where = f"{VISIBLE} of particle {i}"
+            where = f"{VISIBLE} of particle {i + 1}"
             visible = _vector(source, where, table[VISIBLE].iloc[i], len(known)) != 0
         if not visible.any():
             raise InputError(
-                f"{source}: {VISIBLE} of particle {i} names no image; leave it out."
+                f"{source}: {VISIBLE} of particle {i + 1} names no image; leave it out."
             )
         found.append(
             TiltStack(known, visible, places[i], turns[i], bool(premultiplied[i]))

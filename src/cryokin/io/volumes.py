@@ -16,13 +16,16 @@ EM_SUFFIXES = (".em",)
 MRC_SUFFIXES = (".mrc", ".map", ".ccp4", ".rec", ".st")
 
 
-def read_volume(path: str | os.PathLike[str]) -> NDArray[np.float32]:
+def read_volume(
+    path: str | os.PathLike[str], finite: bool = True
+) -> NDArray[np.float32]:
     """Read a volume, shape (n_z, n_y, n_x).
 
     Raises
     ------
     InputError
-        If the file is missing, no volume of a known format, or not finite.
+        If the file is missing, no volume of a known format, or not finite where that
+        is asked for.
     """
     _check(path)
     values = em.read_em(path) if _is_em(path) else _open_mrc(path)
@@ -32,7 +35,7 @@ def read_volume(path: str | os.PathLike[str]) -> NDArray[np.float32]:
             " convert the volume to float32."
         )
     volume = np.asarray(values, np.float32)
-    if not np.isfinite(volume).all():
+    if finite and not np.isfinite(volume).all():
         n = np.count_nonzero(~np.isfinite(volume))
         raise InputError(
             f"{path}: {n} of {volume.size} voxels are not finite, expected numbers"

@@ -96,7 +96,7 @@ class SelectionServer(ThreadingHTTPServer):
         if not page.is_file():
             raise InputError(
                 f"{page}: there is no report of run {run} yet; make it by snakemake, or"
-                f" see what there is by 'make report RUN={run}'."
+                f" see what there is by 'cryokin report --run {run}'."
             )
         self.run_name, self.page, self.directory = run, page, directory
         self.target, self.classes, self.next_command = target, classes, next_command

@@ -8,6 +8,7 @@ from typing import Any
 
 from cryokin.files import read_json
 
+TOLD_SHARE = 0.01  # of it that is worth a word
 LARGE_SHARE = 0.3  # of a difference in the directions of pose errors that is warned of
 
 
@@ -75,7 +76,9 @@ def differences(told: Mapping[str, Any]) -> list[str]:
             f"None of the {several} classes is distinct: halves of the particles,"
             " classified on their own, find other ones."
         )
-    return [first, _of_poses(names, told["pose_share"])]
+    share = max(told["pose_share"])
+    of_poses = [_of_poses(names, told["pose_share"])] if share >= TOLD_SHARE else []
+    return [first, *of_poses]
 
 
 def _of_poses(names: Sequence[int], shares: Sequence[float]) -> str:
