@@ -219,13 +219,17 @@ def _of_sac(
     row = 8 * len(basis.directions) * len(basis.radii)
     band = basis.band(options.FH)
     operand = 16 * coefficients(band) * _shifts(options) * min(classes, REFERENCES)
-    references = 12 * runs * classes * coefficients(basis.whole) + 2.5 * operand
+    # Those that runs start from, are at, and become.
+    references = 12 * runs * classes * coefficients(basis.whole)
+    vectors = (110 * runs + 190) * n  # the latter while one run's classes are formed
+    spectra = 4 * coefficients(band)  # of an image
     return _job(
         rule,
         name,
-        each=IDLE + references + 200 * runs * n,
+        each=IDLE + 10 * MB + references + 1.3 * operand + vectors,
         disk=80 * n + _stack(options, averaged),
-        shared=n * (row + 4 * runs * classes) + pixels / 2,
+        # A score of one run is 4 bytes, and whether it is wanted one.
+        shared=n * (row + spectra + 5 * classes) + pixels / 2,
         device=operand + COLUMN * DEVICE_COLUMNS,
         start=MATCHING,
         voxel=0.6 * pixels,

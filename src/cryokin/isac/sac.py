@@ -51,7 +51,7 @@ from cryokin.partition.labels import labels_of, members_of
 CUTOFF_STEP = 0.05  # rise of the low-pass between two assignments [cycles/pixel]
 # References compared at a time: their shifted copies take 0.25 GB at the default size.
 REFERENCES = 1024
-SHIFTED = 128  # references shifted at a time
+ARRANGED = 32  # references put in order for the comparison at a time
 # After a comparison with all references at one shift, so many, and at least that share
 # of them, are compared at all. The best of all is among them for 99 images in 100.
 FEWEST_LISTED = 8
@@ -321,14 +321,13 @@ def _shifted_operand(
 ) -> Float32:
     """Return the operand of references (..., r) at all shifts, shifts fastest."""
     _, orders, _, radii, count = references.shape
+    moved = np.moveaxis(particles.basis.shifted(references, shifts), 0, -1)
     operand = np.empty((2, orders, 4, count, len(shifts), 2 * radii), np.float32)
-    # In parts: what comes in between takes as much memory as what is made.
-    for first in range(0, count, SHIFTED):
-        some = slice(first, first + SHIFTED)
-        moved = particles.basis.shifted(references[..., some], shifts)
-        moved = np.moveaxis(moved, 0, -1).reshape(2, orders, 2, radii, -1)
-        part = operand[:, :, :, some]
-        part[:] = correlation_operand(moved).reshape(part.shape)
+    # In parts, which are put in order in little memory; products have one shape.
+    for first in range(0, count, ARRANGED):
+        part = operand[:, :, :, first : first + ARRANGED]
+        some = moved[..., first : first + ARRANGED, :].reshape(2, orders, 2, radii, -1)
+        part[:] = correlation_operand(some).reshape(part.shape)
     return operand.reshape(2, orders, -1, 2 * radii)
 
 
