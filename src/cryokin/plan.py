@@ -221,12 +221,13 @@ def _of_sac(
     operand = 16 * coefficients(band) * _shifts(options) * min(classes, REFERENCES)
     # Those that runs start from, are at, and become.
     references = 12 * runs * classes * coefficients(basis.whole)
-    vectors = (110 * runs + 190) * n  # the latter while one run's classes are formed
+    # Averages at all shifts make room for whom the classes of a run take and refuse.
+    largest = max(1.3 * operand + 10 * MB, 190 * n)
     spectra = 4 * coefficients(band)  # of an image
     return _job(
         rule,
         name,
-        each=IDLE + 10 * MB + references + 1.3 * operand + vectors,
+        each=IDLE + references + 110 * runs * n + largest,
         disk=80 * n + _stack(options, averaged),
         # A score of one run is 4 bytes, and whether it is wanted one.
         shared=n * (row + spectra + 5 * classes) + pixels / 2,
