@@ -269,16 +269,16 @@ def test_classes_are_right_when_nothing_is_in_doubt(size):
         # Not equal, but many of them closer than the margin.
         right = MARGIN * rng.permutation(k * n).reshape(k, n) / 20
         near = right + rng.uniform(-MARGIN / 4, MARGIN / 4, (k, n))
-        expected = assign_equal_size(Team(), [right], n)[0][0]
+        expected = assign_equal_size(Team(), right, n)[0]
 
         def work(team, k=k, n=n, right=right, near=near):
             own = team.mine(n)
             scores, sure = near[:, own], np.zeros((k, len(own)), bool)
             while True:
-                labels, doubts = assign_equal_size(team, [scores], n, [sure])
-                if not len(doubts[0]):
-                    return labels[0], sure.mean() if sure.size else 0.0
-                for c, i in doubts[0]:
+                labels, doubts = assign_equal_size(team, scores, n, sure)
+                if not len(doubts):
+                    return labels, sure.mean() if sure.size else 0.0
+                for c, i in doubts:
                     if i in own:
                         scores[c, i - own[0]] = right[c, i]
                         sure[c, i - own[0]] = True

@@ -8,6 +8,7 @@ from shutil import which
 import numpy as np
 import pytest
 
+from cryokin import parallel
 from cryokin.parallel import Team, in_blocks
 from ranks import on_ranks
 
@@ -16,7 +17,9 @@ SIZES = (1, 2, 3)
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 7])
-def test_map_gives_every_rank_the_results_in_order(size, n):
+@pytest.mark.parametrize("at_a_time", [1, 4, 1000])
+def test_map_gives_every_rank_the_results_in_order(size, n, at_a_time, monkeypatch):
+    monkeypatch.setattr(parallel, "AT_A_TIME", at_a_time)
     items = [f"item {i}" for i in range(n)]
     for results in on_ranks(size, lambda team: team.map(str.upper, items)):
         assert results == [item.upper() for item in items]

@@ -1,19 +1,28 @@
 """Scores of images with the averages of classes."""
 
+import tracemalloc
+import weakref
+
 import numpy as np
 import pytest
 
+from cryokin.config import load_runs
 from cryokin.image.geometry import centre, identity, take
 from cryokin.image.polar import PolarBasis
+from cryokin.io.counts import Counts
 from cryokin.isac import sac as module
 from cryokin.isac.alignment import products_at
+from cryokin.isac.basis import polar_basis
+from cryokin.isac.candidates import random_start
 from cryokin.isac.particles import Particles
 from cryokin.isac.sac import Run, SacOptions, Scores, cutoffs, nearest, sac
 from cryokin.isac.stack import Shrinking, working_images
 from cryokin.isac.within_group import Refinement
 from cryokin.parallel import Team
+from cryokin.plan import IDLE, jobs_of
 from cryokin.random import stream
 from cryokin.simulate.images import Recipe, simulate_images
+from cryokin.steps import CASES
 
 BOX, RADIUS, N, K = 76, 29, 480, 24
 BASIS = PolarBasis(radius=RADIUS, highest=0.3)
@@ -104,6 +113,20 @@ def test_an_image_is_compared_with_what_the_others_make_of_its_class(particles, 
     assert exact > 12
 
 
+def test_a_rank_holds_the_scores_of_one_run_alone(particles, run, monkeypatch):
+    alive, most = weakref.WeakSet(), []
+
+    class Watched(Scores):
+        def __init__(self, *given):
+            super().__init__(*given)
+            alive.add(self)
+            most.append(len(alive))
+
+    monkeypatch.setattr(module, "Scores", Watched)
+    sac(Team(), particles, [run] * 3, 1, False, OPTIONS, lambda *w: stream(1, *w))
+    assert most == [1] * 3 * len(cutoffs(OPTIONS.FL, OPTIONS.refinement.FH))
+
+
 def test_a_reference_of_one_image_says_nothing_of_it(particles):
     chosen = np.arange(4)
     start = Run.start(
@@ -130,3 +153,27 @@ def test_the_nearest_class_is_the_best_score(particles, run):
 )
 def test_the_low_pass_rises_after_the_first_assignment(lowest, highest, expected):
     np.testing.assert_allclose(cutoffs(lowest, highest), expected)
+
+
+def test_a_pass_takes_no_more_memory_than_is_foretold():
+    """Nor much less; what a process has before, and the mapped file, not counted."""
+    given = {"method": "isac", "particles": "none.star", "radius": RADIUS}
+    chosen = load_runs(
+        {"runs": {"it": given | {"img_per_grp": 6, "thld_grp": 5, "indep_run": 2}}}
+    )
+    chosen = chosen["it"]
+    basis = polar_basis(chosen)
+    shape = (300, len(basis.directions), len(basis.radii))
+    noise = np.random.default_rng(0).standard_normal((2, *shape), np.float32)
+    particles = Particles(basis, noise[0] + 1j * noise[1], np.arange(300))
+    starts = [random_start(particles, 50, stream(0, r)) for r in range(2)]
+    tracemalloc.start()
+    sac(Team(), particles, starts, 1, False, OPTIONS, lambda *work: stream(1, *work))
+    _, measured = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    jobs = jobs_of(chosen, Counts(300, 76), CASES[1])
+    job = next(job for job in jobs if job.rule == "isac_clusters")
+    before = IDLE + particles.coefficients.nbytes
+    foretold = 1e6 * (job.rank_mb + job.shared_mb) - before
+    # Not all is there at the same time, and the starts were there before.
+    assert measured < foretold < 2 * measured

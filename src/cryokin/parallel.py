@@ -27,6 +27,7 @@ Result = TypeVar("Result")
 # Naps between two looks whether the other ranks have arrived [s]: the longer they have
 # let wait, the longer, so that waiting costs nothing and delays by a hundredth.
 NAP, LONGEST_NAP = 2e-4, 5e-3
+AT_A_TIME = 256  # results that ranks exchange at a time
 SEGMENTS = 64  # of a sum over all items; a constant, so that ranks do not matter
 
 Arrays = tuple[NDArray[Any], ...]
@@ -77,12 +78,26 @@ class Team:
         Items are dealt to the ranks in turn, so that neighbours of like cost are
         spread; results come back in the order of the items.
         """
+        return list(self.each(function, items))
+
+    def each(
+        self, function: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Iterator[Result]:
+        """Yield what `map` returns; all ranks must take all of it.
+
+        Some results are exchanged at a time: who puts them into an array need not
+        hold them twice.
+        """
         if self.size == 1:
-            return [function(item) for item in items]
+            yield from map(function, items)
+            return
         done = [function(item) for item in items[self.rank :: self.size]]
-        self.barrier()
-        parts = self._comm.allgather(done)
-        return [parts[i % self.size][i // self.size] for i in range(len(items))]
+        step = max(1, AT_A_TIME // self.size)
+        for first in range(0, -(-len(items) // self.size), step):
+            self.barrier()
+            parts = self._comm.allgather(done[first : first + step])
+            for place in range(step):
+                yield from (part[place] for part in parts if place < len(part))
 
     def gather(self, share: Iterable[Result]) -> list[Result]:
         """Join the ranks' lists, made over `mine`, to the whole list on every rank."""

@@ -219,13 +219,18 @@ def _of_sac(
     row = 8 * len(basis.directions) * len(basis.radii)
     band = basis.band(options.FH)
     operand = 16 * coefficients(band) * _shifts(options) * min(classes, REFERENCES)
-    references = 12 * runs * classes * coefficients(basis.whole) + 2.5 * operand
+    # Those that runs start from, are at, and become.
+    references = 12 * runs * classes * coefficients(basis.whole)
+    # Averages at all shifts make room for whom the classes of a run take and refuse.
+    largest = max(1.3 * operand + 10 * MB, 190 * n)
+    spectra = 4 * coefficients(band)  # of an image
     return _job(
         rule,
         name,
-        each=IDLE + references + 200 * runs * n,
+        each=IDLE + references + 110 * runs * n + largest,
         disk=80 * n + _stack(options, averaged),
-        shared=n * (row + 4 * runs * classes) + pixels / 2,
+        # A score of one run is 4 bytes, and whether it is wanted one.
+        shared=n * (row + spectra + 5 * classes) + pixels / 2,
         device=operand + COLUMN * DEVICE_COLUMNS,
         start=MATCHING,
         voxel=0.6 * pixels,

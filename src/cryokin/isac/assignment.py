@@ -17,7 +17,6 @@ are taken, for the time being, travel between the ranks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,60 +32,53 @@ BLOCK = 1024  # images that look for a class at a time; it only limits the memor
 
 def assign_equal_size(
     team: Team,
-    scores: Sequence[NDArray[np.floating]],
+    scores: NDArray[np.floating],
     n_images: int,
-    sure: Sequence[NDArray[np.bool_]] | None = None,
-) -> tuple[list[NDArray[np.intp]], list[NDArray[np.intp]]]:
-    """Assign images to classes of equal size, for several runs at once.
+    sure: NDArray[np.bool_] | None = None,
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Assign images to classes of equal size.
 
     Parameters
     ----------
     team : Team
-    scores : sequence of ndarray, shape (n_classes, own images)
-        Similarities of this rank's images, one array a run; the images of the ranks
-        follow each other in the order of the ranks.
+    scores : ndarray, shape (n_classes, own images)
+        Similarities of this rank's images; the images of the ranks follow each other in
+        the order of the ranks.
     n_images : int
         Images of all ranks.
-    sure : sequence of ndarray of bool, optional
-        Of the shapes of ``scores``: which are right; the others are nearly so. Default:
+    sure : ndarray of bool, optional
+        Of the shape of ``scores``: which are right; the others are nearly so. Default:
         all are right.
 
     Returns
     -------
-    labels : list of ndarray of int, shape (n_images,)
-        Class of every image, one array a run: ``n_classes - 1`` classes of
-        ``n_images // n_classes`` images and one with the rest besides.
-    doubts : list of ndarray of int, shape (d, 2)
-        Class and image of the scores in doubt, of all ranks, one array a run.
+    labels : ndarray of int, shape (n_images,)
+        Class of every image: ``n_classes - 1`` classes of ``n_images // n_classes``
+        images and one with the rest besides.
+    doubts : ndarray of int, shape (d, 2)
+        Class and image of the scores in doubt, of all ranks.
     """
-    n_classes, n_own = scores[0].shape
+    n_classes, n_own = scores.shape
     counts = team.gather([n_own])
     first = int(np.sum(counts[: team.rank]))
-    margin = MARGIN if sure else -1.0
-    runs = [_Classes(n_classes, n_images, s.dtype, margin) for s in scores]
-    # Where all are right one row of truth is enough.
-    right = sure or [np.broadcast_to(True, s.shape) for s in scores]
-    searching = [np.arange(n_own) for _ in scores]
+    margin = -1.0 if sure is None else MARGIN
+    classes = _Classes(n_classes, n_images, scores.dtype, margin)
+    # Where all are right one truth is enough.
+    right = np.broadcast_to(True, scores.shape) if sure is None else sure
+    searching = np.arange(n_own)
     while True:
-        proposals = [
-            run.proposals(score, known, own, first)
-            for run, score, known, own in zip(
-                runs, scores, right, searching, strict=True
-            )
-        ]
-        merged = [
-            _Proposals(*(np.concatenate(field) for field in zip(*shares, strict=True)))
-            for shares in zip(*team.gather([proposals]), strict=True)
-        ]
-        if all(len(made.images) == 0 for made in merged):
+        shares = team.gather([classes.proposals(scores, right, searching, first)])
+        made = _Proposals(*map(np.concatenate, zip(*shares, strict=True)))
+        del shares
+        if not len(made.images):
             break
-        for r, (run, made) in enumerate(zip(runs, merged, strict=True)):
-            refused = run.take(made)
-            own = refused[(refused >= first) & (refused < first + n_own)]
-            searching[r] = np.sort(own) - first
-    labels = [run.all_labels() for run in runs]
-    shares = team.gather([[run.doubts() for run in runs]]) if sure else []
-    doubts = [np.unique(np.concatenate(d), axis=0) for d in zip(*shares, strict=True)]
+        refused = classes.take(made)
+        own = refused[(refused >= first) & (refused < first + n_own)]
+        searching = np.sort(own) - first
+    labels = classes.all_labels()
+    doubts = classes.doubts()
+    if sure is not None:
+        doubts = np.unique(np.concatenate(team.gather([doubts])), axis=0)
     return labels, doubts
 
 
@@ -100,7 +92,7 @@ class _Proposals(NamedTuple):
 
 
 class _Classes:
-    """The classes of one run and whom they hold, the same on every rank.
+    """The classes and whom they hold, the same on every rank.
 
     No step but the last looks at all images or all classes.
     """

@@ -81,13 +81,12 @@ def reproducible_classes(
     alignments = [identity(len(particles))] * n_runs
     counts, reached = None, 0.0
     for iteration in range(1, options.match_second + 1):
-        starts = _starts(
-            team, particles, blocks, alignments, count, (*address, iteration), options
-        )
+        here = (*address, iteration)
+        # What runs start from has no name: it goes when they have begun.
         runs = sac(
             team,
             particles,
-            starts,
+            _starts(team, particles, blocks, alignments, count, here, options),
             options.main_iter,
             True,
             options.sac,
@@ -103,7 +102,7 @@ def reproducible_classes(
             break
         n_ways = ways(iteration, options.match_second, n_runs)
         order, blocks = matched(
-            team, particles, runs, n_ways, (*address, iteration, 2), options, counts
+            team, particles, runs, n_ways, (*here, 2), options, counts
         )
         alignments = [runs[r].alignment for r in order]
         if options.match_by == "members" and iteration == options.match_second // 2:

@@ -51,6 +51,7 @@ from cryokin.partition.labels import labels_of, members_of
 CUTOFF_STEP = 0.05  # rise of the low-pass between two assignments [cycles/pixel]
 # References compared at a time: their shifted copies take 0.25 GB at the default size.
 REFERENCES = 1024
+ARRANGED = 32  # references put in order for the comparison at a time
 # After a comparison with all references at one shift, so many, and at least that share
 # of them, are compared at all. The best of all is among them for 99 images in 100.
 FEWEST_LISTED = 8
@@ -117,13 +118,16 @@ class Run:
         averaged: list[NDArray[np.intp]],
     ) -> Run:
         """Return a run that has references but no members yet."""
-        return cls(
-            references, [], alignment, np.full(len(alignment.angle), np.inf), averaged
-        )
+        return cls(references, [], alignment, _untested(len(alignment.angle)), averaged)
 
     def labels(self, n: int) -> NDArray[np.intp]:
         """Return the class of each particle, -1 for those that are no members."""
         return labels_of(self.members, n)
+
+
+def _untested(n: int) -> NDArray[np.float64]:
+    """Return the errors of n images where there was no test: one number."""
+    return np.broadcast_to(np.inf, n)
 
 
 def put(target: Alignment, indices: NDArray[np.intp], part: Alignment) -> None:
@@ -191,15 +195,21 @@ def cutoffs(lowest: float, highest: float) -> list[float]:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """Low-passed references of unit length, and how they came about.
+    """Low-passed references of unit length, made of the run's when they are needed.
 
     ``share`` (radii, K) is the weight that the power of an image has in its score with
     a reference that it is part of: a mean of n images holds 1/n of each.
     """
 
-    references: Float32
+    raw: Float32
+    gain: Float32
+    length: Float32
     band: Band
     share: Float32
+
+    def references(self, some: slice | NDArray[np.intp]) -> Float32:
+        """Return some of them, shape (2, orders, 2, radii, number)."""
+        return self.raw[..., some] * self.gain / self.length[some]
 
 
 def _prepared(
@@ -209,11 +219,39 @@ def _prepared(
     basis = particles.basis
     band = basis.band(band_end(cutoff, fall_off))
     gain = tangent_lowpass(basis.radii[: band.radii], cutoff, fall_off)[:, None]
-    kept = run.references[:, : band.orders, :, : band.radii] * gain.astype(np.float32)
-    length = np.sqrt(np.sum(kept**2, axis=(0, 1, 2, 3)))
+    low = gain.astype(np.float32)
+    raw = run.references[:, : band.orders, :, : band.radii]
+    length = np.sqrt(power(raw, low))
     length = np.where(length > 0, length, 1).astype(np.float32)
     sizes = np.array([max(len(part), 1) for part in run.averaged])
-    return _Prepared(kept / length, band, (gain / (length * sizes)).astype(np.float32))
+    share = (gain / (length * sizes)).astype(np.float32)
+    return _Prepared(raw, low, length, band, share)
+
+
+def power(references: Float32, gain: Float32 | float = 1.0) -> Float32:
+    """Return the power of each of some references, weighted by radius.
+
+    Parameters
+    ----------
+    references : ndarray, shape (2, orders, 2, radii, K)
+    gain : float or ndarray, shape (radii, 1)
+
+    Returns
+    -------
+    ndarray, shape (K,)
+    """
+    return np.concatenate(
+        [
+            np.sum((references[..., chunk] * gain) ** 2, axis=(0, 1, 2, 3))
+            for chunk in _chunks(references.shape[-1])
+        ]
+    )
+
+
+def _chunks(count: int) -> list[slice]:
+    """Return the references that are handled at a time."""
+    starts = range(0, count, REFERENCES)
+    return [slice(first, min(first + REFERENCES, count)) for first in starts]
 
 
 class _Own(NamedTuple):
@@ -257,7 +295,7 @@ class _Own(NamedTuple):
         ready : _Prepared
         """
         held = np.flatnonzero(holder >= 0)
-        own, references = images[..., held], ready.references[..., holder[held]]
+        own, references = images[..., held], ready.references(holder[held])
         share = ready.share[:, holder[held]]
         power = np.sum(np.square(own), axis=(0, 1, 2))
         products = products_at(references, own, take(alignment, held))
@@ -282,8 +320,15 @@ def _shifted_operand(
     particles: Particles, references: Float32, shifts: Float32
 ) -> Float32:
     """Return the operand of references (..., r) at all shifts, shifts fastest."""
+    _, orders, _, radii, count = references.shape
     moved = np.moveaxis(particles.basis.shifted(references, shifts), 0, -1)
-    return correlation_operand(moved.reshape(*moved.shape[:4], -1))
+    operand = np.empty((2, orders, 4, count, len(shifts), 2 * radii), np.float32)
+    # In parts, which are put in order in little memory; products have one shape.
+    for first in range(0, count, ARRANGED):
+        part = operand[:, :, :, first : first + ARRANGED]
+        some = moved[..., first : first + ARRANGED, :].reshape(2, orders, 2, radii, -1)
+        part[:] = correlation_operand(some).reshape(part.shape)
+    return operand.reshape(2, orders, -1, 2 * radii)
 
 
 def _reassign(
@@ -300,15 +345,12 @@ def _reassign(
     shifts = shift_grid(refinement.xr, refinement.yr, refinement.ts)
     prepared = [_prepared(particles, run, cutoff, refinement.FF) for run in runs]
     blocks = particles.blocks(team)
-    scores = [
-        Scores(particles, run, ready, shifts, blocks, team.device)
-        for run, ready in zip(runs, prepared, strict=True)
-    ]
-    labels = _assigned(team, scores, n, tally)
-    members = [
-        members_of(label, len(score.values))
-        for label, score in zip(labels, scores, strict=True)
-    ]
+    members = []
+    # One run after the other, so that there are scores of one alone.
+    for run, ready in zip(runs, prepared, strict=True):
+        scores = Scores(particles, run, ready, shifts, blocks, team.device)
+        members.append(members_of(_assigned(team, scores, n, tally), len(ready.length)))
+        del scores
     items = [(r, k) for r, lists in enumerate(members) for k in range(len(lists))]
 
     def update(item: tuple[int, int]) -> tuple[Alignment, Float32]:
@@ -317,53 +359,49 @@ def _reassign(
             particles,
             members[r][k],
             centre(take(runs[r].alignment, members[r][k])).astype(np.float32),
-            prepared[r].references[..., k : k + 1],
+            prepared[r].references(slice(k, k + 1)),
             prepared[r].band,
             shifts,
             refinement,
         )
 
-    updated = iter(team.map(update, items))
+    updated = team.each(update, items)
     renewed = []
-    for lists in members:
-        alignment = identity(n)
-        averages = []
-        for indices in lists:
-            part, mean = next(updated)
+    for run, lists in zip(runs, members, strict=True):
+        alignment, references = identity(n), np.empty_like(run.references)
+        for k, indices in enumerate(lists):
+            part, references[..., k] = next(updated)
             put(alignment, indices, part)
-            averages.append(mean)
-        references = np.stack(averages, axis=-1)
-        renewed.append(Run(references, lists, alignment, np.full(n, np.inf), lists))
+        renewed.append(Run(references, lists, alignment, _untested(n), lists))
     return renewed
 
 
 def _assigned(
-    team: Team, scores: list[Scores], n: int, tally: Counter[str]
-) -> list[NDArray[np.intp]]:
+    team: Team, scores: Scores, n: int, tally: Counter[str]
+) -> NDArray[np.intp]:
     """Form classes of equal size; where that hangs on a device, the processor decides.
 
     Classes are formed from what the device says, what was in doubt is compared again,
     and so on until nothing is: then they are those of the processor alone. How often it
     mattered is added to the tally.
     """
-    values = [score.values for score in scores]
     if team.device.is_host:
-        return assign_equal_size(team, values, n)[0]
-    own = np.concatenate([np.arange(0), *scores[0].blocks])
+        return assign_equal_size(team, scores.values, n)[0]
+    own = np.concatenate([np.arange(0), *scores.blocks])
     first = None
     while True:
-        sure = [score.sure for score in scores]
-        labels, doubts = assign_equal_size(team, values, n, sure)
-        first = first or labels
-        if not any(map(len, doubts)):
+        labels, doubts = assign_equal_size(team, scores.values, n, scores.sure)
+        first = labels if first is None else first
+        if not len(doubts):
             break
-        for score, (classes, images) in zip(scores, [d.T for d in doubts], strict=True):
-            mine = np.isin(images, own)
-            score.settle(classes[mine], images[mine] - (own[0] if len(own) else 0))
-    again = sum(team.gather([sum(score.settled for score in scores)]))
-    moved = sum(map(np.count_nonzero, map(np.not_equal, first, labels)))
-    number = len(scores) * len(values[0]) * n
-    tally.update(scores=number, again=again, moved=int(moved))
+        classes, images = doubts.T
+        mine = np.isin(images, own)
+        scores.settle(classes[mine], images[mine] - (own[0] if len(own) else 0))
+    tally.update(
+        scores=len(scores.values) * n,
+        again=sum(team.gather([scores.settled])),
+        moved=int(np.count_nonzero(first != labels)),
+    )
     return labels
 
 
@@ -397,13 +435,10 @@ class Scores:
         self.blocks = blocks
         self._particles, self._ready, self._shifts = particles, ready, shifts
         self._centres = centre(run.alignment).astype(np.float32)
-        count = ready.references.shape[-1]
+        count = len(ready.length)
         stops = np.cumsum([0, *(len(block) for block in blocks)])
         self._places = [slice(a, b) for a, b in pairwise(stops)]
-        self._chunks = [
-            slice(first, min(first + REFERENCES, count))
-            for first in range(0, count, REFERENCES)
-        ]
+        self._chunks = _chunks(count)
         self.values = np.empty((count, stops[-1]), np.float32)
         self.sure = np.broadcast_to(True, self.values.shape)
         if not device.is_host:
@@ -439,7 +474,7 @@ class Scores:
         return self._kept[b] if self._kept else self._spectra(b)
 
     def _operand(self, chunk: slice, n_shifts: int) -> Float32:
-        references = self._ready.references[..., chunk]
+        references = self._ready.references(chunk)
         if n_shifts == 1:
             return correlation_operand(references)
         return _shifted_operand(self._particles, references, self._shifts)
@@ -471,6 +506,7 @@ class Scores:
                     block = self.blocks[b]
                     part = take(run.alignment, block)
                     self._own.append(_Own.of(images, holder[block], part, self._ready))
+            del operand  # before there is the next
 
     def _list(self, few: int) -> None:
         """Choose the references that each image is compared with at all shifts."""
@@ -640,7 +676,9 @@ def place(
     ready = _prepared(particles, one, refinement.FH, refinement.FF)
     centres = centre(take(run.alignment, indices)).astype(np.float32)
     shifts = shift_grid(refinement.xr, refinement.yr, refinement.ts)
-    moved = _aligned(particles, indices, centres, ready.references, ready.band, shifts)
+    moved = _aligned(
+        particles, indices, centres, ready.references(np.s_[:]), ready.band, shifts
+    )
     return _limited(moved, refinement)
 
 
@@ -683,9 +721,7 @@ def _regroup(
 
     def update(
         item: tuple[int, int],
-    ) -> tuple[
-        NDArray[np.intp], NDArray[np.float64], Alignment, Float32, NDArray[np.intp]
-    ]:
+    ) -> tuple[NDArray[np.intp], NDArray[np.float64], Alignment, Float32]:
         r, k = item
         members = runs[r].members[k]
         aligned, stable, errors = align_group(
@@ -696,26 +732,29 @@ def _regroup(
             options,
             draw(r, turn, k),
         )
-        kept = stable if len(stable) >= FEWEST_FOR_AVERAGE else np.arange(len(members))
+        kept = _averaged(stable, len(members))
         mean = particles.average(members[kept], take(aligned, kept))
-        return stable, errors, aligned, mean, members[kept]
+        return stable, errors, aligned, mean
 
-    updated = iter(team.map(update, items))
+    updated = team.each(update, items)
     renewed = []
     for run in runs:
-        alignment = identity(len(particles))
+        alignment, references = identity(len(particles)), np.empty_like(run.references)
         errors = np.full(len(particles), np.inf)
-        members, averages, averaged = [], [], []
-        for indices in run.members:
-            stable, found, part, mean, kept = next(updated)
+        members, averaged = [], []
+        for k, indices in enumerate(run.members):
+            stable, found, part, references[..., k] = next(updated)
             put(alignment, indices, part)
             errors[indices] = found
             members.append(indices[stable])
-            averages.append(mean)
-            averaged.append(kept)
-        references = np.stack(averages, axis=-1)
+            averaged.append(indices[_averaged(stable, len(indices))])
         renewed.append(Run(references, members, alignment, errors, averaged))
     return renewed
+
+
+def _averaged(stable: NDArray[np.intp], size: int) -> NDArray[np.intp]:
+    """Return which images of a class of a size make its average."""
+    return stable if len(stable) >= FEWEST_FOR_AVERAGE else np.arange(size)
 
 
 def align_group(

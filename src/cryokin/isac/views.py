@@ -9,7 +9,6 @@ laid on the image as each run has it, are the same picture, beyond noise.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 from itertools import combinations
 
@@ -20,7 +19,7 @@ from cryokin.image.geometry import centre, compose, invert, take
 from cryokin.image.polar import Float32, PolarBasis
 from cryokin.isac.alignment import products_at
 from cryokin.isac.particles import Particles
-from cryokin.isac.sac import Run
+from cryokin.isac.sac import Run, power
 from cryokin.isac.symmetry import signal_power
 from cryokin.parallel import Team
 from cryokin.partition.labels import labels_of
@@ -55,8 +54,10 @@ def agreement(
         Between 0 and the number of runs less one; 0 where a particle is not stable.
     """
     n = len(particles)
-    labels = np.stack([_central(team, particles, run).labels(n) for run in runs])
+    members = [_central(team, particles, run) for run in runs]
+    labels = np.stack([labels_of(lists, n) for lists in members])
     parts = np.stack([labels_of(run.averaged, n) for run in runs])
+    signals = [_signals(run) for run in runs]
     items = [
         (first, second, k)
         for first, second in combinations(range(len(runs)), 2)
@@ -65,17 +66,19 @@ def agreement(
 
     def agreeing(item: tuple[int, int, int]) -> NDArray[np.intp]:
         first, second, k = item
-        both = np.flatnonzero((labels[second] == k) & (labels[first] >= 0))
+        held = members[second][k]
+        both: NDArray[np.intp] = held[labels[first, held] >= 0]
         if not len(both):
             return both
         pair = runs[first], runs[second]
-        shared = np.bincount(
-            parts[first][(parts[second] == k) & (parts[first] >= 0)],
-            minlength=len(pair[0].members),
-        )
+        holders = parts[first, pair[1].averaged[k]]
+        shared = np.bincount(holders[holders >= 0], minlength=len(members[first]))
         others = labels[first, both]
-        alike = _likeness(particles.basis, pair, both, others, k, shared)
-        return both[alike >= SAME_VIEW]
+        alike = _likeness(
+            particles.basis, pair, both, others, k, shared, signals[first]
+        )
+        agreed: NDArray[np.intp] = both[alike >= SAME_VIEW]
+        return agreed
 
     counts = np.zeros((len(runs), n), np.intp)
     for (first, second, _), found in zip(items, team.map(agreeing, items), strict=True):
@@ -84,15 +87,22 @@ def agreement(
     return counts
 
 
-def _central(team: Team, particles: Particles, run: Run) -> Run:
-    """Return a run without the members of classes that show nothing in the middle."""
+def _central(team: Team, particles: Particles, run: Run) -> list[NDArray[np.intp]]:
+    """Return the members of classes; none of those that show nothing in the middle."""
 
-    def members(k: int) -> NDArray[np.intp]:
+    def central(k: int) -> bool:
         average, size = run.references[..., k], len(run.averaged[k])
-        central = is_central(average, size, particles.basis)
-        return run.members[k] if central else run.members[k][:0]
+        return is_central(average, size, particles.basis)
 
-    return replace(run, members=team.map(members, range(len(run.members))))
+    found = team.map(central, range(len(run.members)))
+    return [part if c else part[:0] for part, c in zip(run.members, found, strict=True)]
+
+
+def _signals(run: Run) -> NDArray[np.float64]:
+    """Return the power of the signal in each of the averages of a run."""
+    sizes = map(len, run.averaged)
+    powers = zip(power(run.references), sizes, strict=True)
+    return np.array([signal_power(p, s) for p, s in powers])
 
 
 def is_central(average: Float32, n: int, basis: PolarBasis) -> bool:
@@ -137,6 +147,7 @@ def _likeness(
     others: NDArray[np.intp],
     k: int,
     shared: NDArray[np.intp],
+    signals: NDArray[np.float64],
 ) -> NDArray[np.floating]:
     """Return how like two runs' pictures of particles are.
 
@@ -152,6 +163,8 @@ def _likeness(
         ... their classes of the first.
     shared : ndarray of int
         Images that each class of the first run has in common with class k.
+    signals : ndarray
+        Power of the signal in the averages of the first run.
     """
     first, second = runs
     averages, target = first.references[..., others], second.references[..., k]
@@ -161,8 +174,6 @@ def _likeness(
     products = products_at(averages, moved, there).sum(axis=0)
     sizes = np.array([len(part) for part in first.averaged])
     size = len(second.averaged[k])
-    powers = np.sum(first.references**2, axis=(0, 1, 2, 3))
-    signals = np.array([signal_power(p, s) for p, s in zip(powers, sizes, strict=True)])
     signal = signal_power(float(np.sum(target**2)), size)
     scale = np.sqrt(np.maximum(signals * signal, 0))
     noise = shared / (np.maximum(sizes, 1) * size) * (1 - np.minimum(scale, 1))
