@@ -73,6 +73,7 @@ class Alone:
         self.size, self._n = size, n
         self.calls = self.bytes = 0
         self.seconds = 0.0  # CPU time of making up
+        self.busy = False  # with that
         self._left: list[int] = []
 
     def start(self, items: int) -> None:
@@ -90,11 +91,11 @@ class Alone:
     def allgather(self, value: Any) -> list[Any]:
         """As of MPI: pickled by all, unpickled here."""
         own = pickle.dumps(value, 5)
-        began = time.process_time()
+        began, self.busy = time.process_time(), True
         parts = [own, *(self._of(rank, value, own) for rank in range(1, self.size))]
         self._left = [left - len(value) for left in self._left]
         self.seconds += time.process_time() - began
-        self.calls += 1
+        self.calls, self.busy = self.calls + 1, False
         self.bytes += sum(map(len, parts))
         return [pickle.loads(part) for part in parts]
 
@@ -192,15 +193,17 @@ class Replayed(Team):
 class Watch(threading.Thread):
     """Look again and again at how much memory this process has of its own [MB]."""
 
-    def __init__(self) -> None:
+    def __init__(self, comm: Alone) -> None:
         super().__init__(daemon=True)
+        self._comm = comm
         self._ended, self.peak = threading.Event(), 0.0
         self.start()
 
     def run(self) -> None:
         """Look."""
         while not self._ended.wait(0.05):
-            self.peak = max(self.peak, resident()["RssAnon"])
+            if not self._comm.busy:
+                self.peak = max(self.peak, resident()["RssAnon"])
 
     def end(self) -> float:
         """Return the most that was seen."""
@@ -304,7 +307,7 @@ def replay(n: int, classes: int, runs: int, sizes: Sequence[int]) -> None:
         for size in sizes:
             comm = Alone(size, n)
             team = Replayed(comm) if size > 1 else Team()
-            watch = Watch()
+            watch = Watch(comm)
             seconds, _, made = timed(partial(one_pass, team, particles, classes, runs))
             seconds, memory = seconds - comm.seconds, watch.end()
             calls, arrived, mapped = comm.calls, comm.bytes, resident()["RssFile"]
