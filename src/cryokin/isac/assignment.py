@@ -181,23 +181,28 @@ class _Classes:
     def take(self, made: _Proposals) -> NDArray[np.intp]:
         """Let each class keep its best; return the images that are without one."""
         classes, which = np.unique(made.wanted, return_inverse=True)
-        held = self.images[classes]
-        images = np.concatenate([held.ravel(), made.images])
-        values = np.concatenate([self.values[classes].ravel(), made.values])
-        sure = np.concatenate([self.sure[classes].ravel(), made.sure])
-        rows = np.concatenate(
-            [np.repeat(np.arange(len(classes)), self.capacity), which.ravel()]
-        )
+        which = which.ravel()
+        best = np.full(len(classes), -np.inf, self.values.dtype)
+        np.maximum.at(best, which, made.values)
+        # Places that no proposal can reach stay as they are, which are most.
+        reach = best[:, None] + max(self.margin, 0)
+        rows, places = np.nonzero(self.values[classes] <= reach)
+        at, rooms = (classes[rows], places), np.bincount(rows, minlength=len(classes))
+        images = np.concatenate([self.images[at], made.images])
+        values = np.concatenate([self.values[at], made.values])
+        sure = np.concatenate([self.sure[at], made.sure])
+        rows = np.concatenate([rows, which])
         # By class, then by falling value, then by image; free places come last.
         order = np.lexsort((images, -values, rows))
         starts = np.searchsorted(rows[order], rows[order], side="left")
-        stays = np.arange(len(order)) - starts < self.capacity
+        room = rooms[rows[order]]
+        stays = np.arange(len(order)) - starts < room
         kept, refused = order[stays], images[order[~stays]]
         if self.margin >= 0:
             # A class has more proposals and places than places.
             by_value = values[order]
-            end = by_value[starts + self.capacity - 1] if self.capacity else np.inf
-            next_one = by_value[starts + self.capacity]
+            end = by_value[starts + room - 1] if self.capacity else np.inf
+            next_one = by_value[starts + room]
             close = np.where(
                 stays,
                 by_value <= next_one + self.margin,
@@ -206,9 +211,9 @@ class _Classes:
             close &= (next_one >= end - self.margin) & ~sure[order]
             some = order[close]
             self._doubts.append(np.stack([classes[rows[some]], images[some]], axis=1))
-        self.images[classes] = images[kept].reshape(held.shape)
-        self.values[classes] = values[kept].reshape(held.shape)
-        self.sure[classes] = sure[kept].reshape(held.shape)
+        self.images[at] = images[kept]
+        self.values[at] = values[kept]
+        self.sure[at] = sure[kept]
         full = self.images[classes, -1] >= 0
         self.last_value[classes[full]] = self.values[classes[full], -1]
         self.last_image[classes[full]] = self.images[classes[full], -1]
