@@ -190,7 +190,7 @@ def test_figures_are_the_same_each_time_and_for_dark_pages(finished, root):
     )
     assert first == again
     for text in first:
-        assert "prefers-color-scheme: dark" in text
+        assert "light-dark(" in text
 
 
 def test_images_are_small(root):

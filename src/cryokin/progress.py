@@ -28,6 +28,7 @@ INTERVAL = 30.0  # between two looks at what the job that is at work says [s]
 OVERDUE = 0.1  # share of a job's estimated time that is left however long it took
 #: What Snakemake's own words on a failed job are, which has a log with better ones.
 OF_JOBS = ("RuleException", "CalledProcessError", "SpawnedJobError")
+SOME_FAILED = "At least one job did not complete"  # or was interrupted
 MOST_OFF = 20.0  # times that jobs may count as faster or slower than estimated
 
 Key = tuple[str, str]  # rule and name of a job
@@ -106,8 +107,10 @@ class Progress(logging.Handler):
             elif event == "job_error" and record.__dict__["log"]:
                 self._erred(record)
             elif event == "error" and self._quiet:
-                if record.__dict__["exception"] not in OF_JOBS:
-                    self._tell(f"error: {' '.join(record.getMessage().split())}")
+                told = " ".join(record.getMessage().split())
+                of_job = record.__dict__["exception"] in OF_JOBS
+                if not of_job and SOME_FAILED not in told:
+                    self._tell(f"error: {told}")
             elif record.getMessage().startswith(NOTHING):
                 for run in self._runs:
                     self._tell(f"{run}: nothing to do{ended(run)}")

@@ -38,7 +38,6 @@ LINKS = {
     "../classes.csv": "the same as plain text",
     "gallery.png": "the class averages as a picture",
     "figures": "the figures of this page",
-    "../selected/index.html": "what was kept, once classes have been selected",
 }
 
 

@@ -33,7 +33,6 @@ LINKS = {
 LINKS_HERE = {
     "classes.cxc": "the class averages as surfaces at one level, for ChimeraX",
     "figures": "the figures of this page",
-    "../selected/index.html": "what was kept, once classes have been selected",
 }
 
 
