@@ -78,8 +78,7 @@ figures: demo
 	$(BIN)/python docs/figures.py
 
 # OpenBLAS rounds by the processor; with KERNEL=Haswell as one with AVX2 alone does.
-PYTEST = $(if $(KERNEL),OPENBLAS_CORETYPE=$(KERNEL)) $(BIN)/python -m pytest \
-  --numprocesses 2 --dist loadgroup
+PYTEST = $(if $(KERNEL),OPENBLAS_CORETYPE=$(KERNEL)) $(BIN)/python -m pytest
 
 quick: lint
 	$(PYTEST) -m "not slow"

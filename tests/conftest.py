@@ -75,12 +75,3 @@ def cluster(tmp_path_factory):
     cluster.up()
     yield cluster
     cluster.down()
-
-
-def pytest_itemcollected(item):
-    """Let two processes share the tests: by module, and one Slurm for all that ask it.
-
-    What a module makes for its tests is made once, whoever runs them.
-    """
-    group = "slurm" if "cluster" in item.fixturenames else item.module.__name__
-    item.add_marker(pytest.mark.xdist_group(group))
