@@ -3,11 +3,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cryokin.files import atomic, read_json, write_json, write_text
-from cryokin.io.eman_hdf import EmanStack, read_headers, write_images
-from cryokin.io.mrc import StackWriter, open_stack
+from cryokin.files import read_json, write_json, write_text
+from cryokin.io.eman_hdf import write_images
 from cryokin.io.particles import read_particles, write_particles
 from cryokin.io.star import write_star
+from cryokin.isac.averages import join_averages
 from cryokin.isac.classes import load_classes
 from cryokin.isac.files import read_shifts
 from cryokin.isac.relion import classification
@@ -40,18 +40,7 @@ def isac_class_averages(
     working = read_json(stack_info)
     box = working["box"]
     found = [c for path in classes for c in load_classes(path)]
-    headers = [header for path in averages for header in read_headers(path)]
-    with (
-        atomic(mrcs) as partial,
-        StackWriter(partial, (len(headers), box, box), working["pixel_size"]) as stack,
-    ):
-        first = 0
-        for path in averages:
-            with EmanStack(path) as part:
-                for k in range(len(part)):
-                    stack.write(first + k, part[k][None])
-                first += len(part)
-    images = open_stack(mrcs) if headers else np.zeros((0, box, box), np.float32)
+    images, headers = join_averages(mrcs, averages, box, working["pixel_size"])
     members = membership(
         found,
         [int(header["generation"]) for header in headers],

@@ -25,7 +25,7 @@ from cryokin.io.cryosparc import cryosparc_particles
 from cryokin.io.eman_hdf import is_hdf
 from cryokin.io.eman_particles import Convention, eman_particles
 from cryokin.io.mrc import read_stack_header
-from cryokin.io.quantities import IMAGE_NUMBER, PIXEL_SIZE, flags, numbers
+from cryokin.io.quantities import IMAGE_NUMBER, PIXEL_SIZE, SAME_SIZE, flags, numbers
 from cryokin.io.stacks import (
     CTF_DTYPE,
     ImageReport,
@@ -44,14 +44,7 @@ ACCEPTED = (
     "a RELION table (.star), a stack (.mrcs, .mrc, .st), an EMAN2 or SPARX stack"
     " (.hdf), or a cryoSPARC table (.cs)"
 )
-
-
-class HoldsSubtomograms(InputError):
-    """A table that was taken for one of images is of subtomograms."""
-
-
 LEAST_DEFOCUS = 100  # A; of less all over it is in another unit
-SAME_SIZE = 0.01  # relative difference of pixel sizes that calibration explains
 PARTICLE_BLOCKS = ("particles", "images", "")
 # Pixel sizes that are those of the particles only if these were not binned.
 _OF_MICROGRAPHS = ("rlnMicrographPixelSize", "rlnMicrographOriginalPixelSize")
@@ -77,6 +70,10 @@ _CTF_DONE = (
     "eman_ctf_applied",
 )
 _SIGN = "cryosparc_blob_sign"
+
+
+class HoldsSubtomograms(InputError):
+    """A table that was taken for one of images is of subtomograms."""
 
 
 @dataclass
@@ -134,16 +131,12 @@ class ParticleTable:
         InputError
             If a value is no number, or none that can be (`cryokin.io.quantities`).
         """
-        values = self.text(column)
-        if values is None or column in self.particles:
-            return None if values is None else numbers(self.source, column, values)
-        used, rows = np.unique(self._group, return_inverse=True)
-        groups = self.optics.iloc[used]
-        names = [str(group) for group in groups["rlnOpticsGroup"]]
-        of_groups = groups[column].to_numpy(object)
-        return numbers(self.source, column, of_groups, None, "optics group", names)[
-            rows
-        ]
+        if column in self.particles:
+            return numbers(self.source, column, self.particles[column].to_numpy(object))
+        if (found := self._rows_with(column)) is None:
+            return None
+        rows = np.unique(self._group, return_inverse=True)[1]
+        return numbers(self.source, column, found[0], None, *found[1:])[rows]
 
     @cached_property
     def pixel_size(self) -> float:

@@ -70,6 +70,7 @@ DEFOCUS_MICROMETRE = Quantity("defocus", "micrometre", -50, 50)
 CONTRAST_PERCENT = Quantity("amplitude contrast", "per cent", -200, 200)
 PHASE_SHIFT = Quantity("phase shift", "degree", -360, 360)
 PIXEL_SIZE = Quantity("pixel size", "A", 0, 1000, above_low=True)
+SAME_SIZE = 0.01  # relative difference of pixel sizes that rounding explains
 DETECTOR_PIXEL = Quantity("pixel of the detector", "micrometre", 0, 1e4, above_low=True)
 MAGNIFICATION = Quantity("magnification", "", 0, 1e8, above_low=True)
 # Angles may have been added up over several turns.

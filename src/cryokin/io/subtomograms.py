@@ -45,7 +45,6 @@ TABLE_SUFFIXES = (".xml", ".star", ".tbl")
 
 WEIGHTS_KEPT = 16  # weight volumes kept in memory; most sets share one a tomogram
 WEIGHTS_SEEN = 16  # weight volumes that tell the scale of all
-SAME_SIZE = 0.01  # relative difference of pixel sizes that rounding explains
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 ORIGINS_A = ("rlnOriginXAngst", "rlnOriginYAngst", "rlnOriginZAngst")
 ORIGINS_PIXEL = ("rlnOriginX", "rlnOriginY", "rlnOriginZ")
@@ -493,7 +492,7 @@ def read_subtomograms(
     tilted = star is not None and _are_2d_stacks(source, star)
     box, of_file = (_box_of_stacks if tilted else _box)(source, particles)
     known = pixel_size or listed or of_file
-    if of_file and known and abs(of_file / known - 1) > SAME_SIZE:
+    if of_file and known and abs(of_file / known - 1) > quantities.SAME_SIZE:
         notes.append(
             f"{particles[0].file} has voxels of {of_file:g} A by its header, where"
             f" {known:g} A are taken; see that these are right."
@@ -555,7 +554,7 @@ def _box(source: Path, particles: Sequence[Particle]) -> tuple[int, float | None
         )
     for particle in particles:
         shape, other = read_size(particle.file)
-        if other and pixel_size and abs(other / pixel_size - 1) > SAME_SIZE:
+        if other and pixel_size and abs(other / pixel_size - 1) > quantities.SAME_SIZE:
             raise InputError(
                 f"{source}: {particle.file} has voxels of {other:g} A, but the first"
                 f" particle of {pixel_size:g} A; bring all to one pixel size."
@@ -806,7 +805,7 @@ def _pixel_size(
         sizes = None
     if sizes is None:
         return given
-    if np.ptp(sizes) > SAME_SIZE * sizes[0]:
+    if np.ptp(sizes) > quantities.SAME_SIZE * sizes[0]:
         other = int(np.abs(sizes - sizes[0]).argmax())
         raise InputError(
             f"{source}: particle 1 has voxels of {sizes[0]:g} A, and particle"

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cryokin.io.eman_hdf import write_pairs
+from cryokin.files import atomic
+from cryokin.io.eman_hdf import EmanStack, read_headers, write_pairs
+from cryokin.io.mrc import StackWriter, open_stack
 from cryokin.isac.classes import Class, Image, class_average
 from cryokin.isac.files import StackImages
 from cryokin.options import Isac
@@ -48,6 +51,43 @@ def write_averages(
         write_pairs(path, pairs)
     else:
         list(pairs)
+
+
+def join_averages(
+    path: str | os.PathLike[str],
+    averages: Sequence[str | os.PathLike[str]],
+    box: int,
+    pixel_size: float,
+) -> tuple[NDArray[np.float32], list[dict[str, Any]]]:
+    """Write the averages of all generations to one MRC stack, one at a time.
+
+    Parameters
+    ----------
+    path : path-like
+        ``.mrcs``
+    averages : sequence of path-like
+        From `write_averages`.
+    box : int
+        Of the working images [pixel].
+    pixel_size : float
+        [A]
+
+    Returns
+    -------
+    images : ndarray, shape (n, box, box)
+        The stack, mapped.
+    headers : list of dict
+        What is known of each.
+    """
+    headers = [header for one in averages for header in read_headers(one)]
+    shape, first = (len(headers), box, box), 0
+    with atomic(path) as partial, StackWriter(partial, shape, pixel_size) as stack:
+        for one in averages:
+            with EmanStack(one) as part:
+                for k in range(len(part)):
+                    stack.write(first + k, part[k][None])
+                first += len(part)
+    return open_stack(path) if headers else np.zeros(shape, np.float32), headers
 
 
 def average_and_header(

@@ -237,14 +237,15 @@ def _confirmed(
         return []
     by_view = options.match_by == "view"
     position = particles.positions()
-    groups = [position[c.members] for c in classes]
     is_member = np.isin(particles.ids, held(classes))
-    centres: NDArray[np.floating] = np.zeros((len(particles), 2))
-    for c, group in zip(classes, groups, strict=True):
-        centres[group] = centre(c.alignment)
     if options.last_assignment:
         groups, run = joined(team, particles, classes, options)
         centres = centre(run.alignment)
+    else:
+        groups = [position[c.members] for c in classes]
+        centres = np.zeros((len(particles), 2))
+        for c, group in zip(classes, groups, strict=True):
+            centres[group] = centre(c.alignment)
     # Those that joined may unsettle a class, which is then tried without them.
     alone = [group[is_member[group]] for group in groups]
 

@@ -45,7 +45,7 @@ from cryokin.isac.particles import BLOCK, Particles
 from cryokin.isac.stability import stability
 from cryokin.isac.symmetry import symmetry_of
 from cryokin.isac.within_group import Refinement, refine
-from cryokin.parallel import Team
+from cryokin.parallel import Team, blocks
 from cryokin.partition.labels import labels_of, members_of
 
 CUTOFF_STEP = 0.05  # rise of the low-pass between two assignments [cycles/pixel]
@@ -250,8 +250,7 @@ def power(references: Float32, gain: Float32 | float = 1.0) -> Float32:
 
 def _chunks(count: int) -> list[slice]:
     """Return the references that are handled at a time."""
-    starts = range(0, count, REFERENCES)
-    return [slice(first, min(first + REFERENCES, count)) for first in starts]
+    return blocks(count, REFERENCES)
 
 
 class _Own(NamedTuple):

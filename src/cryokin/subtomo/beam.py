@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cryokin.parallel import blocks
 from cryokin.random import stream
 
 BLOCK = 512  # particles whose neighbours are looked for at a time
@@ -56,10 +57,9 @@ def neighbours(directions: NDArray[np.floating]) -> NDArray[np.intp]:
     n = len(axes)
     k = min(max(5, round(np.sqrt(n) / 2)), n - 1)
     found = np.empty((n, k), np.intp)
-    for start in range(0, n, BLOCK):
-        rows = np.arange(start, min(start + BLOCK, n))
+    for rows in blocks(n, BLOCK):
         alike = np.abs(axes[rows] @ axes.T)
-        alike[np.arange(len(rows)), rows] = -1
+        alike[np.arange(len(alike)), np.arange(n)[rows]] = -1
         found[rows] = np.argsort(-alike, axis=1, kind="stable")[:, :k]
     return found
 

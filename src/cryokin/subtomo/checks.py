@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from cryokin.errors import InputError
 from cryokin.files import read_json
 from cryokin.io.pytom_xml import SingleTiltWedge
+from cryokin.io.quantities import SAME_SIZE
 from cryokin.io.stacks import (
     FILLED,
     filled_sentence,
@@ -28,7 +29,6 @@ from cryokin.io.stacks import (
     one_value,
 )
 from cryokin.io.subtomograms import (
-    SAME_SIZE,
     Subtomograms,
     load,
     read_subtomograms,

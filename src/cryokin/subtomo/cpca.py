@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryokin.errors import InputError
+from cryokin.parallel import blocks
 from cryokin.partition.labels import by_size
 from cryokin.random import stream
 from cryokin.subtomo.pose_errors import BLOCK, Corrected
@@ -233,8 +234,7 @@ def eigenvolumes(corrected: Corrected, found: Components) -> NDArray[np.complex6
     n, n_components = share.shape
     signal = np.zeros((n_components, corrected.w.shape[1]), np.complex128)
     weight = np.zeros(signal.shape)
-    for start in range(0, n, BLOCK):
-        part = slice(start, start + BLOCK)
+    for part in blocks(n, BLOCK):
         w = corrected.w[part]
         signal += share[part].T @ (w * as_complex(corrected.y[part], corrected.band))
         weight += np.square(share[part]).T @ np.square(w)
